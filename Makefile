@@ -1,0 +1,50 @@
+# `make test` and `make demo` work on a fresh clone: they make the virtual environment that they need.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+WORKERS ?= 2
+NEWEST  := .venv-newest
+RUN     := $(VENV)/bin/python
+
+.PHONY: demo test test-quick test-newest lint format bench docs clean
+
+demo: $(VENV)/.installed-demo
+	$(RUN) -m jaxrf.cli demo --out runs/demo
+
+test: $(VENV)/.installed-dev
+	$(RUN) -m pytest -q -n $(WORKERS) --dist loadfile
+
+test-quick: $(VENV)/.installed-dev
+	$(RUN) -m pytest -q -x -m "not slow"
+
+# The parts that depend on the layout of jaxprs, on the newest Python here and the newest JAX that it gets.
+test-newest:
+	@newest="$$(PYTHON=$(PYTHON) .ci/newest-python)"; \
+	if [ -z "$$newest" ]; then echo "test-newest: no Python newer than $(PYTHON) is here; nothing to do"; exit 0; fi; \
+	$(MAKE) --no-print-directory $(NEWEST)/.installed-test VENV=$(NEWEST) PYTHON="$$newest" && \
+	$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests/tangent tests/engine
+
+lint: $(VENV)/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright
+
+format: $(VENV)/.installed-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/.installed-dev
+	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(RUN) $$script || exit 1; done
+
+docs: $(VENV)/.installed-docs
+	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv .venv-newest .pytest_cache .ruff_cache dist docs/_build runs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of extras, so that the demo need not wait for the developers' tools.
+$(VENV)/.installed-%: pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	touch $@

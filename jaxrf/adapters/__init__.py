@@ -1,0 +1,78 @@
+"""Models of every kind as subjects: pure functions with shapes, whose layers carry taps.
+
+One file per kind, with `accepts(model)` and `build(model, variables, call)`.
+A new kind is a new file and a place in `KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrf.adapters import function, linen, nnx
+from jaxrf.adapters.fit import check_finite
+from jaxrf.adapters.subject import PyTree, Subject, make_call
+from jaxrf.errors import InputError
+from jaxrf.tangent.tap import intercepting
+
+__all__ = ["KINDS", "Subject", "adapt", "check_finite", "intercepting"]
+
+# The first that accepts a model builds it: functions stand last, since modules can be called too.
+KINDS = (linen, nnx, function)
+
+
+def adapt(
+    model: Any,
+    input_shape: tuple[int, ...],
+    *,
+    variables: PyTree | None = None,
+    method: str | Callable[..., Any] | None = None,
+    apply_kwargs: Mapping[str, Any] | None = None,
+    args: tuple[Any, ...] | None = None,
+    spatial_axes: tuple[int, ...] | None = None,
+    dtype: Any = np.float32,
+) -> Subject:
+    """The subject of a model: what it computes as a pure function of its variables and a batch of images.
+
+    The model is evaluated once on shapes only, so that what does not fit is said here; no weights are made or read.
+
+    Args:
+        model: a Linen module; an NNX module, or a class or function `make(rngs)` that makes one;
+            a function `f(x)` or `f(variables, x)`.
+        input_shape: shape of one image, without the batch axis, such as (224, 224, 3).
+        variables: the model's variables, or their shapes.
+            None: an NNX module's own state; otherwise only shapes are known until `Subject.initialize`.
+        method: what to call on a module, by name or as a function whose first argument is the module; None: `__call__`.
+        apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
+            For Linen they go to `module.apply`, and may hold `rngs` and `mutable`.
+        args: positional arguments of the call with `...` in the place of the image; None: the image alone.
+            The others must fit every batch size, as scalars and arrays with a leading axis of 1 do.
+        spatial_axes: axes of the batched input that are positions; None: all between batch and features.
+        dtype: floating-point dtype of the images.
+
+    Returns:
+        A `Subject`.
+
+    Raises:
+        InputError: the model is of no known kind, cannot take such an input, or has other variables than those given.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrf.adapters import adapt
+        >>> subject = adapt(lambda x: jnp.tanh(x).mean((1, 2)), (5, 7, 3))
+        >>> subject.spatial_axes
+        (1, 2)
+    """
+    call = make_call(
+        input_shape, dtype=dtype, spatial_axes=spatial_axes, args=args, apply_kwargs=apply_kwargs, method=method
+    )
+    for kind in KINDS:
+        if kind.accepts(model):
+            return kind.build(model, variables, call)
+    found = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+    raise InputError(
+        f"The model is {found}; needed is a Linen module, an NNX module, or a function f(x) or f(variables, x). "
+        "Wrap other models in a function, for instance lambda variables, x: net.apply(variables, x)."
+    )

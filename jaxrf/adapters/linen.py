@@ -1,0 +1,134 @@
+"""Flax Linen modules as subjects: `module.apply`, with a tap on the output of every submodule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax.core import meta
+from flax.errors import FlaxError, ModifyScopeVariableError
+
+from jaxrf.adapters.fit import check_fit
+from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
+from jaxrf.errors import InputError
+from jaxrf.tangent.tap import active, tap
+
+# Methods that Linen itself calls on modules and that are no layers.
+NOT_LAYERS = frozenset({"setup", "initialize_carry"})
+ONLY_APPLY = frozenset({"rngs", "mutable", "capture_intermediates"})
+
+
+def accepts(model: Any) -> bool:
+    """Whether `model` is a Linen module, or the class of one (which `build` refuses with an explanation)."""
+    return isinstance(model, nn.Module) or (isinstance(model, type) and issubclass(model, nn.Module))
+
+
+def build(model: nn.Module, variables: PyTree | None, call: Call) -> Subject:
+    """The subject of a Linen module.
+
+    `call.kwargs` go to `module.apply`, so they may hold `rngs` and `mutable` too.
+    Every random stream (dropout and the like) is drawn from one fixed key.
+    In train mode the collections that the call changes are made mutable, and the changes are dropped.
+    """
+    if isinstance(model, type):
+        raise InputError(f"{model.__name__} is a class; needed is a module. Pass {model.__name__}(...).")
+    name = type(model).__name__
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)} | dict(call.keywords.get("rngs", {}))
+    init = _init(model, call, rngs)
+    with call.explaining(name):
+        if variables is None:
+            abstract = jax.eval_shape(init, jax.random.key(0))
+        else:
+            abstract = shapes_of(variables, name)
+            _check_fit(name, call, init, abstract)
+        fn = _apply(model, call, rngs, mutable=False)
+        try:
+            jax.eval_shape(fn, abstract, call.images())
+        except ModifyScopeVariableError:
+            fn = _apply(model, call, rngs, mutable=[collection for collection in abstract if collection != "params"])
+            jax.eval_shape(fn, abstract, call.images())
+    given = None if variables is None else concrete(variables)
+    return Subject(name, fn, given, abstract, init, call.input_shape, call.dtype, call.spatial_axes)
+
+
+def _init(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callable[[jax.Array], PyTree]:
+    keywords = {name: value for name, value in call.keywords.items() if name not in ONLY_APPLY}
+
+    @jax.jit  # so that the forward pass of the initialization is left out by the compiler
+    def init(key: jax.Array) -> PyTree:
+        image = jax.numpy.zeros(call.images().shape, call.dtype)
+        return model.init({**rngs, "params": key}, *call.arguments(image), method=call.method, **keywords)
+
+    return init
+
+
+def _apply(
+    model: nn.Module, call: Call, rngs: Mapping[str, jax.Array], mutable: bool | list[str]
+) -> Callable[[PyTree, jax.Array], PyTree]:
+    keywords = {"mutable": mutable, **call.keywords, "rngs": dict(rngs)}
+
+    def apply(variables: PyTree, images: jax.Array) -> PyTree:
+        result = model.apply(variables, *call.arguments(images), method=call.method, **keywords)
+        return result if keywords["mutable"] is False else result[0]
+
+    def fn(variables: PyTree, images: jax.Array) -> PyTree:
+        if not active():
+            return apply(variables, images)
+        with nn.intercept_methods(_Tapping(variables)):
+            return apply(variables, images)
+
+    return fn
+
+
+def _check_fit(name: str, call: Call, init: Callable[[jax.Array], PyTree], found: PyTree) -> None:
+    try:
+        expected = jax.eval_shape(init, jax.random.key(0))
+    except (FlaxError, TypeError, ValueError):
+        return  # a model that cannot be initialized this way is judged by whether it runs
+    # A model may know more variables than this call uses, such as those of an auxiliary head.
+    check_fit(name, call, meta.unbox(expected), meta.unbox(found), extra=True)
+
+
+class _Tapping:
+    """A method interceptor that taps what modules return, for the length of one call of the model.
+
+    `__call__` of a module is tapped under the module's path.
+    Another method is tapped as `path.method` where something else than the module itself calls it.
+    The module that the user handed in is not tapped: what it returns are the outputs.
+    """
+
+    def __init__(self, variables: PyTree):
+        self.parameters = variables.get("params", {}) if isinstance(variables, Mapping) else {}
+        self.frames: list[tuple[tuple[str, ...], str]] = []
+
+    def __call__(
+        self, call_next: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+    ) -> Any:
+        frame = path, method = context.module.path, context.method_name
+        # Lifted classes (nn.remat, nn.scan, ...) first run an unnamed function, and in it the inner module's method.
+        if method in NOT_LAYERS or not method.isidentifier():
+            return call_next(*args, **kwargs)
+        tapped = bool(path) and self._is_layer_call(frame)
+        self.frames.append(frame)
+        try:
+            result = call_next(*args, **kwargs)
+        finally:
+            self.frames.pop()
+        if not tapped:
+            return result
+        name = "/".join(path) + ("" if method == "__call__" else f".{method}")
+        return tap(result, name, kind=type(context.module).__name__, parameters=self._count(path))
+
+    def _is_layer_call(self, frame: tuple[tuple[str, ...], str]) -> bool:
+        path, method = frame
+        if method == "__call__":
+            return frame not in self.frames  # it is there when `super().__call__` runs
+        return not self.frames or self.frames[-1][0] != path
+
+    def _count(self, path: tuple[str, ...]) -> int:
+        tree = self.parameters
+        for part in path:
+            tree = tree[part] if isinstance(tree, Mapping) and part in tree else {}
+        return count(tree)

@@ -1,0 +1,131 @@
+"""Flax NNX modules as subjects: every call merges a copy and taps its submodules; the user's object stays as it is."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxrf.adapters.fit import check_fit
+from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
+from jaxrf.errors import InputError
+from jaxrf.tangent.tap import active, tap
+
+# Where a tapped module carries (name, kind, parameters); as a static attribute it survives nnx.scan and nnx.jit.
+LABEL = "_jaxrf_label"
+
+
+def accepts(model: Any) -> bool:
+    """Whether `model` is an NNX module, an NNX class, or a function of `rngs` that returns a module."""
+    return isinstance(model, nnx.Module) or _is_module_class(model) or _required(model) == ["rngs"]
+
+
+def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
+    """The subject of an NNX module, or of a class or function that makes one from `rngs`.
+
+    An instance brings its own state, which `variables` (a full `nnx.state(model)`) replaces.
+    It cannot be initialized at random: its class may have built it from arguments that are gone.
+    A class, a `functools.partial` of one, or a function `make(rngs)` can be initialized at random.
+    Train or eval mode is as the module is; what a call changes in the state is dropped.
+    """
+    if isinstance(model, nnx.Module):
+        name, init = type(model).__name__, None
+        graphdef, own = nnx.split(model)
+        state = own if variables is None else variables
+    else:
+        name, init, graphdef, own = _factory(model)
+        state = variables
+    abstract = shapes_of(own, name)
+    if variables is not None:
+        check_fit(name, call, abstract, shapes_of(variables, name), extra=False)
+    fn = _apply(graphdef, call, name)
+    with call.explaining(name):
+        jax.eval_shape(fn, abstract, call.images())
+    given = None if state is None else concrete(state)
+    return Subject(name, fn, given, abstract, init, call.input_shape, call.dtype, call.spatial_axes)
+
+
+def _factory(make: Callable[..., nnx.Module]) -> tuple[str, Callable[[jax.Array], PyTree], Any, PyTree]:
+    name = getattr(getattr(make, "func", make), "__name__", "make")
+    if _required(make) not in (["rngs"], []):
+        raise InputError(
+            f"{name} needs the arguments {_required(make)}; a class must be callable with rngs alone. "
+            f"Pass functools.partial({name}, ...) with the others set, or an instance."
+        )
+    takes_rngs = "rngs" in inspect.signature(make).parameters
+
+    def module(key: jax.Array) -> nnx.Module:
+        made = make(rngs=nnx.Rngs(key)) if takes_rngs else make()
+        if not isinstance(made, nnx.Module):
+            raise InputError(f"{name}(rngs=...) returns a {type(made).__name__}; needed is an NNX module.")
+        return made
+
+    graphdef, abstract = nnx.split(nnx.eval_shape(lambda: module(jax.random.key(0))))
+    init = jax.jit(lambda key: nnx.split(module(key))[1])
+    return name, init, graphdef, abstract
+
+
+def _apply(graphdef: Any, call: Call, name: str) -> Callable[[PyTree, jax.Array], PyTree]:
+    def fn(state: PyTree, images: jax.Array) -> PyTree:
+        module = nnx.merge(graphdef, state, copy=True)
+        if active():
+            _tap_submodules(module)
+        arguments = call.arguments(images)
+        if callable(call.method):
+            return call.method(module, *arguments, **call.keywords)
+        method = getattr(module, call.method or "__call__", None)
+        if method is None:
+            raise InputError(
+                f"The NNX module {name} has no method {call.method or '__call__'!r}. Say which to call with method=."
+            )
+        return method(*arguments, **call.keywords)
+
+    return fn
+
+
+def _tap_submodules(module: nnx.Module) -> None:
+    """Give every submodule of a private copy the class that taps its calls."""
+    submodules = [(path, inner) for path, inner in nnx.iter_modules(module) if path and _has_call(type(inner))]
+    for path, inner in submodules:
+        parameters = count(nnx.state(inner, nnx.Param))
+        setattr(inner, LABEL, ("/".join(map(str, path)), type(inner).__name__, parameters))
+    for _, inner in submodules:
+        inner.__class__ = _tapped(type(inner))
+
+
+@functools.cache
+def _tapped(cls: type[nnx.Module]) -> type[nnx.Module]:
+    """A subclass of `cls` that taps what its `__call__` returns; one per class, since flax and JAX register it."""
+
+    def __call__(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+        name, kind, parameters = getattr(self, LABEL)
+        return tap(cls.__call__(self, *args, **kwargs), name, kind=kind, parameters=parameters)
+
+    members = {"__call__": __call__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls)(cls.__name__, (cls,), members)
+
+
+def _is_module_class(model: Any) -> bool:
+    inner = model.func if isinstance(model, functools.partial) else model
+    return isinstance(inner, type) and issubclass(inner, nnx.Module)
+
+
+def _has_call(cls: type) -> bool:
+    # hasattr(cls, "__call__") is always true: it finds the metaclass's.
+    return any("__call__" in vars(base) for base in cls.__mro__)
+
+
+def _required(model: Any) -> list[str] | None:
+    """The names of the parameters without a default; None where `model` has no signature."""
+    if not callable(model):
+        return None
+    try:
+        parameters = inspect.signature(model).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]

@@ -1,0 +1,73 @@
+"""The command line: `jaxrf COMMAND ...`.
+
+Each command is one module of this package that registers a dataclass of options.
+Commands import JAX when they run, never when they are listed, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from jaxrf.cli.options import add_command, build, commands
+from jaxrf.errors import JaxrfError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program on `argv` (default: the process's arguments) and return its exit status.
+
+    Returns:
+        0 when the work was done, 2 when the arguments, a model or a file do not fit (the message is on stderr),
+        130 when it was interrupted.
+    """
+    try:
+        command = build(_parser(), argv)
+    except SystemExit as stop:  # argparse has printed the help, or what was wrong
+        return int(stop.code or 0)
+    try:
+        return command.run()
+    except JaxrfError as error:
+        if command.debug:
+            raise
+        print(f"jaxrf: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxrf: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxrf",
+        description="Theoretical and effective receptive fields of JAX and Flax models.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and stop")
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    find_commands()
+    for name, command in commands.items():
+        add_command(parsers, name, command)
+    return parser
+
+
+def find_commands() -> None:
+    """Import the modules of this package; those that are commands register themselves."""
+    for module in pkgutil.iter_modules(__path__):
+        if module.name != "__main__":
+            importlib.import_module(f"{__name__}.{module.name}")
+
+
+class _Version(argparse.Action):
+    """Print the version of the installed package; it is looked up only when asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None):
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"jaxrf {version('jaxrf')}")
+        parser.exit()

@@ -1,0 +1,182 @@
+"""`jaxrf erf`: effective receptive fields of a model's units, on photos or on noise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jaxrf.cli import values
+from jaxrf.cli.folder import RunFolder
+from jaxrf.cli.models import ModelOptions
+from jaxrf.cli.options import Command, commands, option, positional
+from jaxrf.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxrf.result import Result
+
+
+@commands.register("erf")
+@dataclass(frozen=True, kw_only=True)
+class Erf(ModelOptions, Command):
+    """Map the effective fields of units.
+
+    The inputs are photos, or standard normal noise where none are given.
+    The weights are random, drawn anew for each seed, unless --variables names a checkpoint.
+    """
+
+    EXAMPLES: ClassVar[str] = """examples:
+  jaxrf erf zoo:resnet50 photo.jpg --layer layer2 --seeds 16 --out runs/r50
+  jaxrf erf zoo:conv_stack --model-option depth=5 --input 64x64x3 --noise 4 --plot erf.png
+  jaxrf erf my_models.py:make_net --input 224x224x3 --variables checkpoint/ --units grid:8x8 --json"""
+
+    photos: tuple[str, ...] = positional("PNG, JPEG or .npy files", metavar="PHOTO", many=True)
+    noise: int | None = option(
+        "how many noise images to use where no photos are given (default: 1)", parse=values.count, metavar="N"
+    )
+    noise_seed: int = option("where the noise starts", default=0, parse=int, metavar="SEED")
+    variables: str | None = option("an Orbax folder or a flax .msgpack file with the weights", metavar="PATH")
+    seeds: int | None = option("how many random initializations to average over", parse=values.count, metavar="N")
+    units: Any = option(
+        "center, all, grid:8x8, or positions as 3,3;5,5", default="center", parse=values.units, metavar="UNITS"
+    )
+    layer: str | None = option("the layer whose units are mapped (default: the output)", metavar="NAME")
+    wrt: str | None = option("the layer that is mapped onto (default: the input)", metavar="NAME")
+    channels: int | str = option(
+        "what is pulled back: probe, sum, relu_sum, each, or a channel's index",
+        default="probe",
+        parse=values.index_or_name,
+        metavar="RULE",
+    )
+    score: str = option("square, abs, relu or signed", default="square", metavar="NAME")
+    out: str | None = option("a folder for the maps (Zarr) and a description of the run", metavar="DIR")
+    overwrite: bool = option("let --out replace an earlier run", default=False)
+    plot: str | None = option("save a figure here: .png, .pdf or .svg", metavar="FILE")
+
+    def run(self) -> int:
+        if self.photos and self.noise is not None:
+            raise InputError("Photos and --noise were both given. Choose one kind of input.")
+        if self.variables is not None and self.seeds is not None:
+            raise InputError("--seeds draws random weights and --variables reads trained ones. Choose one.")
+        loaded, input_shape = self.load()
+        folder = RunFolder.claim(self.out, overwrite=self.overwrite) if self.out is not None else None
+        result = self._map(loaded, input_shape)
+        written = self._write(result, folder)
+        if self.json:
+            print(json.dumps({**summary(result), "written": written}, indent=2))
+        else:
+            print("\n".join([*describe(summary(result)), *(f"wrote {path}" for path in written)]))
+        return 0
+
+    def _map(self, loaded: Any, input_shape: tuple[int, ...]) -> Result:
+        import jaxrf
+        from jaxrf.cli.checkpoints import read_variables
+
+        chosen = jaxrf.grid(*self.units.counts) if isinstance(self.units, values.GridSpec) else self.units
+        return jaxrf.erf(
+            loaded.model,
+            read_variables(self.variables) if self.variables is not None else None,
+            self._inputs(input_shape),
+            input_shape=input_shape,
+            units=chosen,
+            layer=self.layer,
+            wrt=self.wrt,
+            channels=self.channels,
+            score=self.score,
+            seeds=self.seeds,
+            **self.call_arguments(),
+        )
+
+    def _inputs(self, input_shape: tuple[int, ...]) -> Any:
+        """The photos as one array, or noise."""
+        import jaxrf
+
+        return read_photos(self.photos, input_shape) if self.photos else jaxrf.noise(self.noise or 1, self.noise_seed)
+
+    def _write(self, result: Result, folder: RunFolder | None) -> list[str]:
+        """Save what was asked for; the paths that were written."""
+        written = []
+        if folder is not None:
+            asked = {name: value for name, value in asdict(self).items() if name not in ("json", "debug", "out")}
+            folder.describe("erf", options=asked)
+            result.save(folder.path / "erf.zarr", overwrite=self.overwrite)
+            written.append(str(folder.path / "erf.zarr"))
+        if self.plot is not None:
+            save_figure(result, self.plot, photo=self.photos[0] if len(self.photos) == 1 else None)
+            written.append(self.plot)
+        return written
+
+
+def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:
+    """The photos at `paths` as one array (photo, y, x, 3), normalized and of the model's input size."""
+    import numpy as np
+
+    from jaxrf import photos
+
+    if len(input_shape) != 3 or input_shape[-1] != 3:
+        raise InputError(
+            f"Photos are inputs of the shape (y, x, 3), and this model's is {input_shape}. "
+            "Leave the photos out to use noise, or call jaxrf.erf with an array."
+        )
+    return np.stack([photos.read(path, input_shape[:2]) for path in paths])
+
+
+def save_figure(result: Result, file: str, photo: str | None = None) -> None:
+    """The map of the result's first unit, over the photo where there is one, saved at `file`."""
+    from pathlib import Path
+
+    from jaxrf import photos
+
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise InputError("--plot needs matplotlib, which is not installed. Run pip install 'jaxrf[plot]'.") from error
+    matplotlib.use("Agg")
+    seen = None if photo is None else photos.displayable(photos.read(photo, tuple(result.input_shape)))
+    figure = result.plot(photo=seen)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"The figure cannot be saved as {file}: {error}. Use a .png, .pdf or .svg file.") from error
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """The numbers of a result that tell most, in JSON's types; measures are those of the first unit."""
+    row = result.theoretical
+    return {
+        "layer": row.name,
+        "units": len(result.units),
+        "first_unit": [int(position) for position in result.units[0]],
+        "samples": int(result.count),
+        "dead": int(result.dead),
+        "nonfinite": int(result.nonfinite),
+        "score": result.score,
+        "channels": result.channels,
+        "input_shape": list(result.input_shape),
+        "theoretical_size": [int(size) for size in row.size],
+        "effective_size": _first(result.size("luo2016")),
+        "area_ratio_50": _first(result.area_ratio(0.5)),
+        "area_ratio_95": _first(result.area_ratio(0.95)),
+    }
+
+
+def describe(facts: dict[str, Any]) -> list[str]:
+    """`summary` as lines of text."""
+    first = ", ".join(map(str, facts["first_unit"]))
+    lines = [
+        f"layer {facts['layer']}, {facts['units']} unit(s), the first is ({first}); {facts['samples']} sample(s)",
+        f"theoretical size  {' x '.join(map(str, facts['theoretical_size']))} input positions",
+        f"effective size    {facts['effective_size']:.1f} (luo2016: root of the area above 4.55 % of the peak)",
+        f"area ratio        {facts['area_ratio_50']:.4f} for 50 %, {facts['area_ratio_95']:.4f} for 95 % of the map",
+    ]
+    if facts["dead"] or facts["nonfinite"]:
+        lines.append(f"warning: {facts['dead']} dead and {facts['nonfinite']} non-finite sample(s)")
+    return lines
+
+
+def _first(numbers: Any) -> float:
+    """The value of the first unit, from an array over units or from a number."""
+    import numpy as np
+
+    return float(np.ravel(np.asarray(numbers, float))[0])

@@ -1,0 +1,1 @@
+"""The value interpretation: cotangents pulled back on windows, in compiled batches."""

@@ -1,0 +1,179 @@
+"""The pull-back itself: cotangents on windows, from the target to the source.
+
+Invariant: every cotangent is zero outside its array.
+Whatever a rule yields there is masked by a select, never by a product, since zero times NaN is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrf.engine.windows import Starts, Step, Windows
+from jaxrf.primitives.rule import Span, Spans, rules
+from jaxrf.tangent.program import Equation, Operand, Variable
+
+
+@dataclass
+class Shared:
+    """What all batches of units use: coefficients, and what is made of them once.
+
+    The first walk, on shapes only, collects what is needed; `prepare` computes it outside of the loop over units.
+    """
+
+    coefficients: Mapping[Operand, jax.Array]
+    starts: Starts
+    makers: dict[Any, Callable[[], jax.Array]] = field(default_factory=dict)
+    made: dict[Any, jax.Array] = field(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], jax.Array]) -> jax.Array:
+        if key in self.made:
+            return self.made[key]
+        self.makers[key] = make
+        return make()
+
+    def prepare(self) -> None:
+        self.made.update({key: make() for key, make in self.makers.items()})
+
+    def value(self, operand: Operand) -> jax.Array:
+        return self.coefficients[operand] if isinstance(operand, Variable) else jnp.asarray(operand.value)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowView:
+    """What a rule sees of one equation (the protocol `View`)."""
+
+    equation: Equation
+    out: Spans
+    into: Spans
+    shared: Shared
+    table: jax.Array
+
+    def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        source = self.equation.operands[operand]
+        return self.shared.once((label, source, self.equation), lambda: make(self.shared.value(source)))
+
+    def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
+        source = self.equation.operands[operand]
+        if spans is None:
+            spans = self._aligned(source.shape)
+        return read(self.shared, source, spans, self.table, fill)
+
+    def _aligned(self, shape: tuple[int, ...]) -> Spans:
+        if not shape:
+            return ()
+        return tuple(span if n == span.extent else Span(n, n) for n, span in zip(shape, self.out))
+
+
+def read(shared: Shared, source: Operand, spans: Spans, table: jax.Array, fill: float | None = None) -> jax.Array:
+    """A coefficient on windows: (units, *sizes), or (1, *shape) where no window moves."""
+    if not any(span.moving for span in spans):
+        value = shared.value(source)
+        return value.reshape((1,) * (1 + max(value.ndim, 0))) if not value.ndim else value[None]
+    margins = []
+    for span in spans:
+        lo, hi = shared.starts.bounds(span.start) if span.start is not None else (0, 0)
+        margins.append((max(0, -lo), max(0, hi + span.size - span.extent)))
+
+    def padded() -> jax.Array:
+        value = shared.value(source)
+        if fill is None:
+            return jnp.pad(value, margins, mode="edge")
+        return jnp.pad(value, margins, constant_values=fill)
+
+    wide = shared.once((source, tuple(margins), fill), padded) if any(map(any, margins)) else shared.value(source)
+    return cut(wide[None], spans, table, [lo for lo, _ in margins])
+
+
+def cut(array: jax.Array, spans: Spans, table: jax.Array, margins: list[int]) -> jax.Array:
+    """Windows of `array` (1 or units, ...) at their starts, which `margins` were put before."""
+    sizes = tuple(span.size for span in spans)
+    zero = jnp.zeros(table.shape[1], table.dtype)
+    starts = jnp.stack(
+        [zero if span.start is None else table[span.start] + m for span, m in zip(spans, margins)], axis=1
+    )
+    if array.shape[0] == 1:
+        return jax.vmap(lambda s: lax.dynamic_slice(array[0], s, sizes))(starts)
+    return jax.vmap(lambda a, s: lax.dynamic_slice(a, s, sizes))(array, starts)
+
+
+def pull_back(plan: Windows, shared: Shared, table: jax.Array, ct: jax.Array) -> jax.Array:
+    """Pull cotangents `ct` (units, *unit sizes) of the target back to the source.
+
+    Returns:
+        (units, *sizes of the source's window).
+    """
+    start = place(ct, plan.unit, plan.regions[plan.target], plan.starts, table)
+    pending: dict[Variable, jax.Array] = {plan.target: start}
+    for step in plan.steps:
+        arriving = pending.get(step.equation.result)
+        if arriving is None:
+            continue
+        if step.equation.result is not plan.source:
+            del pending[step.equation.result]
+        for i, into in step.into.items():
+            operand = step.equation.operands[i]
+            assert isinstance(operand, Variable)
+            view = WindowView(step.equation, plan.regions[step.equation.result], into, shared, table)
+            pulled = rules[step.equation.primitive].transpose(view, i, arriving)
+            pulled = mask(pulled, into, step.masked[i], plan.starts, table)
+            pulled = place(pulled, into, plan.regions[operand], plan.starts, table)
+            pending[operand] = pending[operand] + pulled if operand in pending else pulled
+    region = plan.regions[plan.source]
+    if plan.source not in pending:
+        return jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype)
+    return pending[plan.source]
+
+
+def mask(ct: jax.Array, spans: Spans, axes: tuple[int, ...], starts: Starts, table: jax.Array) -> jax.Array:
+    """Zeros outside the array, along those of `axes` on which some window leaves it."""
+    for axis in axes:
+        span = spans[axis]
+        assert span.start is not None
+        lo, hi = starts.bounds(span.start)
+        if lo >= 0 and hi + span.size <= span.extent:
+            continue
+        at = table[span.start][:, None] + jnp.arange(span.size, dtype=table.dtype)
+        inside = ((at >= 0) & (at < span.extent)).reshape(
+            (-1,) + tuple(span.size if a == axis else 1 for a in range(len(spans)))
+        )
+        ct = jnp.where(inside, ct, jnp.zeros((), ct.dtype))
+    return ct
+
+
+def place(ct: jax.Array, natural: Spans, region: Spans, starts: Starts, table: jax.Array) -> jax.Array:
+    """Lay windows into larger windows, or into whole axes; what lies outside of those is dropped."""
+    moved: list[tuple[int, Span, Span]] = []
+    config = [(0, 0, 0)] * ct.ndim
+    for axis, (small, large) in enumerate(zip(natural, region)):
+        if small.start is None or (small.start == large.start and small.size == large.size):
+            continue
+        low, high = _offsets(small, large, starts)
+        if low == high:
+            config[axis + 1] = (low, large.size - small.size - low, 0)
+        else:
+            moved.append((axis, small, large))
+            config[axis + 1] = (max(high, 0), max(large.size - small.size - low, 0), 0)
+    if any(c != (0, 0, 0) for c in config):
+        ct = lax.pad(ct, jnp.zeros((), ct.dtype), config)
+    if not moved:
+        return ct
+    sizes = [*ct.shape[1:]]
+    begins = [jnp.zeros(table.shape[1], table.dtype)] * len(sizes)
+    for axis, small, large in moved:
+        sizes[axis] = large.size
+        shift = table[small.start] - (table[large.start] if large.start is not None else 0)
+        begins[axis] = config[axis + 1][0] - shift
+    return jax.vmap(lambda a, s: lax.dynamic_slice(a, s, sizes))(ct, jnp.stack(begins, axis=1))
+
+
+def _offsets(small: Span, large: Span, starts: Starts) -> tuple[int, int]:
+    """Smallest and largest position of the small windows in the large ones, over all units."""
+    assert small.start is not None
+    shift = starts.rows[small.start] - (starts.rows[large.start] if large.start is not None else 0)
+    return int(shift.min()), int(shift.max())

@@ -1,0 +1,56 @@
+"""Every error that jaxrf raises on purpose, and the sentence that suggests a name.
+
+Each message says what was found, where, what is needed and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class JaxrfError(Exception):
+    """Base of all errors raised by jaxrf."""
+
+
+class InputError(JaxrfError, ValueError):
+    """An argument does not fit: a shape, a dtype, an option, a file."""
+
+
+class UnknownNameError(JaxrfError, LookupError):
+    """A name that is not in a table, a registry or a model."""
+
+
+class UnknownPrimitiveError(JaxrfError, NotImplementedError):
+    """The model differentiates through an operation for which there is no rule."""
+
+
+class TraceError(JaxrfError, RuntimeError):
+    """The model could not be traced; the cause is chained."""
+
+
+class PlanError(JaxrfError, RuntimeError):
+    """What was asked for does not fit into memory, or has no plan."""
+
+
+class StoreError(JaxrfError, OSError):
+    """A result on disk is missing, foreign, damaged or cannot be written."""
+
+
+class CheckError(JaxrfError, AssertionError):
+    """The engine and the dense oracle disagree."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
+    """The error for a `name` that is not among `known`, with the nearest known name.
+
+    >>> str(unknown("score", "sqare", ["square", "abs"]))
+    "Unknown score 'sqare'. Known: 'abs', 'square'. Did you mean 'square'?"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    shown = ", ".join(repr(n) for n in names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    message = f"Unknown {kind} {name!r}. Known: {shown or 'none'}."
+    if near:
+        message += f" Did you mean {near[0]!r}?"
+    return UnknownNameError(message + (f" {hint}" if hint else ""))

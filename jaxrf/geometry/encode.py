@@ -1,0 +1,151 @@
+"""Rows as JSON-able values, and back without loss.
+
+Derived numbers are written for readers in other languages and ignored when read back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxrf.errors import InputError
+from jaxrf.geometry.field import Continuation, Field, Paths
+
+if TYPE_CHECKING:
+    from jaxrf.geometry.row import Row
+
+
+def encode_row(row: Row) -> dict[str, Any]:
+    """All of the row's attributes, and its summary."""
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "shape": list(row.shape),
+        "unit_shape": list(row.unit_shape),
+        "parameters": row.parameters,
+        "flops": row.flops,
+        "exact": row.exact,
+        "notes": list(row.notes),
+        "global_axes": list(row.global_axes),
+        "global_cause": dict(row.global_cause),
+        **{name: number(value) for name, value in summary(row).items()},
+        "fields": [_encode_field(one) for one in row.fields],
+    }
+
+
+def summary(row: Row) -> dict[str, Any]:
+    """The derived numbers of a row; those of the center unit are None where the layer has no units."""
+    some = 0 not in row.unit_shape
+    return {
+        "input_shape": row.input_shape,
+        "size": row.size,
+        "sizes": row.sizes,
+        "min_size": row.min_size,
+        "stride": row.stride,
+        "padding": row.padding,
+        "period": row.period,
+        "center_unit": row.center_unit if some else None,
+        "center": row.center(row.center_unit) if some else None,
+        "share": row.share if some else None,
+        "aligned": row.aligned,
+        "unproductive": row.unproductive,
+    }
+
+
+def number(value: Any) -> Any:
+    """Fractions as "numerator/denominator", nan as None, tuples as lists."""
+    if isinstance(value, tuple):
+        return [number(v) for v in value]
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
+
+
+def decode_row(values: Mapping[str, Any]) -> Row:
+    """The row that `encode_row` wrote."""
+    from jaxrf.geometry.row import Row
+
+    try:
+        return Row(
+            name=values["name"],
+            kind=values["kind"],
+            shape=tuple(values["shape"]),
+            unit_shape=tuple(values["unit_shape"]),
+            fields=tuple(_decode_field(one) for one in values["fields"]),
+            parameters=values["parameters"],
+            flops=values["flops"],
+            exact=values["exact"],
+            notes=tuple(values["notes"]),
+            global_axes=tuple(values["global_axes"]),
+            global_cause=dict(values["global_cause"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"These values are not a row of a table: {type(error).__name__}: {error}. "
+            "Pass what Row.to_dict() or Table.to_json() gave."
+        ) from error
+
+
+def _encode_field(one: Field) -> dict[str, Any]:
+    c, p = one.continuation, one.paths
+    return {
+        "extent": one.extent,
+        "lo": _encode_array(one.lo),
+        "hi": _encode_array(one.hi),
+        "continuation": None
+        if c is None
+        else {
+            "axis": c.axis,
+            "period": c.period,
+            "step": c.step,
+            "lo": _encode_array(c.lo),
+            "hi": _encode_array(c.hi),
+        },
+        "paths": None
+        if p is None
+        else {
+            "stride": str(p.stride),
+            "center_lo": str(p.center_lo),
+            "center_hi": str(p.center_hi),
+            "min_size": str(p.min_size),
+            "aligned": p.aligned,
+        },
+        "global_cause": one.global_cause,
+    }
+
+
+def _decode_field(values: Mapping[str, Any]) -> Field:
+    c, p = values["continuation"], values["paths"]
+    return Field(
+        extent=values["extent"],
+        lo=_decode_array(values["lo"]),
+        hi=_decode_array(values["hi"]),
+        continuation=None
+        if c is None
+        else Continuation(c["axis"], c["period"], c["step"], _decode_array(c["lo"]), _decode_array(c["hi"])),
+        paths=None
+        if p is None
+        else Paths(
+            Fraction(p["stride"]),
+            Fraction(p["center_lo"]),
+            Fraction(p["center_hi"]),
+            Fraction(p["min_size"]),
+            p["aligned"],
+        ),
+        global_cause=values["global_cause"],
+    )
+
+
+def _encode_array(array: np.ndarray) -> dict[str, Any]:
+    array = np.asarray(array, np.int64)
+    return {"shape": list(array.shape), "values": array.ravel().tolist()}
+
+
+def _decode_array(values: Mapping[str, Any]) -> np.ndarray:
+    return np.array(values["values"], np.int64).reshape(values["shape"])

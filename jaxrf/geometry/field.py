@@ -1,0 +1,72 @@
+"""Which positions of one input axis the elements of a variable depend on.
+
+A `Field` is kept for each variable and each input axis.
+Its `lo` and `hi` are exact at borders; its `continuation` says what an interior element would see on an endless input.
+Numbers only: nothing here knows of models or of JAX.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+EMPTY_LO = np.int64(2**40)
+EMPTY_HI = np.int64(-(2**40))
+
+
+@dataclass(frozen=True, eq=False)
+class Continuation:
+    """The unclipped field, as a pattern that repeats along one axis of the variable.
+
+    Element `u` of `axis` sees `[lo[u % period] + step * (u // period), hi[...] + ...)`.
+    `lo` and `hi` have the variable's rank, `period` entries along `axis`, and size 1 or the full size elsewhere.
+    """
+
+    axis: int
+    period: int
+    step: int
+    lo: np.ndarray
+    hi: np.ndarray
+
+    def at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`lo` and `hi` at the positions `index` (any integers) of `axis`."""
+        shift_shape = [1] * self.lo.ndim
+        shift_shape[self.axis] = len(index)
+        shift = (self.step * (index // self.period)).reshape(shift_shape)
+        lo = np.take(self.lo, index % self.period, axis=self.axis)
+        hi = np.take(self.hi, index % self.period, axis=self.axis)
+        empty = lo >= hi
+        return np.where(empty, EMPTY_LO, lo + shift), np.where(empty, EMPTY_HI, hi + shift)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """What the paths from the input axis agree on: sub-sampling and center.
+
+    A path sends unit `u` to the position `stride * u + center`, on average over phases.
+    """
+
+    stride: Fraction
+    center_lo: Fraction
+    center_hi: Fraction
+    min_size: Fraction
+    aligned: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Half-open intervals `[lo, hi)` of positions on one input axis, one per element of a variable.
+
+    `lo` and `hi` are int64, broadcastable to the variable's shape, and clipped to the input at every variable on the way.
+    An element without any path has `lo >= hi`.
+    `continuation` is None where the field is not a repeated pattern along one axis; `global_cause` then may say why.
+    """
+
+    extent: int
+    lo: np.ndarray
+    hi: np.ndarray
+    continuation: Continuation | None = None
+    paths: Paths | None = None
+    global_cause: str | None = None

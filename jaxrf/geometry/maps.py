@@ -1,0 +1,320 @@
+"""How positions of one output axis depend on positions of one input axis of a single operation.
+
+An `AxisMap` sends an output position to a set of input positions.
+Everything that geometry needs follows from that set: pushing fields forward, pulling intervals back, counting paths.
+A map without borders repeats: position `o + period` sees what `o` sees, moved by `shift`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Paths
+
+Interval = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class AxisMap(ABC):
+    """Positions `0..in_size-1` that each of the positions `0..out_size-1` depends on."""
+
+    in_size: int
+    out_size: int
+
+    @property
+    @abstractmethod
+    def repeat(self) -> tuple[int, int] | None:
+        """`(period, shift)` of the map without borders, or None where it has none."""
+
+    @abstractmethod
+    def taps(self, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Input positions of the output positions `out` (n,), unclipped.
+
+        Returns:
+            `index` (t, n) and `valid` (t, n): position `out[j]` depends on `index[i, j]` where `valid[i, j]`.
+        """
+
+    @abstractmethod
+    def pull(self, lo: np.ndarray, hi: np.ndarray) -> Interval:
+        """Interval that contains the input positions of every output position in `[lo, hi)`, unclipped, per entry."""
+
+    def push(self, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:
+        """The union over this map of the intervals that lie along `axis`, clipped to the input axis."""
+        index, valid = self._clipped
+        if lo.shape[axis] == 1:
+            reached = valid.any(axis=0)
+            if reached.all():
+                return lo, hi
+            shape = [1] * lo.ndim
+            shape[axis] = self.out_size
+            reached = reached.reshape(shape)
+            return np.where(reached, lo, EMPTY_LO), np.where(reached, hi, EMPTY_HI)
+        return union(lo, hi, index, valid, axis)
+
+    @cached_property
+    def _clipped(self) -> tuple[np.ndarray, np.ndarray]:
+        index, valid = self.taps(np.arange(self.out_size))
+        valid = valid & (index >= 0) & (index < self.in_size)
+        return np.where(valid, index, 0), valid
+
+    def follow(self, paths: Paths) -> Paths | None:
+        """What paths agree on behind this map; None where the map gives no sub-sampling and center."""
+        if self.repeat is None:
+            return None
+        period, shift = self.repeat
+        out = np.arange(period)
+        index, valid = self.taps(out)
+        if not valid.any():
+            return paths
+        lows = np.where(valid, index, EMPTY_LO).min(axis=0)
+        highs = np.where(valid, index, EMPTY_HI).max(axis=0)
+        seen = valid.any(axis=0)
+        slope = Fraction(shift, period)
+        middles = [Fraction(int(a + b), 2) - slope * int(o) for a, b, o in zip(lows[seen], highs[seen], out[seen])]
+        center = sum(middles, Fraction(0)) / len(middles)
+        extent = Fraction(int((highs - lows)[seen].sum()), int(seen.sum()))
+        return Paths(
+            stride=paths.stride * slope,
+            center_lo=paths.center_lo + paths.stride * center,
+            center_hi=paths.center_hi + paths.stride * center,
+            min_size=paths.min_size + abs(paths.stride) * extent,
+            aligned=paths.aligned,
+        )
+
+
+def union(lo: np.ndarray, hi: np.ndarray, index: np.ndarray, valid: np.ndarray, axis: int) -> Interval:
+    """Hull of the intervals at `index` (t, n) along `axis`, over the taps t that are valid."""
+    shape = [1] * lo.ndim
+    shape[axis] = index.shape[1]
+    out_lo = out_hi = None
+    for row, ok in zip(index, valid):
+        ok = ok.reshape(shape)
+        some_lo = np.where(ok, np.take(lo, row, axis=axis), EMPTY_LO)
+        some_hi = np.where(ok, np.take(hi, row, axis=axis), EMPTY_HI)
+        out_lo = some_lo if out_lo is None else np.minimum(out_lo, some_lo)
+        out_hi = some_hi if out_hi is None else np.maximum(out_hi, some_hi)
+    if out_lo is None or out_hi is None:
+        full = [*lo.shape]
+        full[axis] = index.shape[1]
+        return np.full(full, EMPTY_LO), np.full(full, EMPTY_HI)
+    return out_lo, out_hi
+
+
+@dataclass(frozen=True, eq=False)
+class Window(AxisMap):
+    """Sliding window: output `o` reads dilated position `stride * o + t` for each offset `t`; holes between are zeros.
+
+    Convolution, pooling, padding, slicing and reversal (`stride` -1) are of this kind.
+    Offsets already contain the padding: a kernel of 3 with padding 1 has offsets (-1, 0, 1).
+    Dilated position `q` is input position `q / holes` where that is whole, and nothing elsewhere.
+
+    Example (5 positions, kernel 3, stride 2, padding 1): 0 sees -1, 0, 1; 1 sees 1, 2, 3; 2 sees 3, 4, 5.
+    """
+
+    stride: int = 1
+    offsets: tuple[int, ...] = (0,)
+    holes: int = 1
+
+    @property
+    def identity(self) -> bool:
+        return self.stride == 1 and self.holes == 1 and self.offsets == (0,) and self.in_size == self.out_size
+
+    @property
+    def repeat(self) -> tuple[int, int]:
+        common = math.gcd(self.holes, self.stride)
+        return self.holes // common, self.stride // common
+
+    def taps(self, out):
+        dilated = self.stride * out[None, :] + np.asarray(self.offsets, np.int64).reshape(-1, 1)
+        return dilated // self.holes, dilated % self.holes == 0
+
+    def pull(self, lo, hi):
+        first, last = (lo, hi - 1) if self.stride >= 0 else (hi - 1, lo)
+        start = self.stride * first + min(self.offsets)
+        stop = self.stride * last + max(self.offsets)
+        return -(-start // self.holes), stop // self.holes + 1
+
+    def push(self, lo, hi, axis):
+        if self.identity:
+            return lo, hi
+        return super().push(lo, hi, axis)
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks(AxisMap):
+    """Groups: output `o` reads all of block `o // out_block`, which is `in_block` positions long."""
+
+    in_block: int = 1
+    out_block: int = 1
+
+    @property
+    def repeat(self):
+        return self.out_block, self.in_block
+
+    def taps(self, out):
+        index = (out // self.out_block) * self.in_block + np.arange(self.in_block)[:, None]
+        return index, np.ones(index.shape, bool)
+
+    def pull(self, lo, hi):
+        return (lo // self.out_block) * self.in_block, ((hi - 1) // self.out_block + 1) * self.in_block
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(AxisMap):
+    """Every output position reads the same input positions `[lo, hi)`: a reduction, or one known index.
+
+    `whole` maps are reductions of the full axis.
+    """
+
+    lo: int = 0
+    hi: int = 1
+
+    @property
+    def whole(self) -> bool:
+        return self.lo == 0 and self.hi == self.in_size
+
+    @property
+    def repeat(self):
+        return None
+
+    def taps(self, out):
+        index = np.broadcast_to(np.arange(self.lo, self.hi)[:, None], (self.hi - self.lo, len(out)))
+        return index, np.ones(index.shape, bool)
+
+    def pull(self, lo, hi):
+        return np.full_like(lo, self.lo), np.full_like(hi, self.hi)
+
+    def push(self, lo, hi, axis):
+        if self.hi <= self.lo:
+            return np.full_like(lo, EMPTY_LO), np.full_like(hi, EMPTY_HI)
+        if lo.shape[axis] == 1:
+            return lo, hi
+        part = slice(self.lo, self.hi)
+        cut = tuple(part if a == axis else slice(None) for a in range(lo.ndim))
+        return lo[cut].min(axis=axis, keepdims=True), hi[cut].max(axis=axis, keepdims=True)
+
+
+def whole(in_size: int, out_size: int = 1) -> Fixed:
+    """Every output position reads the full axis."""
+    return Fixed(in_size, out_size, 0, in_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan(AxisMap):
+    """Cumulative operations: output `o` reads every position up to `o`, or from `o` on where `reverse`."""
+
+    reverse: bool = False
+
+    @property
+    def repeat(self):
+        return None
+
+    def taps(self, out):
+        index = np.broadcast_to(np.arange(self.in_size)[:, None], (self.in_size, len(out)))
+        return index, (index >= out) if self.reverse else (index <= out)
+
+    def pull(self, lo, hi):
+        if self.reverse:
+            return lo, np.full_like(hi, self.in_size)
+        return np.zeros_like(lo), hi
+
+    def push(self, lo, hi, axis):
+        if lo.shape[axis] == 1:
+            return lo, hi
+        turn = (slice(None),) * axis + (slice(None, None, -1 if self.reverse else 1),)
+        return (
+            np.minimum.accumulate(lo[turn], axis=axis)[turn],
+            np.maximum.accumulate(hi[turn], axis=axis)[turn],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern(AxisMap):
+    """A known matrix: output `o` reads the positions where `support[o]` (out, in) is true.
+
+    Resizing, gathering by known indices and permuting are of this kind.
+    The map without borders is read off the rows that do not touch the ends of the input axis.
+    """
+
+    support: np.ndarray = field(default=None)  # type: ignore[assignment]
+
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and one-past-last input position of each row; empty rows have lo > hi."""
+        some = self.support.any(axis=1)
+        lo = np.where(some, self.support.argmax(axis=1), EMPTY_LO)
+        hi = np.where(some, self.in_size - self.support[:, ::-1].argmax(axis=1), EMPTY_HI)
+        return lo, hi
+
+    @cached_property
+    def repeat(self):
+        for period in range(1, self.out_size // 2 + 1):
+            shift = self._shift(period)
+            if shift:
+                return period, shift
+        return None
+
+    def _shift(self, period: int) -> int | None:
+        """By how much the rows move in `period` outputs, if all inner rows agree."""
+        lo, hi = self._rows
+        inner = (lo > 0) & (hi < self.in_size) & (lo < hi)
+        both = inner[:-period] & inner[period:]
+        moves = (lo[period:] - lo[:-period])[both]
+        if len(moves) == 0 or (moves != moves[0]).any() or not ((hi[period:] - hi[:-period])[both] == moves[0]).all():
+            return None
+        shift = int(moves[0])
+        rows = np.flatnonzero(both)
+        same = all(
+            np.array_equal(self.support[r, lo[r] : hi[r]], self.support[r + period, lo[r + period] : hi[r + period]])
+            for r in rows
+        )
+        return shift if same and len(set(rows % period)) == period else None
+
+    @cached_property
+    def _phases(self) -> tuple[np.ndarray, np.ndarray]:
+        """Taps of the outputs `0..period-1`, moved there from inner rows."""
+        assert self.repeat is not None
+        period, shift = self.repeat
+        lo, hi = self._rows
+        inner = np.flatnonzero((lo > 0) & (hi < self.in_size) & (lo < hi))
+        rows = [inner[inner % period == phase][0] for phase in range(period)]
+        sets = [np.flatnonzero(self.support[r]) - shift * (r // period) for r in rows]
+        size = max(map(len, sets))
+        index = np.stack([np.pad(s, (0, size - len(s)), mode="edge") for s in sets], axis=1)
+        return index, np.ones(index.shape, bool)
+
+    def taps(self, out):
+        if self.repeat is None:
+            sets = self.support[out]
+            size = max(int(sets.sum(axis=1).max(initial=0)), 1)
+            index = np.argsort(~sets, axis=1, kind="stable")[:, :size].T
+            return index, np.take_along_axis(sets, index.T, axis=1).T
+        period, shift = self.repeat
+        index, valid = self._phases
+        return index[:, out % period] + shift * (out // period), valid[:, out % period]
+
+    @cached_property
+    def _clipped(self):
+        size = max(int(self.support.sum(axis=1).max(initial=0)), 1)
+        index = np.argsort(~self.support, axis=1, kind="stable")[:, :size].T
+        return index, np.take_along_axis(self.support, index.T, axis=1).T
+
+    def pull(self, lo, hi):
+        row_lo, row_hi = self._rows
+        out_lo, out_hi = np.empty_like(lo), np.empty_like(hi)
+        for i, (a, b) in enumerate(zip(np.clip(lo, 0, self.out_size), np.clip(hi, 0, self.out_size))):
+            out_lo[i] = row_lo[a:b].min(initial=EMPTY_LO)
+            out_hi[i] = row_hi[a:b].max(initial=EMPTY_HI)
+        empty = out_lo >= out_hi
+        return np.where(empty, 0, out_lo), np.where(empty, 1, out_hi)
+
+
+def identity(size: int) -> Window:
+    """Each position reads itself."""
+    return Window(size, size)

@@ -1,0 +1,100 @@
+"""The field of one input axis as a line of units with phases: stride, padding, halo, smallest input.
+
+Takes a `Continuation` that varies along one unit axis only; all numbers are input positions on an endless input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from jaxrf.geometry.field import Continuation
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Unit `u` sees `[lo[u % period] + step * (u // period), hi[...] + ...)`; `lo` and `hi` are (period,)."""
+
+    step: int
+    lo: np.ndarray
+    hi: np.ndarray
+
+    @property
+    def period(self) -> int:
+        """Number of phases."""
+        return len(self.lo)
+
+    @property
+    def stride(self) -> Fraction:
+        """Positions per unit, on average over a period."""
+        return Fraction(self.step, self.period)
+
+    @property
+    def padding(self) -> Fraction:
+        """The padding in start = stride * unit - padding, through the first phase that has the largest size."""
+        phase = int(np.argmax(self.hi - self.lo))
+        return self.stride * phase - int(self.lo[phase])
+
+    def at(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`lo` and `hi` of any integers `units` (n,)."""
+        shift = self.step * (units // self.period)
+        phase = units % self.period
+        return self.lo[phase] + shift, self.hi[phase] + shift
+
+    def halo(self, aligned: bool) -> tuple[int, int] | None:
+        """Positions before and after the owned ones that a tile of units [a, b) sees, at worst; at least 0.
+
+        The tile owns [stride*a, stride*b) rounded down; `aligned` tiles have a and b at multiples of the period.
+        None where the pattern stands still or runs backwards.
+        """
+        if self.step <= 0:
+            return None
+        if aligned:
+            before, after = -self.lo.min(), self.hi.max() - self.step
+        else:
+            begins = np.arange(self.period)
+            owned = begins * self.step // self.period
+            lo, hi = self.at(np.arange(-self.period, 2 * self.period))
+            coming = np.stack([lo[a + self.period : a + 2 * self.period] for a in begins])
+            gone = np.stack([hi[a : a + self.period] for a in begins])
+            before = (owned - coming.min(axis=1)).max()
+            after = (gone.max(axis=1) - owned).max()
+        return max(int(before), 0), max(int(after), 0)
+
+
+def pattern_of(continuation: Continuation) -> Pattern | None:
+    """The continuation as a pattern of one axis; None where it changes along another one too."""
+    others = tuple(a for a in range(continuation.lo.ndim) if a != continuation.axis)
+    lo, hi = continuation.lo, continuation.hi
+    if lo.size == 0 or any((b != b.min(axis=others, keepdims=True)).any() for b in (lo, hi)):
+        return None
+    return Pattern(continuation.step, lo.min(axis=others), hi.min(axis=others))
+
+
+def smallest_input(pattern: Pattern) -> int | None:
+    """The smallest input size whose unit nearest to the middle lies wholly inside.
+
+    Units begin at 0, and there are as many as needed; of two that are equally near the lower one counts.
+    The search ends where each phase has a center within half a step of the middle and room on both sides.
+    None where the pattern stands still, runs backwards or has no path.
+    """
+    lo, hi = pattern.lo, pattern.hi
+    some = lo < hi
+    if pattern.step <= 0 or not some.any():
+        return None
+    lowest = int((lo + hi)[some].min())
+    enough = max(int((hi - lo).max()) + pattern.step, lowest)
+    repeats = (enough + max(-lowest, 0)) // pattern.step + 2
+    lo, hi = pattern.at(np.flatnonzero(np.tile(some, repeats)))
+    for size in range(1, enough):
+        nearest = int(np.argmin(np.abs(lo + hi - size)))
+        if lo[nearest] >= 0 and hi[nearest] <= size:
+            return size
+    return enough
+
+
+def plain(number: Fraction) -> int | Fraction:
+    """An int where `number` is whole."""
+    return int(number) if number.denominator == 1 else number

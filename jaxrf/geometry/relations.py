@@ -1,0 +1,294 @@
+"""How the elements of one result depend on the elements of one operand.
+
+A `Relation` carries fields from operand to result, and boxes from result to operand.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
+from jaxrf.geometry.maps import AxisMap, Fixed, Interval, Window, union, whole
+
+Shape = tuple[int, ...]
+
+
+class Relation(ABC):
+    """The dependence of a result (`out_shape`) on an operand (`in_shape`)."""
+
+    in_shape: Shape
+    out_shape: Shape
+
+    @abstractmethod
+    def push(self, field: Field) -> Field:
+        """The field of the result, from the field of the operand.
+
+        Law: element e of the result has the hull of the fields of the operand's elements that e depends on.
+        """
+
+    @abstractmethod
+    def pull(self, box: Sequence[Interval]) -> list[Interval]:
+        """A box of the operand that holds all elements on which the box of the result depends, unclipped.
+
+        `box` has one interval per result axis; bounds are arrays over units.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Relation):
+    """Axis by axis: each operand axis is driven by one result axis through an `AxisMap`, or by none.
+
+    `axes[a]` is `(map, result axis)`; a map that no result axis drives is a `Fixed` one with result axis None.
+    A result axis that drives no operand axis is a broadcast.
+    """
+
+    in_shape: Shape
+    out_shape: Shape
+    axes: tuple[tuple[AxisMap, int | None], ...]
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether result and operand have the same axes and every element sees its own position only."""
+        return self.in_shape == self.out_shape and all(
+            o == a and isinstance(m, Window) and m.identity for a, (m, o) in enumerate(self.axes)
+        )
+
+    def push(self, field):
+        if self.plain:
+            return field
+        lo, hi = self._push(field.lo, field.hi, None)
+        continuation = self._continue(field.continuation)
+        cause, paths = field.global_cause, field.paths
+        if field.continuation is not None:
+            axis_map, out_axis = self.axes[field.continuation.axis]
+            if out_axis is None and isinstance(axis_map, Fixed) and axis_map.whole and axis_map.in_size > 1:
+                cause = "reduced"
+            paths = axis_map.follow(paths) if paths is not None and continuation is not None else None
+        result = Field(field.extent, lo, hi, continuation, paths, cause)
+        return result if continuation is not None or cause else _refit(result, self.out_shape)
+
+    def _push(self, lo: np.ndarray, hi: np.ndarray, skip: int | None) -> Interval:
+        """Hulls over all operand axes but `skip`, laid out on the result's axes."""
+        for axis, (axis_map, _) in enumerate(self.axes):
+            if axis != skip:
+                lo, hi = axis_map.push(lo, hi, axis)
+        return self._lay_out(lo), self._lay_out(hi)
+
+    def _lay_out(self, a: np.ndarray) -> np.ndarray:
+        """Operand axes moved to the places of their result axes; undriven ones dropped, missing ones of size 1."""
+        kept = [axis for axis, (_, out) in enumerate(self.axes) if out is not None]
+        a = a.reshape([a.shape[axis] for axis in kept])
+        order = np.argsort([self.axes[axis][1] for axis in kept], kind="stable")
+        a = a.transpose(order)
+        driven = sorted(out for _, out in self.axes if out is not None)
+        return np.expand_dims(a, [o for o in range(len(self.out_shape)) if o not in driven])
+
+    def _continue(self, continuation: Continuation | None) -> Continuation | None:
+        if continuation is None:
+            return None
+        axis_map, out_axis = self.axes[continuation.axis]
+        if out_axis is None or axis_map.repeat is None:
+            return None
+        period, shift = axis_map.repeat
+        new_period = period * (continuation.period // math.gcd(continuation.period, shift))
+        step = continuation.step * (new_period // period * shift) // continuation.period
+        index, valid = axis_map.taps(np.arange(new_period))
+        lo, hi = continuation.at(index.ravel())
+        flat = np.arange(index.size).reshape(index.shape)
+        lo, hi = union(lo, hi, flat, valid, continuation.axis)
+        lo, hi = self._push(lo, hi, continuation.axis)
+        return _shortest(Continuation(out_axis, new_period, step, lo, hi))
+
+    def pull(self, box):
+        result = []
+        for axis_map, out in self.axes:
+            lo, hi = box[out] if out is not None else box[0] if box else (np.zeros(1, int), np.ones(1, int))
+            result.append(axis_map.pull(lo, hi))
+        return result
+
+
+def _shortest(continuation: Continuation) -> Continuation:
+    """The same continuation with the smallest period that describes it."""
+    period, axis = continuation.period, continuation.axis
+    for shorter in range(1, period):
+        if period % shorter or (continuation.step * shorter) % period:
+            continue
+        candidate = replace(
+            continuation,
+            period=shorter,
+            step=continuation.step * shorter // period,
+            lo=np.take(continuation.lo, np.arange(shorter), axis=axis),
+            hi=np.take(continuation.hi, np.arange(shorter), axis=axis),
+        )
+        lo, hi = candidate.at(np.arange(period))
+        if np.array_equal(lo, continuation.lo) and np.array_equal(hi, continuation.hi):
+            return candidate
+    return continuation
+
+
+def _refit(field: Field, shape: Shape) -> Field:
+    """The field with a continuation read off its inner elements, where they repeat along exactly one axis."""
+    varying = [axis for axis, size in enumerate(np.broadcast_shapes(field.lo.shape, field.hi.shape)) if size > 1]
+    if len(varying) != 1:
+        return field
+    axis = varying[0]
+    full = [1] * len(shape)
+    full[axis] = shape[axis]
+    lo, hi = (np.broadcast_to(a, full).ravel() for a in (field.lo, field.hi))
+    inner = (lo > 0) & (hi < field.extent) & (lo < hi)
+    for period in range(1, len(lo) // 2 + 1):
+        both = inner[:-period] & inner[period:]
+        moves = (lo[period:] - lo[:-period])[both]
+        if len(moves) == 0 or len(set(np.flatnonzero(both) % period)) < period:
+            continue
+        if (moves == moves[0]).all() and moves[0] and ((hi[period:] - hi[:-period])[both] == moves[0]).all():
+            step = int(moves[0])
+            rows = np.array([np.flatnonzero(inner & (np.arange(len(lo)) % period == p))[0] for p in range(period)])
+            back = step * (rows // period)
+            full[axis] = period
+            ends = ((lo[rows] - back).reshape(full), (hi[rows] - back).reshape(full))
+            return replace(field, continuation=Continuation(axis, period, step, *ends))
+    return field
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Relation):
+    """The same elements in the same order under other axes.
+
+    Axes fall into groups of equal products; only axes of one group are mixed.
+    Example: (2, 6, 5) to (2, 2, 3, 5) has the groups 2 = 2, 6 = 2·3, 5 = 5.
+    """
+
+    in_shape: Shape
+    out_shape: Shape
+
+    @cached_property
+    def groups(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Pairs (operand axes, result axes) of equal product, in order; axes of size 1 are in groups of their own."""
+        return reshape_groups(self.in_shape, self.out_shape)
+
+    def push(self, field):
+        lo, hi = self._push(field.lo), self._push(field.hi)
+        moved = dict((ins[0], outs[0]) for ins, outs in self.groups if len(ins) == len(outs) == 1)
+        old, continuation = field.continuation, None
+        if old is not None and old.axis in moved:
+            lo_p, hi_p = self._push(old.lo, old.axis), self._push(old.hi, old.axis)
+            continuation = replace(old, axis=moved[old.axis], lo=lo_p, hi=hi_p)
+        paths = field.paths if continuation is not None else None
+        result = Field(field.extent, lo, hi, continuation, paths, field.global_cause)
+        return result if continuation is not None or field.global_cause else _refit(result, self.out_shape)
+
+    def _push(self, a: np.ndarray, periodic: int | None = None) -> np.ndarray:
+        wide, new = [*a.shape], [1] * len(self.out_shape)
+        for ins, outs in self.groups:
+            if periodic in ins:
+                new[outs[0]] = a.shape[periodic]  # a single axis, which keeps its phases
+            elif any(a.shape[i] > 1 for i in ins):
+                for i in ins:
+                    wide[i] = self.in_shape[i]
+                for o in outs:
+                    new[o] = self.out_shape[o]
+        return np.broadcast_to(a, wide).reshape(new)
+
+    def pull(self, box):
+        units = len(box[0][0]) if box else 1
+        zero = np.zeros(units, np.int64)
+        result: list[Interval] = [(zero, zero + size) for size in self.in_shape]
+        for ins, outs in self.groups:
+            if len(ins) == len(outs) == 1:
+                result[ins[0]] = box[outs[0]]
+        return result
+
+
+def reshape_groups(in_shape: Shape, out_shape: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The finest pairing of consecutive axes with equal products; axes of size 1 stand alone, unpaired.
+
+    >>> reshape_groups((2, 6, 5), (2, 2, 3, 5))
+    [((0,), (0,)), ((1,), (1, 2)), ((2,), (3,))]
+    """
+    if 0 in in_shape:
+        return [(tuple(range(len(in_shape))), tuple(range(len(out_shape))))]
+    ins = [a for a, size in enumerate(in_shape) if size != 1]
+    outs = [a for a, size in enumerate(out_shape) if size != 1]
+    groups, i, o = [], 0, 0
+    while i < len(ins):
+        left, right = [ins[i]], [outs[o]]
+        i, o = i + 1, o + 1
+        while (a := math.prod(in_shape[x] for x in left)) != (b := math.prod(out_shape[x] for x in right)):
+            if a < b:
+                left.append(ins[i])
+                i += 1
+            else:
+                right.append(outs[o])
+                o += 1
+        groups.append((tuple(left), tuple(right)))
+    return groups
+
+
+@dataclass(frozen=True, eq=False)
+class Masked(Relation):
+    """Another relation, at result elements where `support` (broadcastable to the result) is true; nothing elsewhere."""
+
+    inner: Relation
+    support: np.ndarray
+
+    @property
+    def in_shape(self):  # type: ignore[override]
+        return self.inner.in_shape
+
+    @property
+    def out_shape(self):  # type: ignore[override]
+        return self.inner.out_shape
+
+    def push(self, field):
+        field = self.inner.push(field)
+        lo = np.where(self.support, field.lo, EMPTY_LO)
+        hi = np.where(self.support, field.hi, EMPTY_HI)
+        return _refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
+
+    def pull(self, box):
+        return self.inner.pull(box)
+
+
+@dataclass(frozen=True, eq=False)
+class Elements(Relation):
+    """Element by element: result element e is the sum of the operand's elements `index[..., e]` (flat; -1: none).
+
+    For gathers and scatters by known indices that are no product of axes.
+    """
+
+    in_shape: Shape
+    out_shape: Shape
+    index: np.ndarray
+
+    def push(self, field):
+        flat_lo, flat_hi = (np.broadcast_to(a, self.in_shape).ravel() for a in (field.lo, field.hi))
+        index = self.index.reshape(-1, math.prod(self.out_shape))
+        lo, hi = union(flat_lo, flat_hi, np.maximum(index, 0), index >= 0, 0)
+        lo, hi = (_squeeze_uniform(a.reshape(self.out_shape)) for a in (lo, hi))
+        return _refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
+
+    def pull(self, box):
+        units = len(box[0][0]) if box else 1
+        zero = np.zeros(units, np.int64)
+        return [(zero, zero + size) for size in self.in_shape]
+
+
+def _squeeze_uniform(a: np.ndarray) -> np.ndarray:
+    """`a` with size 1 along every axis along which it does not vary."""
+    for axis, size in enumerate(a.shape):
+        first = np.take(a, [0], axis=axis) if size else a
+        if size > 1 and (a == first).all():
+            a = first
+    return a
+
+
+def dense(in_shape: Shape, out_shape: Shape) -> Product:
+    """Every element of the result depends on every element of the operand."""
+    return Product(in_shape, out_shape, tuple((whole(size), None) for size in in_shape))

@@ -1,0 +1,335 @@
+"""One layer of a table: where its units look, in numbers.
+
+Takes the fields of a layer's output, one per input axis, and answers questions about them.
+It never looks at a model, and nothing here runs JAX.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jaxrf.errors import InputError
+from jaxrf.geometry.field import Field
+from jaxrf.geometry.pattern import Pattern, pattern_of, plain, smallest_input
+
+Unit = int | Sequence[int]
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Row:
+    """The theoretical receptive field of one layer.
+
+    A unit is an index of the layer's own axes `unit_shape`: (y, x) for an image-like layer, (token,) for a token layer,
+    () where space is gone.
+    All positions and sizes are input positions, one number per spatial axis of the input, in the order of those axes.
+
+    Attributes:
+        name: the layer's name in the model.
+        kind: what the layer is, usually the name of its class.
+        shape: output of the layer for one image, without the batch axis.
+        unit_shape: the part of `shape` that a unit indexes.
+        fields: one `Field` per spatial axis of the input; bounds broadcast to `unit_shape`.
+        parameters: number of trained numbers of the layer, None where unknown.
+        flops: operations from the input to this layer, a multiply-add counted as two; None where unknown.
+        exact: whether each clipped box is the hull of all paths; where False the box contains that hull.
+        notes: sentences that qualify the numbers.
+        global_axes: names of the axes that are seen whole ("y", "x", "batch", ...).
+        global_cause: what made an axis global, by the name of the axis.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxrf.geometry.field import Continuation, Field
+        >>> lo, hi = np.array([0, 1, 3]), np.array([2, 4, 5])           # kernel 3, stride 2, padding 1 on 5 positions
+        >>> endless = Continuation(axis=0, period=1, step=2, lo=np.array([-1]), hi=np.array([2]))
+        >>> row = Row("conv", "Conv", (3, 8), (3,), (Field(5, lo, hi, endless),))
+        >>> row.size, row.stride, row.padding
+        ((3,), (2,), (1,))
+        >>> row.box(0), row.box(0, clip=True)
+        (((-1, 2),), ((0, 2),))
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    unit_shape: tuple[int, ...]
+    fields: tuple[Field, ...]
+    parameters: int | None = 0
+    flops: int | None = None
+    exact: bool = True
+    notes: tuple[str, ...] = ()
+    global_axes: tuple[str, ...] = ()
+    global_cause: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for axis, one in enumerate(self.fields):
+            shapes = [one.lo.shape, one.hi.shape]
+            if any(_broadcast(shape, self.unit_shape) != self.unit_shape for shape in shapes):
+                raise InputError(
+                    f"The field of layer {self.name!r} on input axis {axis} has bounds of shapes {shapes[0]} and "
+                    f"{shapes[1]}. They must broadcast to the layer's unit shape {self.unit_shape}."
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Spatial sizes of the input."""
+        return tuple(one.extent for one in self.fields)
+
+    @cached_property
+    def patterns(self) -> tuple[Pattern | None, ...]:
+        """Per input axis, the repeated pattern of its unclipped intervals if its start is one line over one unit axis.
+
+        None where there is no continuation, where two input axes run along the same unit axis (tokens),
+        and where the interval also changes along another unit axis (windows).
+        """
+        along = [one.continuation.axis for one in self.fields if one.continuation is not None]
+        return tuple(
+            pattern_of(one.continuation)
+            if one.continuation is not None and along.count(one.continuation.axis) == 1
+            else None
+            for one in self.fields
+        )
+
+    @cached_property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Per axis, the smallest and the largest size that a unit has.
+
+        Over the phases of interior units where the field repeats, over all units with clipped boxes elsewhere.
+        A unit without any path has size 0.
+        """
+        sizes = []
+        for one in self.fields:
+            bounds = one if one.continuation is None else one.continuation
+            extents = np.maximum(bounds.hi - bounds.lo, 0)
+            sizes.append((int(extents.min(initial=2**40)), int(extents.max(initial=0))) if extents.size else (0, 0))
+        return tuple(sizes)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Per axis, the largest size of an interior unit; where the field does not repeat, of any unit.
+
+        An axis that is seen whole has the size of the input.
+        """
+        return tuple(largest for _, largest in self.sizes)
+
+    @property
+    def stride(self) -> tuple[int | Fraction | None, ...]:
+        """Per axis, by how much the field moves from one unit to the next: the effective stride.
+
+        A fraction behind upsampling beyond the input; None where no single number says it (global axes, tokens).
+        """
+        return tuple(p and plain(p.stride) for p in self.patterns)
+
+    @property
+    def padding(self) -> tuple[int | Fraction | None, ...]:
+        """Per axis, how far the field of unit 0 begins before the input: start = stride * unit - padding.
+
+        Where units have phases, that line runs through the first phase of the largest size. None where `stride` is.
+        """
+        return tuple(p and plain(p.padding) for p in self.patterns)
+
+    @property
+    def period(self) -> tuple[int | None, ...]:
+        """Per axis, after how many units the field repeats its size and place; None where it does not repeat."""
+        return tuple(None if one.continuation is None else one.continuation.period for one in self.fields)
+
+    @property
+    def min_size(self) -> tuple[int | Fraction | None, ...]:
+        """Per axis, the size of the field of the smallest path alone; None where paths were not followed."""
+        return tuple(None if one.paths is None else plain(one.paths.min_size) for one in self.fields)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether all paths agree on stride and center, on every axis where paths were followed."""
+        return all(one.paths is None or one.paths.aligned for one in self.fields)
+
+    @property
+    def unproductive(self) -> bool:
+        """Whether even the smallest path sees more than the whole input, on every axis.
+
+        Further convolutions from here on cannot bring in new context (Richter et al. 2021, "Should You Go Deeper?").
+        There the smallest path up to the layer's input counts, here the one up to its output.
+        False where the paths of some axis were not followed.
+        """
+        pairs = list(zip(self.min_size, self.input_shape, strict=True))
+        return bool(pairs) and all(size is not None and size > extent for size, extent in pairs)
+
+    @property
+    def share(self) -> float:
+        """Share of the input area, 0 to 1, that the clipped box of the center unit covers."""
+        sizes = (hi - lo for lo, hi in self.box(self.center_unit, clip=True))
+        return math.prod(s / extent for s, extent in zip(sizes, self.input_shape, strict=True))
+
+    def box(self, unit: Unit, clip: bool = False) -> tuple[Interval, ...]:
+        """Half-open intervals of input positions that `unit` depends on, one per input axis.
+
+        Args:
+            unit: index of the layer's unit axes.
+            clip: False for the box on an endless input, which may leave the input; where the field does not repeat
+                that is the clipped one. True for what the unit really sees: clipped on every layer on the way,
+                and so exact at borders.
+
+        Returns:
+            ((lo, hi), ...); (0, 0) on an axis where the unit has no path to the input.
+
+        Raises:
+            InputError: the unit has another rank than the layer, or is no unit of it.
+        """
+        index = self._check(unit)
+        return tuple(
+            _clipped(one, index, self.unit_shape) if clip else self._endless(one, index) for one in self.fields
+        )
+
+    def center(self, unit: Unit) -> tuple[float, ...]:
+        """Input position of the middle of the unit's unclipped box, start + (size - 1)/2; may be a half, nan if empty."""
+        return tuple((lo + hi - 1) / 2 if lo < hi else math.nan for lo, hi in self.box(unit))
+
+    @cached_property
+    def center_unit(self) -> tuple[int, ...]:
+        """The unit whose center is nearest to the middle of the input, (extent - 1)/2.
+
+        Of several that are equally near, the lower middle one: unit axes that no field distinguishes give their middle.
+
+        Raises:
+            InputError: the layer has no units.
+        """
+        if 0 in self.unit_shape:
+            raise InputError(
+                f"Layer {self.name!r} has no units: its unit shape is {self.unit_shape}. Use a larger input."
+            )
+        distances = [self._distance(one) for one in self.fields]
+        axes = [tuple(a for a, n in enumerate(d.shape) if n > 1) for d in distances]
+        used = [a for some in axes for a in some]
+        if len(used) != len(set(used)):
+            distances = [sum(distances[1:], distances[0])]
+            axes = [tuple(sorted(set(used)))]
+        unit = [(n - 1) // 2 for n in self.unit_shape]
+        for distance, some in zip(distances, axes, strict=True):
+            ties = np.argwhere(distance == distance.min())
+            nearest = ties[(len(ties) - 1) // 2]
+            for a in some:
+                unit[a] = int(nearest[a])
+        return tuple(unit)
+
+    def units_seeing(self, position: Unit) -> np.ndarray:
+        """Which units depend on an input position: a bool array of the unit shape, from the clipped boxes.
+
+        Raises:
+            InputError: the position has another rank than the input's spatial axes, or lies outside of the input.
+        """
+        where = _index(position, self.input_shape, "Position", f"the input of layer {self.name!r}")
+        seeing = np.ones(self.unit_shape, bool)
+        for p, one in zip(where, self.fields, strict=True):
+            seeing = seeing & (one.lo <= p) & (p < one.hi)
+        return seeing
+
+    def halo(self, aligned: bool = True) -> tuple[Interval | None, ...]:
+        """Context that a tile of input needs on each side so that all of its units get their whole field.
+
+        Of input positions, the units [a, b) own [stride*a, stride*b), rounded down.
+        A crop keeps the phases of the network when it begins at a multiple of stride * period; round `before` up to one.
+
+        Args:
+            aligned: True for tiles that begin and end at multiples of the period, False for tiles at any units.
+
+        Returns:
+            (before, after) per axis, in input positions; None where the field has no stride, or runs backwards.
+        """
+        return tuple(p and p.halo(aligned) for p in self.patterns)
+
+    @property
+    def smallest_input(self) -> tuple[int | None, ...]:
+        """Per axis, the smallest input size whose center unit sees no padding; None where there is no stride.
+
+        It keeps stride, padding and phases as they are here.
+        Under padding="SAME" they depend on the input size, so trace the model again at the size found.
+        """
+        return tuple(p and smallest_input(p) for p in self.patterns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON-able values: its summary, and the fields without loss."""
+        from jaxrf.geometry.encode import encode_row
+
+        return encode_row(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Row:
+        """The row of which `values` is the `to_dict()`.
+
+        Raises:
+            InputError: an entry is missing or of the wrong kind.
+        """
+        from jaxrf.geometry.encode import decode_row
+
+        return decode_row(values)
+
+    def __repr__(self) -> str:
+        from jaxrf.geometry.render import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        from jaxrf.geometry.render import html
+
+        return html([self], "")
+
+    def _check(self, unit: Unit) -> tuple[int, ...]:
+        return _index(unit, self.unit_shape, "Unit", f"layer {self.name!r}")
+
+    def _endless(self, one: Field, index: tuple[int, ...]) -> Interval:
+        c = one.continuation
+        if c is None:
+            return _clipped(one, index, self.unit_shape)
+        lo, hi = c.at(np.array([index[c.axis]]))
+        index = (*index[: c.axis], 0, *index[c.axis + 1 :])
+        shape = (*self.unit_shape[: c.axis], 1, *self.unit_shape[c.axis + 1 :])
+        return _interval(np.broadcast_to(lo, shape)[index], np.broadcast_to(hi, shape)[index])
+
+    def _distance(self, one: Field) -> np.ndarray:
+        """Squared distance, in half positions, of each unit's center from the middle of the input on one axis."""
+        c = one.continuation
+        lo, hi = (one.lo, one.hi) if c is None else c.at(np.arange(self.unit_shape[c.axis]))
+        away = np.where(lo < hi, lo + hi - one.extent, 2**30) ** 2
+        return away.reshape((1,) * (len(self.unit_shape) - away.ndim) + away.shape)
+
+
+def _broadcast(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return np.broadcast_shapes(shape, target)
+    except ValueError:
+        return None
+
+
+def _clipped(one: Field, index: tuple[int, ...], unit_shape: tuple[int, ...]) -> Interval:
+    return _interval(np.broadcast_to(one.lo, unit_shape)[index], np.broadcast_to(one.hi, unit_shape)[index])
+
+
+def _interval(lo: np.integer, hi: np.integer) -> Interval:
+    return (int(lo), int(hi)) if lo < hi else (0, 0)
+
+
+def _index(index: Unit, shape: tuple[int, ...], what: str, owner: str) -> tuple[int, ...]:
+    """`index` as a tuple of ints within `shape`."""
+    try:
+        given = tuple(operator.index(i) for i in ((index,) if np.ndim(index) == 0 else index))  # type: ignore[union-attr]
+    except TypeError:
+        raise InputError(
+            f"{what} {index!r} is no position: {len(shape)} whole numbers are needed for {owner}."
+        ) from None
+    if len(given) != len(shape):
+        raise InputError(
+            f"{what} {given} has {len(given)} numbers, but {owner} has {len(shape)} axes, of shape {shape}. "
+            "Give one number per axis."
+        )
+    if any(not 0 <= i < n for i, n in zip(given, shape, strict=True)):
+        ranges = ", ".join(f"0..{n - 1}" for n in shape)
+        raise InputError(f"{what} {given} is outside of {owner}, of shape {shape}. Use numbers in {ranges}.")
+    return given

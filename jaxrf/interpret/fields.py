@@ -1,0 +1,89 @@
+"""The box interpretation: one pass from the input to all layers, with one field per variable and input axis.
+
+Forward and exact: the hull of a union of hulls is the hull of the union, so no step loses anything
+as long as each rule names the positions that an element depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from jaxrf.errors import UnknownPrimitiveError
+from jaxrf.geometry.field import Field
+from jaxrf.geometry.merge import merge, source
+from jaxrf.geometry.relations import Relation, dense
+from jaxrf.primitives import rules
+from jaxrf.tangent.program import Equation, TangentProgram, Variable
+
+Fields = tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Fields of every variable on the paths from `source`, one per axis of it; and where they are no tight hulls."""
+
+    fields: dict[Variable, Fields]
+    loose: dict[Variable, tuple[str, ...]] = field(default_factory=dict)
+
+
+def boxes(program: TangentProgram, start: Variable | None = None, unknown: str = "raise") -> Boxes:
+    """Fields of all variables that depend on the input (or on the variable `start`).
+
+    Args:
+        program: the traced model.
+        start: where paths begin; the input if None.
+        unknown: "raise" for primitives without a rule, or "global": they see everything, and boxes behind them are loose.
+
+    Raises:
+        UnknownPrimitiveError: with the primitive, the layer and the user's line.
+    """
+    start = start or program.input
+    fields: dict[Variable, Fields] = {start: tuple(source(start.shape, axis) for axis in range(len(start.shape)))}
+    loose: dict[Variable, tuple[str, ...]] = {start: ()}
+    for equation in program.linear:
+        result = equation.result
+        operands = [i for i in equation.tangents if equation.operands[i] in fields]
+        if not operands or result is start:
+            continue
+        notes = [note for i in operands for note in loose[equation.operands[i]]]  # type: ignore[index]
+        joined: Fields | None = None
+        for i in operands:
+            link, note = relation(program, equation, i, unknown)
+            notes += [note] if note else []
+            pushed = tuple(push(link, f, equation) for f in fields[equation.operands[i]])  # type: ignore[index]
+            joined = pushed if joined is None else tuple(map(merge, joined, pushed))
+        assert joined is not None
+        fields[result] = joined
+        loose[result] = tuple(dict.fromkeys(notes))
+    return Boxes(fields, loose)
+
+
+def push(link: Relation, old: Field, equation: Equation) -> Field:
+    """The field behind one equation; a field that has become global says by which equation it did."""
+    new = link.push(old)
+    if new.global_cause == old.global_cause:
+        return new
+    return replace(new, global_cause=f"{equation.primitive} {equation.where()}")
+
+
+def relation(program: TangentProgram, equation: Equation, operand: int, unknown: str) -> tuple[Relation, str]:
+    """The relation of one operand by its rule, and why it is loose, if it is."""
+    if equation.primitive not in rules:
+        if unknown != "global":
+            raise UnknownPrimitiveError(
+                f"No rule for primitive {equation.primitive!r}, {equation.where()}. "
+                'Add one in jaxrf/primitives/, or pass unknown="global" to treat it as seeing the whole input.'
+            )
+        note = f"{equation.primitive} {equation.where()} has no rule and counts as seeing everything"
+        return dense(equation.operands[operand].shape, equation.result.shape), note
+    rule = rules[equation.primitive]
+    link = rule.relation(equation, operand, program.constant)
+    note = rule.loose(equation, operand, program.constant)
+    return link, f"{equation.primitive} {equation.where()}: {note}" if note else ""
+
+
+def flops(program: TangentProgram, wanted: Iterable[Variable]) -> dict[Variable, int]:
+    """Multiply-adds, counted as two, of all equations on the paths to each of the variables."""
+    cost = {eqn: rules[eqn.primitive].flops(eqn) if eqn.primitive in rules else 0 for eqn in program.linear}
+    return {variable: sum(cost[eqn] for eqn in program.ancestors(variable)) for variable in wanted}

@@ -1,0 +1,279 @@
+"""Slow and obvious references: the dense Jacobian, and ERF maps by one plain `jax.vjp` per image.
+
+They know nothing of receptive fields, boxes, windows or the tangent program; the engine is tested against them.
+Layers inside a model are read, and perturbed, where its taps stand.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.core import tracers
+from jaxtyping import Array, Float
+
+from jaxrf.adapters import Subject, intercepting
+from jaxrf.errors import InputError, unknown
+
+PyTree = Any
+Select = str | Callable[[PyTree], jax.Array] | None
+
+SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "square": np.square,
+    "abs": np.abs,
+    "relu": lambda gradient: np.maximum(gradient, 0),
+    "signed": lambda gradient: gradient,
+}
+
+
+def jacobian(
+    subject: Subject,
+    variables: PyTree,
+    images: Float[Array, "batch *input"],
+    select: Select = None,
+    *,
+    layer: str | None = None,
+    wrt: str | None = None,
+) -> Float[Array, "*output_and_input"]:
+    """Every derivative of an array of the model with respect to the images, by `jax.jacrev`.
+
+    It holds as many numbers as the output has elements times the input's; only for small models.
+
+    Args:
+        subject: the model.
+        variables: its variables.
+        images: a batch of images; the Jacobian keeps the batch axes of both sides.
+        select: which output, where the model has several: a leaf's name such as "logits" or "0", or a function.
+        layer: differentiate this layer instead of an output; a repeated call is named `name#1`, in order of calls.
+        wrt: differentiate with respect to this layer instead of the images.
+
+    Returns:
+        An array of shape `output.shape + images.shape` (or `+ wrt.shape`).
+
+    Raises:
+        InputError: the output is not one array, or a layer is inside a body that is traced on its own.
+        UnknownNameError: there is no such layer or output.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrf.adapters import adapt
+        >>> subject = adapt(lambda x: 3 * x, (2, 1))
+        >>> jacobian(subject, (), jnp.ones((1, 2, 1))).reshape(2, 2).tolist()
+        [[3.0, 0.0], [0.0, 3.0]]
+    """
+    images = jnp.asarray(images)
+    value, shift = _value_of_shift(subject, layer, wrt, select, variables, images)
+    return jax.jit(jax.jacrev(value, argnums=2))(variables, images, jnp.zeros(shift.shape, shift.dtype))
+
+
+def erf_map(
+    subject: Subject,
+    variables: PyTree,
+    images: Float[Array, "image *input"],
+    unit: tuple[int, ...],
+    cotangent: Float[Array, "*channels"],
+    *,
+    output: Select = None,
+    score: str = "square",
+    layer: str | None = None,
+    wrt: str | None = None,
+    unit_axes: tuple[int, ...] | None = None,
+    wrt_axes: tuple[int, ...] | None = None,
+) -> Float[np.ndarray, "image *spatial"]:
+    """The ERF map of one unit for each image, by a plain `jax.vjp` over the whole model.
+
+    It costs a forward and a full backward pass of the whole batch for each image.
+
+    Args:
+        subject: the model.
+        variables: its variables.
+        images: a batch of images.
+        unit: the unit's position on `unit_axes` of the output.
+        cotangent: what is pulled back: one number per channel (all output axes besides batch and `unit_axes`),
+            or an array with a leading axis of one such cotangent per image.
+        output: which output, where the model has several: a leaf's name such as "logits" or "0", or a function.
+        score: what an input position gets from its gradient g:
+            the sum over channels of g**2 ("square"), |g| ("abs"), max(g, 0) ("relu") or g ("signed").
+        layer: the unit is one of this layer instead of an output; a repeated call is named `name#1`, in order of calls.
+            Layers inside the bodies of scan, remat, jit or vmap are out of reach:
+            under `jax.disable_jit()` those of scan and jit are reached, each iteration as a call of its own.
+        wrt: the map is one on this layer instead of on the images.
+        unit_axes: axes of the output that are positions.
+            None: the subject's, where the output has the rank of the input, else all between batch and features.
+            If axis 0 is among them, it holds the images one after another, and the unit counts from its image's start.
+        wrt_axes: axes of the input, or of `wrt`, that are positions of the map; None: as for the output.
+
+    Returns:
+        Scores in the input's dtype, of shape (image, *spatial).
+        Where the images of a batch see each other, each map shows the unit's own image alone.
+
+    Raises:
+        InputError: the unit, the cotangent or the output does not fit, or a layer is out of reach.
+        UnknownNameError: there is no such layer, output or score.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrf.adapters import adapt
+        >>> subject = adapt(lambda x: x[:, 1:] - x[:, :-1], (4, 1))
+        >>> erf_map(subject, (), jnp.zeros((1, 4, 1)), (0,), jnp.ones(1)).tolist()
+        [[1.0, 1.0, 0.0, 0.0]]
+    """
+    if score not in SCORES:
+        raise unknown("score", score, SCORES)
+    images = jnp.asarray(images)
+    value, shift = _value_of_shift(subject, layer, wrt, output, variables, images)
+    result = jax.eval_shape(value, variables, images, shift)
+    place = _Place(len(images), result.shape, _axes(unit_axes, subject, result.shape), tuple(unit))
+    cotangents = place.cotangents(np.asarray(cotangent), result.dtype)
+
+    @jax.jit
+    def pull(variables: PyTree, images: jax.Array, cotangent: jax.Array) -> jax.Array:
+        zero = jnp.zeros(shift.shape, shift.dtype)
+        _, vjp = jax.vjp(lambda shift: value(variables, images, shift), zero)
+        return vjp(cotangent)[0]
+
+    axes = _axes(wrt_axes, subject, shift.shape)
+    rows = _rows_per_image(shift.shape, axes, len(images), "wrt_axes")
+    channels = tuple(axis for axis in range(len(shift.shape)) if axis not in axes)
+    maps = []
+    for number, one in enumerate(cotangents):
+        gradient = np.asarray(pull(variables, images, one))
+        own = gradient[number * rows : (number + 1) * rows]
+        maps.append(SCORES[score](own).sum(channels))
+    return np.stack(maps)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a unit stands in an output array."""
+
+    images: int
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    unit: tuple[int, ...]
+
+    def cotangents(self, channels: np.ndarray, dtype: np.dtype) -> list[np.ndarray]:
+        """One array of the output's shape per image: zero, but for the channels at the unit of that image."""
+        rows = _rows_per_image(self.shape, self.axes, self.images, "unit_axes")
+        sizes = tuple(rows if axis == 0 else self.shape[axis] for axis in self.axes)
+        inside = len(self.unit) == len(sizes) and all(0 <= u < n for u, n in zip(self.unit, sizes, strict=True))
+        if not inside:
+            raise InputError(f"Unit {self.unit} is outside of the output, whose positions have the sizes {sizes}.")
+        wanted = tuple(size for axis, size in enumerate(self.shape) if axis not in self.axes and axis != 0)
+        if channels.shape not in (wanted, (self.images, *wanted)):
+            raise InputError(
+                f"The cotangent has shape {channels.shape}; needed is the shape of the channels, {wanted}, "
+                f"or one cotangent per image, {(self.images, *wanted)}."
+            )
+        each = np.broadcast_to(channels, (self.images, *wanted))
+        return [self._one(number * rows, each[number], dtype) for number in range(self.images)]
+
+    def _one(self, first_row: int, channels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        index: list[Any] = [slice(None)] * len(self.shape)
+        index[0] = first_row
+        for axis, position in zip(self.axes, self.unit, strict=True):
+            index[axis] = position + (first_row if axis == 0 else 0)
+        cotangent = np.zeros(self.shape, dtype)
+        cotangent[tuple(index)] = channels
+        return cotangent
+
+
+@dataclass
+class _Taps:
+    """A tap handler that adds `shift` to one layer, and keeps the shape of all and the value of another."""
+
+    layer: str | None
+    wrt: str | None
+    shift: jax.Array
+    outer: Any = field(default_factory=tracers.current_trace)
+    calls: collections.Counter = field(default_factory=collections.Counter)
+    shapes: dict[str, jax.ShapeDtypeStruct] = field(default_factory=dict)
+    value: jax.Array | None = None
+
+    def __call__(self, name: str, x: jax.Array) -> jax.Array:
+        full = f"{name}#{self.calls[name]}" if self.calls[name] else name
+        self.calls[name] += 1
+        self.shapes[full] = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        if full not in (self.layer, self.wrt):
+            return x
+        if tracers.current_trace() != self.outer:
+            raise InputError(
+                f"Layer {full!r} is inside the body of a scan, remat, jit or vmap, where plain JAX cannot read it. "
+                "Inside of jax.disable_jit() the bodies of scan and jit are run one by one."
+            )
+        if full == self.wrt:
+            x = x + self.shift
+        if full == self.layer:
+            self.value = x
+        return x
+
+
+def _value_of_shift(
+    subject: Subject, layer: str | None, wrt: str | None, select: Select, variables: PyTree, images: jax.Array
+) -> tuple[Callable[[PyTree, jax.Array, jax.Array], jax.Array], jax.ShapeDtypeStruct]:
+    """A function `value(variables, images, shift)` and the shape of its shift.
+
+    The value is that of the layer or output; the shift is added to `wrt`, or to the images where that is None.
+    So the derivative by the shift, at zero, is the derivative by what it is added to.
+    """
+    seen: dict[str, jax.ShapeDtypeStruct] = {}
+
+    def look(variables: PyTree, images: jax.Array) -> None:
+        taps = _Taps(None, None, jnp.zeros(()))
+        with intercepting(taps):
+            subject.fn(variables, images)
+        seen.update(taps.shapes)
+
+    def value(variables: PyTree, images: jax.Array, shift: jax.Array) -> jax.Array:
+        taps = _Taps(layer, wrt, shift)
+        with intercepting(taps):
+            outputs = subject.fn(variables, images if wrt is not None else images + shift)
+        return _selected(outputs, select) if layer is None else taps.value
+
+    jax.eval_shape(look, variables, images)
+    for name in (layer, wrt):
+        if name is not None and name not in seen:
+            raise unknown("layer", name, seen)
+    shift = jax.ShapeDtypeStruct(images.shape, images.dtype) if wrt is None else seen[wrt]
+    return value, shift
+
+
+def _selected(outputs: PyTree, select: Select) -> jax.Array:
+    """The one array among the outputs that `select` means."""
+    if callable(select):
+        return select(outputs)
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(outputs)
+    }
+    if select is None and len(leaves) == 1:
+        return next(iter(leaves.values()))
+    if select is None:
+        raise InputError(f"The model has {len(leaves)} outputs, {sorted(leaves)}. Say which by its name.")
+    if select not in leaves:
+        raise unknown("output", select, leaves)
+    return leaves[select]
+
+
+def _rows_per_image(shape: tuple[int, ...], axes: tuple[int, ...], images: int, option: str) -> int:
+    """How many entries of axis 0 belong to one image."""
+    rows, rest = divmod(shape[0], images) if shape else (0, 1)
+    if rest or (rows != 1 and 0 not in axes):
+        raise InputError(
+            f"An array of shape {shape} does not have the {images} images on axis 0. Say with {option} which axes are "
+            "positions; axis 0 may be one of them, where each image has as many entries there as every other."
+        )
+    return rows
+
+
+def _axes(given: tuple[int, ...] | None, subject: Subject, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if given is not None:
+        return tuple(given)
+    if len(shape) == len(subject.input_shape) + 1:
+        return subject.spatial_axes
+    return tuple(range(1, len(shape) - 1))

@@ -1,0 +1,111 @@
+"""Photos from disk as inputs of models, and inputs of models as photos.
+
+Reads PNG, JPEG and whatever else Pillow reads, and `.npy` arrays; numbers in, numbers out, no model and no JAX.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from jaxrf.errors import InputError
+
+# Mean and standard deviation per channel of ImageNet's training photos in [0, 1], as published models expect them.
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> Float32[np.ndarray, "y x 3"]:
+    """The photo at `path`, normalized as ImageNet.
+
+    A photo is scaled (bilinear, anti-aliased, keeping its proportions) until it just covers `size`.
+    Then its middle is cut out.
+    An integer `.npy` array (y, x, 3) is a photo with values in 0..255.
+    A floating-point one is taken as it is, neither scaled nor normalized, and must have that size.
+
+    Args:
+        path: an image file, or a `.npy` file.
+        size: (height, width) in pixels; None keeps the photo's own.
+
+    Returns:
+        float32, with mean 0 and deviation 1 over ImageNet's channels.
+
+    Raises:
+        InputError: there is no such file, it is no photo, or an array has an unfit shape.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "gray.npy"
+        >>> np.save(file, np.full((20, 30, 3), 128, np.uint8))
+        >>> read(file, (5, 7)).shape
+        (5, 7, 3)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no photo at {path}. Give the path of a PNG, JPEG or .npy file.")
+    pixels = _read_array(path) if path.suffix == ".npy" else _read_image(path)
+    if np.issubdtype(pixels.dtype, np.floating):
+        if size is not None and pixels.shape[:2] != size:
+            raise InputError(
+                f"The floating-point array in {path} is {pixels.shape}; the input needs {(*size, 3)}. "
+                "Save it in that size, or as uint8 (y, x, 3), which is scaled."
+            )
+        return pixels.astype(np.float32)
+    return normalize(fit(pixels, size) if size is not None else pixels)
+
+
+def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The middle of uint8 `pixels` (y, x, 3), scaled so that it just covers `size` = (height, width).
+
+    >>> fit(np.zeros((40, 20, 3), np.uint8), (5, 7)).shape
+    (5, 7, 3)
+    """
+    from PIL import Image
+
+    height, width = size
+    scale = max(height / pixels.shape[0], width / pixels.shape[1])
+    covered_y, covered_x = height / scale, width / scale
+    top, left = (pixels.shape[0] - covered_y) / 2, (pixels.shape[1] - covered_x) / 2
+    box = (left, top, left + covered_x, top + covered_y)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+
+def normalize(pixels: np.ndarray) -> Float32[np.ndarray, "y x 3"]:
+    """`pixels` in 0..255 as the input of a model that was trained on ImageNet."""
+    return (pixels.astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def displayable(photo: Float[np.ndarray, "y x 3"]) -> Float32[np.ndarray, "y x 3"]:
+    """The values in [0, 1] that a normalized `photo` was made from.
+
+    >>> bool(np.allclose(displayable(normalize(np.full((5, 7, 3), 51.0))), 0.2))
+    True
+    """
+    return np.clip(photo * IMAGENET_STD + IMAGENET_MEAN, 0, 1).astype(np.float32)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as a photo: {error}. Give a PNG, JPEG or .npy file.") from error
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as a numpy array: {error}. Write it with numpy.save.") from error
+    if array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
+        raise InputError(f"The array in {path} has the shape {array.shape}; a photo needs (y, x, 3).")
+    if np.issubdtype(array.dtype, np.floating):
+        return array
+    if array.dtype.kind not in "ui" or array.min() < 0 or array.max() > 255:
+        raise InputError(f"The array in {path} is {array.dtype} outside of 0..255. Save uint8, or normalized float32.")
+    return array.astype(np.uint8)

@@ -1,0 +1,122 @@
+"""Elementwise linear operations: every element of the result depends on its own position of the operand.
+
+Operands of size 1 along an axis, or of rank 0, are broadcast.
+
+    y = A x,  y[i] = c[i] * x[i]    pulls back as    x'[i] = c[i] * y'[i], summed over broadcast axes
+
+Worked example: (2, 3) = mul(t (1, 3), c (2, 3)): element (1, 2) depends on t (0, 2) only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrf.geometry.maps import Fixed, identity
+from jaxrf.geometry.relations import Masked, Product, Relation
+from jaxrf.primitives.rule import Rule, View, rule, rules
+from jaxrf.tangent.program import Equation
+from jaxrf.tangent.tap import TAP
+
+
+def aligned(in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> Product:
+    """Same position, with size-1 and missing axes broadcast."""
+    if not in_shape:
+        return Product((), out_shape, ())
+    axes = tuple(
+        (identity(n), axis) if n == m else (Fixed(n, m, 0, n), None) for axis, (n, m) in enumerate(zip(in_shape, out_shape))
+    )
+    return Product(in_shape, out_shape, axes)
+
+
+def sum_to(ct: jax.Array, shape: tuple[int, ...], result_shape: tuple[int, ...]) -> jax.Array:
+    """Sum a cotangent (n, ...) over the axes along which an operand of `shape` was broadcast."""
+    if not shape and result_shape:
+        return ct.sum(axis=tuple(range(1, ct.ndim)))
+    axes = tuple(a + 1 for a, (n, m) in enumerate(zip(shape, result_shape)) if n == 1 and m != 1)
+    return ct.sum(axis=axes, keepdims=True) if axes else ct
+
+
+class Elementwise(Rule):
+    """Shared by all members: same window above and below, coefficients read on it."""
+
+    def relation(self, equation, operand, constant) -> Relation:
+        plain = aligned(equation.operands[operand].shape, equation.result.shape)
+        support = self.support(equation, operand, constant)
+        return plain if support is None or support.all() else Masked(plain, support)
+
+    def support(self, equation: Equation, operand: int, constant) -> np.ndarray | None:
+        """Where a known coefficient lets the tangent through; None if everywhere, or unknown."""
+        return None
+
+    def needs_whole(self, equation):
+        return frozenset()
+
+    def transpose(self, view, operand, ct):
+        eqn = view.equation
+        pulled = self.pull(view, operand, ct)
+        return sum_to(pulled, eqn.operands[operand].shape, eqn.result.shape).astype(eqn.operands[operand].dtype)
+
+    def pull(self, view: View, operand: int, ct: jax.Array) -> jax.Array:
+        """The cotangent times the coefficient, not yet summed over broadcast axes."""
+        raise NotImplementedError
+
+
+class _Simple(Elementwise):
+    """Members whose pull-back reads no coefficient."""
+
+    def __init__(self, pull: Callable[[jax.Array, int], jax.Array]):
+        self._pull = pull
+
+    def pull(self, view, operand, ct):
+        return self._pull(ct, operand)
+
+
+def _simple(names: tuple[str, ...], pull: Callable[[jax.Array, int], jax.Array]) -> None:
+    rules.register(*names)(_Simple(pull))
+
+
+_simple(("add", "add_any", "copy", "copy_p", "name", TAP, "reduce_precision", "convert_element_type", "pvary"), lambda ct, _: ct)
+_simple(("neg",), lambda ct, _: -ct)
+_simple(("sub",), lambda ct, operand: -ct if operand else ct)
+_simple(("real",), lambda ct, _: ct.astype(jnp.result_type(ct, jnp.complex64)))
+_simple(("imag",), lambda ct, _: -1j * ct)
+_simple(("complex",), lambda ct, operand: ct.imag * -1 if operand else ct.real)
+_simple(("conj",), lambda ct, _: ct.conj())
+
+
+@rule("mul")
+class Multiply(Elementwise):
+    """A product with one tangent; zeros of a known coefficient are seen. https://docs.jax.dev/en/latest/_autosummary/jax.lax.mul.html"""
+
+    def support(self, equation, operand, constant):
+        value = constant(equation.operands[1 - operand])
+        return None if value is None else np.asarray(value != 0)
+
+    def pull(self, view, operand, ct):
+        return ct * view.read(1 - operand)
+
+
+@rule("div")
+class Divide(Elementwise):
+    """A tangent over a coefficient. https://docs.jax.dev/en/latest/_autosummary/jax.lax.div.html"""
+
+    def pull(self, view, operand, ct):
+        return ct / view.read(1)
+
+
+@rule("select_n")
+class Select(Elementwise):
+    """One of several cases, by a coefficient. https://docs.jax.dev/en/latest/_autosummary/jax.lax.select_n.html"""
+
+    def support(self, equation, operand, constant):
+        which = constant(equation.operands[0])
+        return None if which is None else np.asarray(which.astype(np.int64) == operand - 1)
+
+    def pull(self, view, operand, ct):
+        which = view.read(0)
+        chosen = which == (bool(operand - 1) if which.dtype == bool else operand - 1)
+        return jnp.where(chosen, ct, jnp.zeros((), ct.dtype))

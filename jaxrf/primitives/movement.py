@@ -1,0 +1,124 @@
+"""Operations that move windows: pad, slice, concatenate, reverse. Each is a sliding window of one offset."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrf.geometry.maps import Window, identity
+from jaxrf.geometry.relations import Product, Relation, dense
+from jaxrf.primitives.rule import Rule, View, linear_transpose, rule
+
+
+def zero(ct: jax.Array) -> jax.Array:
+    return jnp.zeros((), ct.dtype)
+
+
+class Movement(Rule):
+    """Members say their sliding windows; on windows the cotangent is strided or interleaved with zeros."""
+
+    def windows(self, equation, operand) -> list[Window]:
+        """One window per axis, of one offset each."""
+        raise NotImplementedError
+
+    def relation(self, equation, operand, constant) -> Relation:
+        windows = self.windows(equation, operand)
+        axes = tuple((w, axis) for axis, w in enumerate(windows))
+        return Product(equation.operands[operand].shape, equation.result.shape, axes)
+
+    def needs_whole(self, equation):
+        return frozenset()
+
+    def transpose(self, view: View, operand, ct):
+        for axis, window in enumerate(self.windows(view.equation, operand)):
+            if not window.identity:
+                ct = self.along(ct, axis + 1, window, view.out[axis], view.into[axis])
+        return ct
+
+    def along(self, ct, axis, window: Window, out, into):
+        """Pull back along one axis."""
+        if window.stride < 0:
+            ct = lax.rev(ct, (axis,))
+            return ct if out.moving else _fit(ct, axis, 0, 1, into.size)
+        if window.holes > 1:  # every `holes`-th position holds a value, the others are the zeros between
+            first = 0 if out.moving else (-window.offsets[0]) % window.holes
+            start = 0 if out.moving else (first + window.offsets[0]) // window.holes
+            ct = lax.slice_in_dim(ct, min(first, ct.shape[axis]), None, window.holes, axis)
+            return ct if out.moving else _fit(ct, axis, start, 1, into.size)
+        if out.moving:
+            return _fit(ct, axis, 0, window.stride, into.size)
+        return _fit(ct, axis, window.offsets[0], window.stride, into.size)
+
+
+def _fit(ct: jax.Array, axis: int, start: int, stride: int, size: int) -> jax.Array:
+    """`ct` spread by `stride` and laid from position `start` on into an axis of `size`, cut where it leaves it."""
+    config = [(0, 0, 0)] * ct.ndim
+    length = (ct.shape[axis] - 1) * stride + 1 if ct.shape[axis] else 0
+    config[axis] = (start, size - start - length, stride - 1)
+    return lax.pad(ct, zero(ct), config)
+
+
+@rule("pad")
+class Pad(Movement):
+    """Zeros (or another value) around and between positions; negative amounts cut.
+
+    y[lo + (interior + 1) i] = x[i]
+    Example: 3 positions, lo 2, interior 1: result 2 sees 0, 4 sees 1, 6 sees 2, the rest none.
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.pad.html
+    """
+
+    def windows(self, equation, operand):
+        config = equation.params["padding_config"]
+        shape, out = equation.operands[0].shape, equation.result.shape
+        return [Window(n, m, 1, (-lo,), inside + 1) for n, m, (lo, _, inside) in zip(shape, out, config)]
+
+    def relation(self, equation, operand, constant):
+        return super().relation(equation, operand, constant) if operand == 0 else dense((), equation.result.shape)
+
+    def needs_whole(self, equation):
+        return frozenset() if equation.tangents == [0] else frozenset(range(len(equation.result.shape)))
+
+    def transpose(self, view, operand, ct):
+        whole = view.equation.tangents != [0]
+        return linear_transpose(view, operand, ct) if whole else super().transpose(view, operand, ct)
+
+
+@rule("slice")
+class Slice(Movement):
+    """Every `strides`-th position from a start. Example: x[1:6:2]: result 2 sees 5.
+
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.slice.html
+    """
+
+    def windows(self, equation, operand):
+        shape, out = equation.operands[0].shape, equation.result.shape
+        strides = equation.params["strides"] or (1,) * len(shape)
+        starts = equation.params["start_indices"]
+        return [Window(n, m, s, (a,)) for n, m, s, a in zip(shape, out, strides, starts)]
+
+
+@rule("rev")
+class Reverse(Movement):
+    """Axes read backwards. Example: 5 positions: result 1 sees 3.
+
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.rev.html
+    """
+
+    def windows(self, equation, operand):
+        shape, turned = equation.operands[0].shape, equation.params["dimensions"]
+        return [Window(n, n, -1, (n - 1,)) if a in turned else identity(n) for a, n in enumerate(shape)]
+
+
+@rule("concatenate")
+class Concatenate(Movement):
+    """Operands one after the other along `dimension`. Example: (2,) and (3,): result 3 sees 1 of the second.
+
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.concatenate.html
+    """
+
+    def windows(self, equation, operand):
+        axis, shape = equation.params["dimension"], equation.operands[operand].shape
+        before = sum(o.shape[axis] for o in equation.operands[:operand])
+        total = equation.result.shape[axis]
+        return [Window(n, total, 1, (-before,)) if a == axis else identity(n) for a, n in enumerate(shape)]

@@ -1,0 +1,96 @@
+"""Pooling: maxima that follow their winner, and sums over sliding windows."""
+
+from __future__ import annotations
+
+import math
+
+from jaxrf.geometry.maps import Window
+from jaxrf.geometry.relations import Product
+from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient
+from jaxrf.primitives.rule import Rule, rule
+from jaxrf.tangent.program import Equation
+
+
+class _Pooling(Rule):
+    """Each position of the result sees a window of positions along every axis."""
+
+    def windows(self, equation: Equation) -> list[Window]:
+        p, shape = equation.params, equation.operands[0].shape
+        holes = p.get("base_dilation") or (1,) * len(shape)
+        dilations = p.get("window_dilation") or (1,) * len(shape)
+        return [
+            Window(n, m, s, tuple(range(-lo, k * d - lo, d)), h)
+            for n, m, k, s, d, h, (lo, _) in zip(
+                shape, equation.result.shape, p["window_dimensions"], p["window_strides"], dilations, holes, p["padding"]
+            )
+        ]
+
+    def relation(self, equation, operand, constant):
+        axes = tuple((w, axis) for axis, w in enumerate(self.windows(equation)))
+        return Product(equation.operands[0].shape, equation.result.shape, axes)
+
+    def needs_whole(self, equation):
+        dilated = any(window.holes > 1 for window in self.windows(equation))
+        return super().needs_whole(equation) if dilated else frozenset()
+
+    def _spec(self, equation: Equation) -> PoolingSpec:
+        """Over the units too, which are the first axis of a cotangent."""
+        p = equation.params
+        dilation = p.get("window_dilation") or (1,) * len(p["window_dimensions"])
+        return PoolingSpec((1, *p["window_dimensions"]), (1, *p["window_strides"]), (1, *dilation))
+
+    def _padded(self, view) -> list[tuple[int, int]]:
+        """How far the windows reach over the operand's window: none where it moves."""
+        return [
+            (0, 0) if span.moving else pad for span, pad in zip(view.out, view.equation.params["padding"])
+        ]
+
+    def _needed(self, view) -> tuple[int, ...]:
+        """Sizes of the padded operand."""
+        return tuple(span.size + lo + hi for span, (lo, hi) in zip(view.into, self._padded(view)))
+
+
+def _crop(x, pads, sizes):
+    index = (slice(None), *(slice(lo, lo + n) for (lo, _), n in zip(pads, sizes)))
+    return x[index]
+
+
+@rule("select_and_gather_add")
+class MaxPool(_Pooling):
+    """The derivative of max-pooling: the tangent at the first maximum of each window.
+
+    y[o] = x[argmax of the window of o]
+    Example: window 3, stride 2, padding (0, 1), 5 positions: result 1 may see 2, 3, 4; which one is a coefficient.
+    Operand 0 is the tangent, operand 1 the values that are compared. In XLA: SelectAndScatter, transposed.
+    """
+
+    def transpose(self, view, operand, ct):
+        import jax.numpy as jnp
+
+        eqn, pads = view.equation, self._padded(view)
+        if max(w.holes for w in self.windows(eqn)) > 1:
+            return Rule.transpose(self, view, operand, ct)
+        greatest = eqn.params["select_prim"].name == "ge"
+        worst = -math.inf if greatest else math.inf
+        x = view.read(1, view.into, fill=worst)
+        x = jnp.pad(x, [(0, 0), *((max(lo, 0), max(hi, 0)) for lo, hi in pads)], constant_values=worst)
+        x = jnp.broadcast_to(x, (ct.shape[0], *x.shape[1:]))
+        pulled = max_gradient(ct, x if greatest else -x, self._spec(eqn))
+        return _crop(pulled, pads, [span.size for span in view.into])
+
+
+@rule("reduce_window_sum")
+class SumPool(_Pooling):
+    """Sums over sliding windows, as in average pooling.
+
+    y[o] = sum_k x[s o + k - p]
+    Example: window 2, stride 2, 4 positions: result 1 sees 2, 3.
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.reduce_window.html
+    """
+
+    def transpose(self, view, operand, ct):
+        if max(w.holes for w in self.windows(view.equation)) > 1:
+            return Rule.transpose(self, view, operand, ct)
+        shape = (ct.shape[0], *self._needed(view))
+        pulled = sum_gradient(ct, self._spec(view.equation), shape)
+        return _crop(pulled, self._padded(view), [span.size for span in view.into])

@@ -1,0 +1,134 @@
+"""What a rule is: everything that jaxrf knows about one linear primitive.
+
+A rule never sees a model, only one equation, and answers three questions about it:
+which elements depend on which (`relation`), how a cotangent is pulled back on windows (`transpose`), what it costs (`flops`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrf.geometry.relations import Relation
+from jaxrf.registry import Registry
+from jaxrf.tangent.program import Equation, Operand
+
+Constant = Callable[[Operand], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The window of one axis: `size` positions from a start that moves with the unit, or the whole axis.
+
+    `start` is the row of the table of starts, None for the whole axis.
+    A moving window may leave the axis; what lies outside is zero in every cotangent.
+    """
+
+    size: int
+    extent: int
+    start: int | None = None
+
+    @property
+    def moving(self) -> bool:
+        return self.start is not None
+
+
+Spans = tuple[Span, ...]
+
+
+def whole_spans(shape: tuple[int, ...]) -> Spans:
+    """The whole array as spans."""
+    return tuple(Span(size, size) for size in shape)
+
+
+class View(Protocol):
+    """What a rule may know while it pulls one equation back: windows and coefficients, never units or models."""
+
+    equation: Equation
+    out: Spans
+    """Windows of the result, one per axis."""
+    into: Spans
+    """Windows of the operand that is pulled back to."""
+
+    def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
+        """Coefficient `operand` on `spans`: (n, *sizes), n = 1 where it is the same for all units.
+
+        Without `spans`: on the window of the result, its axes being those of the result, of size 1 where broadcast.
+        Outside its array a coefficient is `fill`, or its nearest value, so that no division is by zero.
+        """
+        ...
+
+    def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        """`make(coefficient)`, computed once for all units; `label` tells it from others of the same equation."""
+        ...
+
+
+class Rule(ABC):
+    """One linear primitive. The defaults treat whole arrays; a family overrides what it can do on windows."""
+
+    @abstractmethod
+    def relation(self, equation: Equation, operand: int, constant: Constant) -> Relation:
+        """The dependence of the result on tangent operand `operand`.
+
+        `constant` gives the value of a coefficient where it depends on neither variables nor image, else None.
+        Law: element e of the result depends on element d of the operand, coefficients taken as non-zero,
+        exactly if d is in the relation of e (or only if, where the relation is `loose`).
+        """
+
+    def loose(self, equation: Equation, operand: int, constant: Constant) -> str:
+        """Why the relation names more than the true dependence; empty where it is exact."""
+        return ""
+
+    def needs_whole(self, equation: Equation) -> frozenset[int]:
+        """Axes of the result on which the pull-back cannot work on a part."""
+        return frozenset(range(len(equation.result.shape)))
+
+    def transpose(self, view: View, operand: int, ct: jax.Array) -> jax.Array:
+        """Pull `ct` (n, *out sizes) back to `operand` (n, *into sizes).
+
+        Law: <ct, A t> = <transpose(ct), t> for every tangent t on the window, where A is the equation.
+        """
+        return linear_transpose(view, operand, ct)
+
+    def flops(self, equation: Equation) -> int:
+        """Multiply-adds of the equation, counted as two each."""
+        return 0
+
+
+def linear_transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
+    """The transpose that JAX derives, on whole arrays, one unit after the other in a batch."""
+    eqn = view.equation
+    target = eqn.operands[operand]
+    spec = jax.ShapeDtypeStruct(target.shape, target.dtype)  # type: ignore[union-attr]
+    others = {i: view.read(i, whole_spans(eqn.operands[i].shape))[0] for i in range(len(eqn.operands)) if i not in eqn.tangents}
+
+    def forward(t: jax.Array) -> jax.Array:
+        values = [
+            t if i == operand else others[i] if i in others else jnp.zeros(o.shape, o.dtype)  # type: ignore[union-attr]
+            for i, o in enumerate(eqn.operands)
+        ]
+        return eqn.evaluate(*values)[0]
+
+    (pulled,) = jax.vmap(jax.linear_transpose(forward, spec))(ct)
+    return pulled
+
+
+rules: Registry[Rule] = Registry("primitive")
+R = TypeVar("R", bound=type[Rule])
+
+
+def rule(*names: str) -> Callable[[R], R]:
+    """A class decorator that enters one instance of a rule for each of the primitives `names`."""
+    enter = rules.register(*names)
+
+    def decorate(cls: R) -> R:
+        enter(cls())
+        return cls
+
+    return decorate

@@ -1,0 +1,86 @@
+"""Area ratios: how much of the input a centered square must cover to hold a share of the map."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxrf.statistics.measures.energy import reach
+from jaxrf.statistics.measures.registry import check_share, measures, offsets, read, spatial_axes, spatial_shape
+
+
+@measures.register("area_ratio")
+def area_ratio(
+    maps: np.ndarray,
+    share: float = 0.5,
+    *,
+    center: np.ndarray,
+    origin: np.ndarray | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Float[np.ndarray, "*lead"]:
+    """Share of the input area in the smallest centered square that holds `share` of the map; no unit.
+
+    The square (an interval with one axis, a cube with three) is centered on the true center of the unit.
+    It holds a position when it covers it fully, and only its part inside the input counts as area.
+    Shares are met up to 1e-12 of the sum, its rounding.
+
+    A single pixel at the center gives `1 / positions`, a flat map about `share`, a zero map NaN.
+
+    Args:
+        maps: (*lead, *spatial), windows of the input.
+        share: of the sum of the map, in (0, 1].
+        center: true centers, in positions of the map.
+        origin: input position of element [0, ..., 0] of the maps; by default the input's own.
+        input_shape: spatial shape of the input; by default the shape of the maps.
+
+    Raises:
+        InputError: `share` is outside (0, 1].
+
+    Example:
+        >>> float(area_ratio(np.ones(9), 0.5, center=np.array([4.0])))  # five of nine positions
+        0.5555555555555556
+
+    References:
+        Ding et al. (2022), Scaling Up Your Kernels to 31x31 (RepLKNet), the high-contribution area ratio.
+        They take squares about the middle of the image on `log10(map + 1)`, which depends on the scale of gradients;
+        ours works on the map itself.
+    """
+    shares, center = read(maps, center)
+    shape = spatial_shape(shares, center)
+    distance = np.max(np.broadcast_arrays(*[np.abs(r) for r in offsets(shape, center)]), axis=0)
+    radius = reach(shares, distance, check_share(share), center.shape[-1])
+    extent = np.asarray(shape if input_shape is None else input_shape)
+    middle = center if origin is None else center + np.asarray(origin)
+    first = np.maximum(np.ceil(middle - radius[..., None] - 1e-9), 0)
+    last = np.minimum(np.floor(middle + radius[..., None] + 1e-9), extent - 1)
+    return np.prod((last - first + 1) / extent, axis=-1)
+
+
+@measures.register("area_ratio_replknet2022")
+def area_ratio_replknet(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """RepLKNet's high-contribution area ratio: on `log10(map + 1)`, about the middle of the map; no unit.
+
+    Squares have the odd sides 3, 5, 7, ... about position `n // 2` of each axis; the first whose sum exceeds
+    `share` of the whole counts, as `(side / n)^2`; NaN where none does, as with `share` 1.
+    The maps are the sums of `relu(gradient)` over channels and images of the protocol: another scale, another number.
+    `center` gives the number of axes only. On a grid with unequal sides the area is over the product of the sides.
+
+    A single pixel in the middle gives `9 / positions`, a flat map the first odd square above `share`, a zero map NaN.
+
+    References:
+        Ding et al. (2022), Scaling Up Your Kernels to 31x31, and the authors' erf/analyze_erf.py,
+        which also stops before the square that would touch the far side: so does this.
+    """
+    check_share(share)
+    read(maps, center)
+    maps = np.log10(np.asarray(maps, np.float64) + 1)
+    d = np.shape(center)[-1]
+    shape = maps.shape[maps.ndim - d :]
+    axes = spatial_axes(d)
+    total = maps.sum(axes)
+    result = np.full(total.shape, np.nan)
+    for half in range(min(shape) // 2 - 1, 0, -1):
+        square = (..., *[slice(n // 2 - half, n // 2 + half + 1) for n in shape])
+        area = (2 * half + 1) ** d / np.prod(shape)
+        result = np.where(maps[square].sum(axes) > share * total, area, result)
+    return result

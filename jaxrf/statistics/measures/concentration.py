@@ -1,0 +1,47 @@
+"""Effective numbers of positions: over how many positions a map is spread, wherever they lie."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxrf.statistics.measures.registry import measures, read, spatial_axes
+
+
+@measures.register("participation")
+def participation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """Participation ratio `(sum A)^2 / sum A^2`: the effective number of positions that share the map.
+
+    A round Gaussian in two dimensions has `4 pi sigma^2`.
+    A flat map gives its number of positions, a single pixel 1, a zero map NaN.
+    Speckle lowers it: a map with exponentially distributed noise gives half of what its mean gives.
+
+    Example:
+        >>> float(participation(np.array([1.0, 1.0, 0.0]), center=np.array([1.0])))
+        2.0
+
+    References:
+        Bell, Dean (1970), Atomic vibrations in vitreous silica: the inverse of their participation ratio per position.
+    """
+    shares, center = read(maps, center)
+    return 1 / np.square(shares).sum(spatial_axes(center.shape[-1]))
+
+
+@measures.register("entropy_positions")
+def entropy_positions(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """Exponential of the entropy of the map, in nats: the effective number of positions that share it.
+
+    Tails weigh more than in the participation ratio. A round Gaussian in two dimensions has `2 pi e sigma^2`.
+    A flat map gives its number of positions, a single pixel 1, a zero map NaN.
+
+    Example:
+        >>> round(float(entropy_positions(np.ones((2, 3)), center=np.zeros(2))), 9)
+        6.0
+
+    References:
+        Hill (1973), Diversity and Evenness, the number of order one; the participation ratio is that of order two.
+    """
+    shares, center = read(maps, center)
+    logarithm = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropy = -(shares * logarithm).sum(spatial_axes(center.shape[-1]))
+    return np.exp(entropy)

@@ -1,0 +1,52 @@
+"""The size of Luo et al. (2016): how many positions stand out against the peak."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxrf.statistics.measures.registry import measures, read, spatial_axes
+
+THRESHOLD = 1 - 0.9545
+
+
+@measures.register("size_luo2016")
+def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """Side of a square with as many positions as are above 4.55 % of the peak, in input positions.
+
+    The square root of that number; the d-th root with d spatial axes.
+    The paper calls what is above `1 - 95.45 %` of the peak the part within two standard deviations.
+    It is not: a Gaussian falls to 4.55 % of its peak at `sqrt(2 ln(1 / 0.0455)) = 2.49` standard deviations,
+    so in two dimensions this is the root of a disk's area, `sqrt(pi) * 2.49 sigma = 4.41 sigma`.
+    A step function of the map: intervals for it are approximate.
+
+    A flat map gives the root of its number of positions, a single pixel gives 1, a zero map NaN.
+
+    Example:
+        >>> float(luo_size(np.array([[0.0, 1.0], [0.5, 0.01]]), center=np.zeros(2))) == 2**0.5
+        True
+
+    References:
+        Luo, Li, Urtasun, Zemel (2016), Understanding the Effective Receptive Field in Deep CNNs, section 3.
+        Ours takes the score as it is given; the paper does not say whether the square or its root is counted.
+    """
+    shares, center = read(maps, center)
+    d = center.shape[-1]
+    peak = shares.max(spatial_axes(d), keepdims=True)
+    count = (shares > THRESHOLD * peak).sum(spatial_axes(d))
+    return np.where(np.isnan(peak.reshape(count.shape)), np.nan, count ** (1 / d))
+
+
+@measures.register("ratio_luo2016")
+def luo_ratio(maps: np.ndarray, *, center: np.ndarray, box: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """Luo's size divided by the side of the theoretical box (the d-th root of its area); no unit.
+
+    A flat map over the whole box gives 1, a single pixel one over the side;
+    a zero map and an empty box give NaN.
+
+    References:
+        Luo et al. (2016), figure 2 right. Theirs is the unclipped theoretical size; `box` may be either.
+    """
+    box = np.asarray(box, np.float64)
+    side = np.prod(box[..., 1] - box[..., 0], axis=-1) ** (1 / box.shape[-2])
+    return luo_size(maps, center=center) / np.where(side > 0, side, np.nan)

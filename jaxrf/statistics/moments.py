@@ -1,0 +1,123 @@
+"""Mean and spread of maps per position, gathered in any order and from any split.
+
+`init, update, merge, finalize`: `merge` is associative, and what `init` returns is its identity.
+That law is what batches, devices, shards and resumed runs rest on.
+Everything is float64 on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxrf.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Count, mean and sum of squared deviations of samples, per position.
+
+    `count` is an int64 array that broadcasts against `mean`:
+    one number, or one per unit where samples were left out for some units only.
+    """
+
+    count: np.ndarray
+    mean: np.ndarray
+    m2: np.ndarray
+
+    def __repr__(self) -> str:
+        low, high = np.min(self.count), np.max(self.count)
+        return f"Moments(count={low if low == high else f'{low}..{high}'}, shape={self.mean.shape})"
+
+
+def init(shape: Sequence[int]) -> Moments:
+    """Moments of no samples, for maps of `shape`."""
+    return Moments(np.zeros((), np.int64), np.zeros(shape), np.zeros(shape))
+
+
+def update(moments: Moments, maps: np.ndarray, keep: np.ndarray | None = None) -> Moments:
+    """Moments with the samples `maps` added.
+
+    Args:
+        moments: what was gathered so far, of maps of shape `shape`.
+        maps: `(sample, *shape)`; any real dtype, summed in float64.
+        keep: booleans `(sample, ...)` over leading axes of `maps`, such as `(sample, unit)`; False leaves that map out.
+
+    Raises:
+        InputError: the shapes do not fit.
+
+    Example:
+        >>> m = update(init((2,)), np.array([[1.0, 5.0], [3.0, 5.0]]))
+        >>> mean, stderr = finalize(m)
+        >>> mean.tolist(), stderr.tolist()
+        ([2.0, 5.0], [1.0, 0.0])
+    """
+    maps = np.asarray(maps, np.float64)
+    shape = moments.mean.shape
+    if maps.shape[1:] != shape:
+        raise InputError(
+            f"Samples of shape {maps.shape[1:]} cannot be added to moments of shape {shape}. "
+            f"Pass maps of shape (sample, {', '.join(map(str, shape))})."
+        )
+    return merge(moments, _of_batch(maps, keep))
+
+
+def _of_batch(maps: np.ndarray, keep: np.ndarray | None) -> Moments:
+    """Moments of the samples along the first axis."""
+    keep = np.ones(len(maps), bool) if keep is None else np.asarray(keep, bool)
+    if keep.shape != maps.shape[: keep.ndim]:
+        raise InputError(
+            f"keep has shape {keep.shape}, but the samples have shape {maps.shape}. "
+            "keep needs the leading axes of the samples, such as (sample, unit)."
+        )
+    trailing = (1,) * (maps.ndim - keep.ndim)
+    count = np.asarray(keep.sum(0, dtype=np.int64))
+    if keep.ndim > 1:
+        count = count.reshape(count.shape + trailing)
+    weight = keep.reshape(keep.shape + trailing)
+    maps = np.where(weight, maps, 0.0)
+    size = np.maximum(count, 1)
+    mean = maps.sum(0) / size
+    deviations = np.where(weight, maps - mean, 0.0)
+    # The second term removes the rounding of the mean (the corrected two-pass algorithm).
+    m2 = np.square(deviations).sum(0) - np.square(deviations.sum(0)) / size
+    return Moments(count, mean, np.maximum(m2, 0.0))
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """Moments of the samples of `a` and of `b` together.
+
+    References:
+        Chan, Golub, LeVeque (1979), Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, eq. 2.1.
+    """
+    if a.mean.shape != b.mean.shape:
+        raise InputError(
+            f"Moments of shapes {a.mean.shape} and {b.mean.shape} cannot be merged. "
+            "Merge moments of the same units and input size."
+        )
+    count = np.asarray(a.count + b.count)
+    size = np.maximum(count, 1)
+    delta = b.mean - a.mean
+    # Written from the larger side, so that an empty one changes no bit of the other.
+    small, large = np.minimum(a.count, b.count), np.maximum(a.count, b.count)
+    base = np.where(a.count >= b.count, a.mean, b.mean)
+    toward = np.where(a.count >= b.count, delta, -delta)
+    return Moments(
+        count,
+        base + toward * (small / size),
+        a.m2 + b.m2 + np.square(delta) * (small * (large / size)),
+    )
+
+
+def finalize(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error of the mean, per position.
+
+    The standard error is `std / sqrt(n)` with `n - 1` degrees of freedom, for independent samples.
+    It is NaN below two samples, and the mean is NaN without any.
+    """
+    n = moments.count
+    mean = np.where(n > 0, moments.mean, np.nan)
+    variance = moments.m2 / np.maximum(n - 1, 1) / np.maximum(n, 1)
+    return mean, np.where(n > 1, np.sqrt(variance), np.nan)

@@ -1,0 +1,99 @@
+"""What is stored: named arrays with named axes, and a header that JSON can hold.
+
+The same record goes into every format. The header is completed with the format's name, its schema version
+and the axes of each array, so that a reader knows what must be there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrf.errors import StoreError
+
+FORMAT = "jaxrf-result"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """An array and the names of its axes."""
+
+    axes: tuple[str, ...]
+    data: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Arrays by name, and a header of JSON-able values."""
+
+    variables: Mapping[str, Variable]
+    header: Mapping[str, Any]
+
+
+def full_header(record: Record) -> dict[str, Any]:
+    """The header as it is written: plain JSON values, with format, schema version and the axes of the arrays.
+
+    Raises:
+        StoreError: an entry is not JSON-able; says which.
+    """
+    return {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "arrays": {name: list(variable.axes) for name, variable in record.variables.items()},
+        **{key: plain(value, key) for key, value in record.header.items()},
+    }
+
+
+def check_header(header: Any, path: Path) -> dict[str, Any]:
+    """The header that was read, if it is one of ours and not newer than this version.
+
+    Raises:
+        StoreError: the header is foreign, newer, or lacks its list of arrays.
+    """
+    if not isinstance(header, Mapping) or header.get("format") != FORMAT:
+        raise StoreError(f"{path} is not a jaxrf result: its header has no format {FORMAT!r}. Load what Result.save() wrote.")
+    version = header.get("schema_version")
+    if not isinstance(version, int) or not isinstance(header.get("arrays"), Mapping):
+        raise StoreError(f"{path} is damaged: its header has no schema version or no list of arrays. Make it again.")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}, but this jaxrf reads versions up to {SCHEMA_VERSION}. Use a newer jaxrf."
+        )
+    return dict(header)
+
+
+def own_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The header without what `full_header` added."""
+    return {key: value for key, value in header.items() if key not in ("format", "schema_version", "arrays")}
+
+
+def plain(value: Any, where: str) -> Any:
+    """`value` in JSON's own types: NumPy numbers, arrays, tuples and paths are converted.
+
+    Raises:
+        StoreError: there is something else in it, or a number that JSON does not have; `where` names it.
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise StoreError(f"The header entry {where!r} is {value}, which JSON cannot hold. Use None or a string.")
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist(), where)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value)
+    raise StoreError(
+        f"The header entry {where!r} is of type {type(value).__name__}, which cannot be stored. "
+        "Use numbers, strings, lists and dicts."
+    )

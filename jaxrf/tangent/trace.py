@@ -1,0 +1,121 @@
+"""Trace a Subject: from a model to its tangent program, without weights and without a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrf.adapters.subject import Subject
+from jaxrf.errors import InputError, JaxrfError, TraceError
+from jaxrf.tangent.flatten import Flattener
+from jaxrf.tangent.program import Equation, Layer, TangentProgram, Variable
+from jaxrf.tangent.tap import TAP, Record, recording
+
+INPUT = "input"
+OUTPUT = "output"
+_fresh = jax.make_user_context(None)
+
+
+def trace(subject: Subject, batch: int = 1, output: str | None = None) -> TangentProgram:
+    """The tangent program of a model at a batch size, with every tapped layer in it.
+
+    Args:
+        subject: the adapted model.
+        batch: how many images its input holds.
+        output: which leaf of the outputs is the model's output, by key path; all leaves are traced.
+
+    Returns:
+        A `TangentProgram`; its last layers are the outputs, named `output` (or `output[...]` where there are several).
+
+    Raises:
+        InputError: the input's dtype has no derivative.
+        TraceError: the model failed while it was traced; the cause is chained.
+    """
+    if not jnp.issubdtype(subject.dtype, jnp.inexact):
+        raise InputError(f"Inputs are of dtype {subject.dtype}; a derivative needs a floating type. Cast them first.")
+    image = jax.ShapeDtypeStruct((batch, *subject.input_shape), subject.dtype)
+    inner: dict[str, Any] = {}
+
+    def values_and_coefficients(variables: Any, x: Any) -> Any:
+        def outputs_of(x: Any) -> Any:
+            leaves = jax.tree_util.tree_leaves_with_path(subject.fn(variables, x))
+            names = [OUTPUT + jax.tree_util.keystr(path) for path, _ in leaves]
+            inner["outputs"] = [n for n, (_, v) in zip(names, leaves) if jnp.issubdtype(jnp.result_type(v), jnp.inexact)]
+            return [v for n, (_, v) in zip(names, leaves) if n in inner["outputs"]]
+
+        y, linear = jax.linearize(outputs_of, x)
+        program = jax.make_jaxpr(linear)(x)
+        inner["linear"] = program.jaxpr
+        return y, program.consts
+
+    with recording() as record, _fresh(object()):
+        try:
+            forward = jax.make_jaxpr(values_and_coefficients)(subject.abstract, image)
+        except JaxrfError:
+            raise
+        except Exception as error:
+            raise TraceError(
+                f"{subject.name} failed while it was traced with an input of shape {image.shape}: "
+                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            ) from error
+    return _assemble(forward, inner["linear"], inner["outputs"], record)
+
+
+def _assemble(forward: Any, linear: Any, outputs: Sequence[str], record: Record) -> TangentProgram:
+    flat = Flattener()
+    arguments = [flat.new(v.aval, False) for v in forward.jaxpr.invars]
+    results = flat.run(forward.jaxpr, [flat.const(c) for c in forward.consts], arguments)
+    values, coefficients = results[: len(outputs)], results[len(outputs) :]
+    tangent = flat.new(arguments[-1], True)
+    derivatives = flat.derivative(linear, coefficients, tangent)
+    layers = _layers(flat, record)
+    for name, value, derivative in zip(outputs, values, derivatives, strict=True):
+        found = derivative if isinstance(derivative, Variable) and derivative.tangent else None
+        known = value if isinstance(value, Variable) else None
+        layers[name] = Layer(name, "", None, known, found, "" if found else "does not depend on the input")
+    linear_equations = _label(flat.linear)
+    return TangentProgram(
+        arguments=tuple(arguments[:-1]),
+        image=arguments[-1],
+        input=tangent,
+        consts=flat.consts,
+        forward=tuple(flat.forward),
+        linear=tuple(linear_equations),
+        layers=layers,
+        outputs=tuple(outputs),
+    )
+
+
+def _layers(flat: Flattener, record: Record) -> dict[str, Layer]:
+    """The tapped layers in the order of the forward pass; the k-th repetition of a name is `name#k`."""
+    layers: dict[str, Layer] = {}
+    for name, info in record.taps.items():
+        values, tangents = flat.taps.get(name, []), flat.tangent_taps.get(name, [])
+        note = "" if tangents else "no derivative of an output passes through it"
+        for k in range(max(len(values), len(tangents), 1)):
+            full = f"{name}#{k}" if k else name
+            layers[full] = Layer(
+                full, info.kind, info.parameters,
+                values[k] if k < len(values) else None,
+                tangents[k] if k < len(tangents) else None,
+                note,
+            )  # fmt: skip
+    position = {eqn.result: i for i, eqn in enumerate(flat.linear)}
+    keys, last = {}, -1
+    for full, layer in layers.items():  # a layer without derivative stays behind the one recorded before it
+        last = keys[full] = position.get(layer.tangent, last) if layer.tangent else last
+    return dict(sorted(layers.items(), key=lambda item: keys[item[0]]))
+
+
+def _label(equations: Sequence[Equation]) -> list[Equation]:
+    """Each equation with the layer that it works for: the first one that is tapped behind it."""
+    labelled, layer = [], OUTPUT
+    for eqn in reversed(equations):
+        if eqn.primitive == TAP:
+            layer = eqn.params["name"]
+        labelled.append(replace(eqn, layer=layer))
+    return labelled[::-1]

@@ -1,0 +1,142 @@
+"""`jaxrf erf` and `jaxrf demo` from end to end, on small networks."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import flax.linen as nn
+import flax.serialization
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxrf
+from jaxrf.cli import demo, main
+
+STACK = ["erf", "zoo:conv_stack", "--model-option", "depth=2", "--model-option", "width=4", "--input", "11x13x3"]
+
+
+@pytest.fixture
+def photo(tmp_path):
+    file = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 20, 3)).astype(np.uint8)).save(file)
+    return str(file)
+
+
+def test_the_text_names_layer_sizes_and_ratio(capsys):
+    """The summary says how many samples were averaged and the theoretical size."""
+    assert main([*STACK, "--layer", "conv_1", "--seeds", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "layer conv_1, 1 unit(s), the first is (5, 6); 3 sample(s)" in out
+    assert "theoretical size  5 x 5 input positions" in out
+
+
+def test_json_counts_units_and_samples(capsys):
+    """Seeds times noise images are the samples; a grid gives its number of units."""
+    assert main([*STACK, "--seeds", "2", "--noise", "3", "--units", "grid:2x3", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["units"], facts["samples"], facts["dead"]) == (6, 6, 0)
+    assert facts["written"] == []
+    assert 0 < facts["area_ratio_50"] < facts["area_ratio_95"] <= 25 / 143 * 1.01
+
+
+def test_photos_are_the_inputs_and_the_result_is_saved(photo, tmp_path, capsys):
+    """The Zarr group in --out is the result, the figure is a picture, and run.json tells the options."""
+    out, figure = tmp_path / "run", tmp_path / "figures" / "erf.png"
+    flags = ["--units", "5,6;2,3", "--out", str(out), "--plot", str(figure), "--seeds", "2"]
+    assert main([*STACK, photo, *flags]) == 0
+    result = jaxrf.load(out / "erf.zarr")
+    assert result.units.tolist() == [[5, 6], [2, 3]]
+    assert result.count == 2
+    assert Image.open(figure).size[0] > 300
+    assert json.loads((out / "run.json").read_text())["options"]["photos"] == [photo]
+    assert str(out / "erf.zarr") in capsys.readouterr().out
+    assert main([*STACK, photo, *flags]) == 2
+    assert "holds an earlier run. Add --overwrite" in capsys.readouterr().err
+    assert main([*STACK, photo, *flags, "--overwrite"]) == 0
+
+
+def test_the_photo_changes_the_map(photo, capsys):
+    """A ReLU network's map on a photo differs from that on noise, with the same seed."""
+    ratios = []
+    for inputs in ([photo], ["--noise", "1"]):
+        assert main([*STACK, *inputs, "--json"]) == 0
+        ratios.append(json.loads(capsys.readouterr().out)["area_ratio_95"])
+    assert ratios[0] != ratios[1]
+
+
+def test_variables_come_from_a_file(tmp_path, capsys):
+    """With --variables the map is that of the saved weights: a kernel with one tap sees one position."""
+    (tmp_path / "one_tap.py").write_text(
+        "import flax.linen as nn\n\n\nclass Net(nn.Module):\n"
+        "    @nn.compact\n    def __call__(self, x):\n        return nn.Conv(2, (3, 3), name='conv')(x)\n"
+    )
+    variables = nn.Conv(2, (3, 3)).init(jax.random.key(0), np.zeros((1, 11, 13, 3)))["params"]
+    kernel = np.zeros((3, 3, 3, 2), np.float32)
+    kernel[1, 1] = 1
+    saved = {"params": {"conv": {"kernel": kernel, "bias": np.asarray(variables["bias"])}}}
+    (tmp_path / "weights.msgpack").write_bytes(flax.serialization.to_bytes(saved))
+    flags = ["--input", "11x13x3", "--variables", str(tmp_path / "weights.msgpack"), "--json"]
+    assert main(["erf", f"{tmp_path / 'one_tap.py'}:Net", *flags]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["theoretical_size"] == [3, 3]
+    assert facts["effective_size"] == pytest.approx(1, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no.png"], "There is no photo at no.png"),
+        (["no.png", "--noise", "2"], "Photos and --noise were both given"),
+        (["--seeds", "2", "--variables", "w.msgpack"], "Choose one"),
+        (["--variables", "w.msgpack"], "There are no variables at w.msgpack"),
+        (["--layer", "conv9"], "Unknown layer 'conv9'.*Did you mean"),
+        (["--units", "50,50"], "outside"),
+        (["--score", "sqare"], "Unknown score 'sqare'.*Did you mean 'square'"),
+        (["--channels", "prob"], "prob"),
+    ],
+)
+def test_what_does_not_fit_is_explained(arguments, message, capsys):
+    """Each mistake ends with status 2 and a sentence on stderr."""
+    assert main([*STACK, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.search(message, captured.err)
+
+
+def test_a_foreign_folder_is_refused_before_the_work(tmp_path, capsys, monkeypatch):
+    """--out with somebody else's files stops before any map is computed."""
+    (tmp_path / "thesis.tex").write_text("")
+    monkeypatch.setattr("jaxrf.cli.erf.Erf._map", lambda *_: pytest.fail("a map was computed"))
+    assert main([*STACK, "--out", str(tmp_path)]) == 2
+    assert "was not written by jaxrf: it holds thesis.tex" in capsys.readouterr().err
+
+
+def test_photos_need_a_model_of_photos(photo, capsys):
+    """Another number of channels than three is said before the model is run."""
+    assert main(["erf", "zoo:conv_stack", photo, "--input", "11x13x4"]) == 2
+    assert r"Photos are inputs of the shape (y, x, 3), and this model's is (11, 13, 4)" in capsys.readouterr().err
+
+
+def test_an_unknown_figure_format_is_named(tmp_path, capsys):
+    """A suffix that matplotlib does not know is said by name."""
+    assert main([*STACK, "--plot", str(tmp_path / "map.xyz")]) == 2
+    assert re.search(r"cannot be saved as .*map.xyz", capsys.readouterr().err)
+
+
+@pytest.mark.slow
+def test_the_demo_writes_tables_maps_and_pictures(tmp_path, monkeypatch, capsys):
+    """The demo, small and with two seeds, writes both maps and a figure of each, and may run again."""
+    monkeypatch.setattr(demo, "SIZE", (64, 64))
+    for _ in range(2):
+        assert main(["demo", "--seeds", "2", "--out", str(tmp_path / "demo"), "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+    assert [one["layer"] for one in facts["maps"]][1] == "layer2"
+    assert [one["samples"] for one in facts["maps"]] == [2, 2]
+    sizes = {row["layer"]: row["size"] for row in facts["table"]}
+    assert sizes["layer4"] == [483, 483]
+    for name in ("output", "layer2"):
+        assert jaxrf.load(tmp_path / "demo" / f"{name}.zarr").count == 2
+        assert Image.open(tmp_path / "demo" / f"{name}.png").size[0] > 300

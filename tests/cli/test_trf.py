@@ -1,0 +1,85 @@
+"""`jaxrf trf` from end to end, on a small network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from jaxrf.cli import main
+from jaxrf.geometry.table import Table
+
+STACK = ["trf", "zoo:conv_stack", "--model-option", "depth=3", "--input", "17x19x3"]
+
+
+def test_the_table_is_printed(capsys):
+    """The text holds every layer with its size: 3, 5, 7 for three 3x3 convolutions."""
+    assert main(STACK) == 0
+    out = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    for name, size in (("conv_0", "3"), ("conv_1", "5"), ("conv_2", "7")):
+        assert size in lines[name].split()
+
+
+def test_json_is_a_table_again(capsys):
+    """--json prints what Table.from_json reads."""
+    assert main([*STACK, "--json"]) == 0
+    table = Table.from_json(capsys.readouterr().out)
+    assert table["conv_2"].size == (7, 7)
+
+
+def test_csv_has_a_line_for_each_layer(capsys):
+    """--csv prints a head and the layers, in order."""
+    assert main([*STACK, "--csv"]) == 0
+    names = [line["name"] for line in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert [name for name in names if name.startswith("conv_")] == ["conv_0", "conv_1", "conv_2"]
+
+
+def test_markdown_has_a_line_for_each_layer(capsys):
+    """--markdown prints a table of pipes."""
+    assert main([*STACK, "--markdown"]) == 0
+    assert sum(line.startswith("| conv_") for line in capsys.readouterr().out.splitlines()) == 3
+
+
+def test_one_layer_and_unit(capsys):
+    """--layer and --unit show the unit's box, which may leave the input, and the clipped one."""
+    assert main([*STACK, "--layer", "conv_1", "--unit", "0,18", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["center"] == [0, 18]
+    assert facts["box"] == [[-2, 3], [16, 21]]
+    assert facts["clipped_box"] == [[0, 3], [16, 19]]
+
+
+def test_one_layer_as_text_shows_its_center_unit(capsys):
+    """Without --unit the center unit is shown."""
+    assert main([*STACK, "--layer", "conv_1"]) == 0
+    lines = {line[:12].strip(): line[14:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["unit"] == "(8, 9)"
+    assert lines["size"] == "(5, 5)"
+    assert lines["box"] == "((6, 11), (7, 12))"
+    assert lines["aligned"] == "yes"
+    assert lines["notes"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layer", "conv_9"], "Unknown layer 'conv_9'"),
+        (["--layer", "conv_1", "--unit", "40,2"], r"Unit \(40, 2\) is outside of layer 'conv_1'"),
+        (["--layer", "conv_1", "--unit", "4"], "has 1 numbers"),
+        (["--unit", "3,3"], "Add --layer NAME"),
+        (["--json", "--csv"], "--json and --csv were given"),
+        (["--layer", "conv_1", "--csv"], "print the whole table"),
+        (["--model-option", "colour=3"], "has no option 'colour'"),
+        (["--spatial-axes", "7"], "spatial"),
+    ],
+)
+def test_what_does_not_fit_is_explained(arguments, message, capsys):
+    """Each mistake ends with status 2 and a sentence on stderr."""
+    assert main([*STACK, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.search(message, captured.err)
