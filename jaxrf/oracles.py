@@ -193,24 +193,32 @@ class _Taps:
     outer: Any = field(default_factory=tracers.current_trace)
     calls: collections.Counter = field(default_factory=collections.Counter)
     shapes: dict[str, jax.ShapeDtypeStruct] = field(default_factory=dict)
+    inside: set[str] = field(default_factory=set)
     value: jax.Array | None = None
 
     def __call__(self, name: str, x: jax.Array) -> jax.Array:
+        if tracers.current_trace() != self.outer:
+            self.inside.add(name)  # not counted: nn.scan traces its body once more, for shapes
+            return x
         full = f"{name}#{self.calls[name]}" if self.calls[name] else name
         self.calls[name] += 1
         self.shapes[full] = jax.ShapeDtypeStruct(x.shape, x.dtype)
-        if full not in (self.layer, self.wrt):
-            return x
-        if tracers.current_trace() != self.outer:
-            raise InputError(
-                f"Layer {full!r} is inside the body of a scan, remat, jit or vmap, where plain JAX cannot read it. "
-                "Inside of jax.disable_jit() the bodies of scan and jit are run one by one."
-            )
         if full == self.wrt:
             x = x + self.shift
         if full == self.layer:
             self.value = x
         return x
+
+    def check(self, name: str) -> None:
+        """Raise unless `name` is a call that can be read; calls inside and outside of bodies have no common order."""
+        stem = name.partition("#")[0]
+        if stem in self.inside and (name not in self.shapes or not jax.config.jax_disable_jit):
+            raise InputError(
+                f"Layer {name!r} is inside the body of a scan, remat, jit or vmap, where plain JAX cannot read it. "
+                "Inside of jax.disable_jit() the bodies of scan and jit are run one by one."
+            )
+        if name not in self.shapes:
+            raise unknown("layer", name, self.shapes)
 
 
 def _value_of_shift(
@@ -221,13 +229,12 @@ def _value_of_shift(
     The value is that of the layer or output; the shift is added to `wrt`, or to the images where that is None.
     So the derivative by the shift, at zero, is the derivative by what it is added to.
     """
-    seen: dict[str, jax.ShapeDtypeStruct] = {}
+    seen: list[_Taps] = []
 
     def look(variables: PyTree, images: jax.Array) -> None:
-        taps = _Taps(None, None, jnp.zeros(()))
-        with intercepting(taps):
+        seen.append(_Taps(None, None, images))
+        with intercepting(seen[-1]):
             subject.fn(variables, images)
-        seen.update(taps.shapes)
 
     def value(variables: PyTree, images: jax.Array, shift: jax.Array) -> jax.Array:
         taps = _Taps(layer, wrt, shift)
@@ -237,9 +244,9 @@ def _value_of_shift(
 
     jax.eval_shape(look, variables, images)
     for name in (layer, wrt):
-        if name is not None and name not in seen:
-            raise unknown("layer", name, seen)
-    shift = jax.ShapeDtypeStruct(images.shape, images.dtype) if wrt is None else seen[wrt]
+        if name is not None:
+            seen[-1].check(name)
+    shift = jax.ShapeDtypeStruct(images.shape, images.dtype) if wrt is None else seen[-1].shapes[wrt]
     return value, shift
 
 

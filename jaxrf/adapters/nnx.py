@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -56,7 +56,7 @@ def _factory(make: Callable[..., nnx.Module]) -> tuple[str, Callable[[jax.Array]
             f"{name} needs the arguments {_required(make)}; a class must be callable with rngs alone. "
             f"Pass functools.partial({name}, ...) with the others set, or an instance."
         )
-    takes_rngs = "rngs" in inspect.signature(make).parameters
+    takes_rngs = "rngs" in _parameters(make)
 
     def module(key: jax.Array) -> nnx.Module:
         made = make(rngs=nnx.Rngs(key)) if takes_rngs else make()
@@ -124,8 +124,18 @@ def _required(model: Any) -> list[str] | None:
     if not callable(model):
         return None
     try:
-        parameters = inspect.signature(model).parameters.values()
+        parameters = _parameters(model).values()
     except (TypeError, ValueError):
         return None
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
+
+
+def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    inner, args, keywords = make, (), {}
+    if isinstance(make, functools.partial):
+        inner, args, keywords = make.func, make.args, make.keywords
+    if isinstance(inner, type):
+        # The metaclass of NNX modules hides their own signature behind *args and **kwargs.
+        inner, args = inner.__init__, (None, *args)
+    return inspect.signature(functools.partial(inner, *args, **keywords)).parameters

@@ -102,7 +102,8 @@ class Erf(ModelOptions, Command):
             result.save(folder.path / "erf.zarr", overwrite=self.overwrite)
             written.append(str(folder.path / "erf.zarr"))
         if self.plot is not None:
-            save_figure(result, self.plot, photo=self.photos[0] if len(self.photos) == 1 else None)
+            beneath = self.photos[0] if len(self.photos) == 1 and self.wrt is None else None
+            save_figure(result, self.plot, photo=beneath)
             written.append(self.plot)
         return written
 
@@ -132,7 +133,8 @@ def save_figure(result: Result, file: str, photo: str | None = None) -> None:
     except ImportError as error:
         raise InputError("--plot needs matplotlib, which is not installed. Run pip install 'jaxrf[plot]'.") from error
     matplotlib.use("Agg")
-    seen = None if photo is None else photos.displayable(photos.read(photo, tuple(result.input_shape)))
+    height, width = result.input_shape[0], result.input_shape[-1]
+    seen = None if photo is None else photos.displayable(photos.read(photo, (height, width)))
     figure = result.plot(photo=seen)
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -136,9 +136,10 @@ def _import_file(path: Path) -> ModuleType:
         near = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise InputError(f"There is no file {path}. {unknown('file', path.name, near)}")
     _importable_from(path.resolve().parent)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None  # as for every path that ends in .py  # noqa: PT018
-    module = importlib.util.module_from_spec(spec)
+    name = f"jaxrf_file_{path.stem}"  # a name of its own: a file may be called like an installed package
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # as for every path that ends in .py
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxrf.engine.windows import Starts, Step, Windows
@@ -60,33 +61,37 @@ class WindowView:
 
     def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
         source = self.equation.operands[operand]
-        if spans is None:
-            spans = self._aligned(source.shape)
-        return read(self.shared, source, spans, self.table, fill)
+        spans = self._aligned(source.shape) if spans is None else spans
+        return read(self.shared, source, lambda: self.shared.value(source), spans, self.table, fill)
+
+    def window(self, label: str, array: np.ndarray, spans: Spans, fill: float = 0.0) -> jax.Array:
+        return read(self.shared, (label, self.equation), lambda: jnp.asarray(array), spans, self.table, fill)
 
     def _aligned(self, shape: tuple[int, ...]) -> Spans:
+        """The window of the result, for an operand that is broadcast along axes of size 1 or has none."""
         if not shape:
-            return ()
+            return tuple(Span(1, 1) for _ in self.out)
         return tuple(span if n == span.extent else Span(n, n) for n, span in zip(shape, self.out))
 
 
-def read(shared: Shared, source: Operand, spans: Spans, table: jax.Array, fill: float | None = None) -> jax.Array:
-    """A coefficient on windows: (units, *sizes), or (1, *shape) where no window moves."""
+def read(
+    shared: Shared, key: Any, value: Callable[[], jax.Array], spans: Spans, table: jax.Array, fill: float | None
+) -> jax.Array:
+    """An array on windows: (units, *sizes), or (1, *shape) where no window moves."""
     if not any(span.moving for span in spans):
-        value = shared.value(source)
-        return value.reshape((1,) * (1 + max(value.ndim, 0))) if not value.ndim else value[None]
+        array = value()
+        return array.reshape((1,) * (1 + len(spans))) if not array.ndim else array[None]
     margins = []
     for span in spans:
         lo, hi = shared.starts.bounds(span.start) if span.start is not None else (0, 0)
         margins.append((max(0, -lo), max(0, hi + span.size - span.extent)))
 
     def padded() -> jax.Array:
-        value = shared.value(source)
         if fill is None:
-            return jnp.pad(value, margins, mode="edge")
-        return jnp.pad(value, margins, constant_values=fill)
+            return jnp.pad(value(), margins, mode="edge")
+        return jnp.pad(value(), margins, constant_values=fill)
 
-    wide = shared.once((source, tuple(margins), fill), padded) if any(map(any, margins)) else shared.value(source)
+    wide = shared.once((key, tuple(margins), fill), padded) if any(map(any, margins)) else value()
     return cut(wide[None], spans, table, [lo for lo, _ in margins])
 
 

@@ -189,7 +189,7 @@ class Row:
         )
 
     def center(self, unit: Unit) -> tuple[float, ...]:
-        """Input position of the middle of the unit's unclipped box, start + (size - 1)/2; may be a half, nan if empty."""
+        """Middle of the unit's unclipped box, start + (size - 1)/2, in input positions; may be a half, nan if empty."""
         return tuple((lo + hi - 1) / 2 if lo < hi else math.nan for lo, hi in self.box(unit))
 
     @cached_property
@@ -235,7 +235,7 @@ class Row:
         """Context that a tile of input needs on each side so that all of its units get their whole field.
 
         Of input positions, the units [a, b) own [stride*a, stride*b), rounded down.
-        A crop keeps the phases of the network when it begins at a multiple of stride * period; round `before` up to one.
+        A crop keeps the network's phases if it begins at a multiple of stride * period; round `before` up to one.
 
         Args:
             aligned: True for tiles that begin and end at multiples of the period, False for tiles at any units.

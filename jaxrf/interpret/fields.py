@@ -78,8 +78,8 @@ def relation(program: TangentProgram, equation: Equation, operand: int, unknown:
         note = f"{equation.primitive} {equation.where()} has no rule and counts as seeing everything"
         return dense(equation.operands[operand].shape, equation.result.shape), note
     rule = rules[equation.primitive]
-    link = rule.relation(equation, operand, program.constant)
-    note = rule.loose(equation, operand, program.constant)
+    link = rule.relation(equation, operand)
+    note = rule.loose(equation, operand)
     return link, f"{equation.primitive} {equation.where()}: {note}" if note else ""
 
 

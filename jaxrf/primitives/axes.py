@@ -18,7 +18,7 @@ class Broadcast(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.broadcast_in_dim.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         shape, out = equation.operands[operand].shape, equation.result.shape
         places = equation.params["broadcast_dimensions"]
         axes = tuple(
@@ -47,7 +47,7 @@ class ReduceSum(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.reduce_sum.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         shape, gone = equation.operands[operand].shape, equation.params["axes"]
         kept = [a for a in range(len(shape)) if a not in gone]
         axes = tuple((whole(n), None) if a in gone else (identity(n), kept.index(a)) for a, n in enumerate(shape))
@@ -74,7 +74,7 @@ class Transpose(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.transpose.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         shape, order = equation.operands[operand].shape, equation.params["permutation"]
         return Product(shape, equation.result.shape, tuple((identity(n), order.index(a)) for a, n in enumerate(shape)))
 
@@ -93,7 +93,7 @@ class Squeeze(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.squeeze.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         shape, gone = equation.operands[operand].shape, equation.params["dimensions"]
         kept = [a for a in range(len(shape)) if a not in gone]
         axes = tuple((whole(n), None) if a in gone else (identity(n), kept.index(a)) for a, n in enumerate(shape))
@@ -114,7 +114,7 @@ class ReshapeRule(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.reshape.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         return Reshape(equation.operands[operand].shape, equation.result.shape)
 
     def needs_whole(self, equation):

@@ -25,7 +25,7 @@ class Convolution(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.conv_general_dilated.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         shape, out = equation.operands[operand].shape, equation.result.shape
         numbers = equation.params["dimension_numbers"]
         axes: dict[int, tuple[AxisMap, int | None]] = {}
@@ -42,15 +42,15 @@ class Convolution(Rule):
         else:
             n, m = shape[feature], out[out_spec[1]]
             axes[feature] = (Blocks(n, m, n // groups, m // groups), out_spec[1])
-        for window, a, o in zip(self.windows(equation, constant), spatial, out_spec[2:]):
+        for window, a, o in zip(self.windows(equation), spatial, out_spec[2:]):
             axes[a] = (window, o)
         return Product(shape, out, tuple(axes[a] for a in range(len(shape))))
 
-    def windows(self, equation: Equation, constant=None) -> list[Window]:
+    def windows(self, equation: Equation) -> list[Window]:
         """The sliding window of each spatial axis."""
         params, numbers = equation.params, equation.params["dimension_numbers"]
         kernel = equation.operands[1].shape
-        known = constant(equation.operands[1]) if constant else None
+        known = equation.known(1)
         result = []
         for i, (a, o) in enumerate(zip(numbers.lhs_spec[2:], numbers.out_spec[2:])):
             axis = numbers.rhs_spec[2 + i]

@@ -16,7 +16,7 @@ class CumulativeSum(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.cumsum.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         shape, axis, reverse = equation.result.shape, equation.params["axis"], equation.params["reverse"]
         axes = tuple((Scan(n, n, reverse) if a == axis else identity(n), a) for a, n in enumerate(shape))
         return Product(shape, shape, axes)

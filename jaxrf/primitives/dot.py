@@ -24,7 +24,7 @@ class Dot(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dot_general.html
     """
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         mine, other = self._letters(equation)[operand], self._letters(equation)[1 - operand]
         result = self._letters(equation)[2]
         shape = equation.operands[operand].shape
@@ -34,7 +34,7 @@ class Dot(Rule):
         contracted = [letter for letter in mine if letter not in result]
         free = [letter for letter in other if letter not in mine]
         if len(contracted) == 1 and len(other) == 2 and len(free) == 1:
-            matrix = constant(equation.operands[1 - operand])
+            matrix = equation.known(1 - operand)
             support = None if matrix is None else np.asarray(matrix != 0)
             if support is not None and not support.all():
                 support = support if other[0] == free[0] else support.T

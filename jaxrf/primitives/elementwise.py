@@ -43,12 +43,12 @@ def sum_to(ct: jax.Array, shape: tuple[int, ...], result_shape: tuple[int, ...])
 class Elementwise(Rule):
     """Shared by all members: same window above and below, coefficients read on it."""
 
-    def relation(self, equation, operand, constant) -> Relation:
+    def relation(self, equation, operand) -> Relation:
         plain = aligned(equation.operands[operand].shape, equation.result.shape)
-        support = self.support(equation, operand, constant)
+        support = self.support(equation, operand)
         return plain if support is None or support.all() else Masked(plain, support)
 
-    def support(self, equation: Equation, operand: int, constant) -> np.ndarray | None:
+    def support(self, equation: Equation, operand: int) -> np.ndarray | None:
         """Where a known coefficient lets the tangent through; None if everywhere, or unknown."""
         return None
 
@@ -92,8 +92,8 @@ _simple(("conj",), lambda ct, _: ct.conj())
 class Multiply(Elementwise):
     """A product with one tangent; zeros of a known coefficient are seen. https://docs.jax.dev/en/latest/_autosummary/jax.lax.mul.html"""
 
-    def support(self, equation, operand, constant):
-        value = constant(equation.operands[1 - operand])
+    def support(self, equation, operand):
+        value = equation.known(1 - operand)
         return None if value is None else np.asarray(value != 0)
 
     def pull(self, view, operand, ct):
@@ -112,8 +112,8 @@ class Divide(Elementwise):
 class Select(Elementwise):
     """One of several cases, by a coefficient. https://docs.jax.dev/en/latest/_autosummary/jax.lax.select_n.html"""
 
-    def support(self, equation, operand, constant):
-        which = constant(equation.operands[0])
+    def support(self, equation, operand):
+        which = equation.known(0)
         return None if which is None else np.asarray(which.astype(np.int64) == operand - 1)
 
     def pull(self, view, operand, ct):

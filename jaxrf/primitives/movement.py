@@ -22,7 +22,7 @@ class Movement(Rule):
         """One window per axis, of one offset each."""
         raise NotImplementedError
 
-    def relation(self, equation, operand, constant) -> Relation:
+    def relation(self, equation, operand) -> Relation:
         windows = self.windows(equation, operand)
         axes = tuple((w, axis) for axis, w in enumerate(windows))
         return Product(equation.operands[operand].shape, equation.result.shape, axes)
@@ -40,18 +40,18 @@ class Movement(Rule):
         """Pull back along one axis."""
         if window.stride < 0:
             ct = lax.rev(ct, (axis,))
-            return ct if out.moving else _fit(ct, axis, 0, 1, into.size)
+            return ct if out.moving else fit(ct, axis, 0, 1, into.size)
         if window.holes > 1:  # every `holes`-th position holds a value, the others are the zeros between
             first = 0 if out.moving else (-window.offsets[0]) % window.holes
             start = 0 if out.moving else (first + window.offsets[0]) // window.holes
             ct = lax.slice_in_dim(ct, min(first, ct.shape[axis]), None, window.holes, axis)
-            return ct if out.moving else _fit(ct, axis, start, 1, into.size)
+            return ct if out.moving else fit(ct, axis, start, 1, into.size)
         if out.moving:
-            return _fit(ct, axis, 0, window.stride, into.size)
-        return _fit(ct, axis, window.offsets[0], window.stride, into.size)
+            return fit(ct, axis, 0, window.stride, into.size)
+        return fit(ct, axis, window.offsets[0], window.stride, into.size)
 
 
-def _fit(ct: jax.Array, axis: int, start: int, stride: int, size: int) -> jax.Array:
+def fit(ct: jax.Array, axis: int, start: int, stride: int, size: int) -> jax.Array:
     """`ct` spread by `stride` and laid from position `start` on into an axis of `size`, cut where it leaves it."""
     config = [(0, 0, 0)] * ct.ndim
     length = (ct.shape[axis] - 1) * stride + 1 if ct.shape[axis] else 0
@@ -73,8 +73,8 @@ class Pad(Movement):
         shape, out = equation.operands[0].shape, equation.result.shape
         return [Window(n, m, 1, (-lo,), inside + 1) for n, m, (lo, _, inside) in zip(shape, out, config)]
 
-    def relation(self, equation, operand, constant):
-        return super().relation(equation, operand, constant) if operand == 0 else dense((), equation.result.shape)
+    def relation(self, equation, operand):
+        return super().relation(equation, operand) if operand == 0 else dense((), equation.result.shape)
 
     def needs_whole(self, equation):
         return frozenset() if equation.tangents == [0] else frozenset(range(len(equation.result.shape)))

@@ -25,7 +25,7 @@ class _Pooling(Rule):
             )
         ]
 
-    def relation(self, equation, operand, constant):
+    def relation(self, equation, operand):
         axes = tuple((w, axis) for axis, w in enumerate(self.windows(equation)))
         return Product(equation.operands[0].shape, equation.result.shape, axes)
 

@@ -17,9 +17,7 @@ import numpy as np
 
 from jaxrf.geometry.relations import Relation
 from jaxrf.registry import Registry
-from jaxrf.tangent.program import Equation, Operand
-
-Constant = Callable[[Operand], np.ndarray | None]
+from jaxrf.tangent.program import Equation
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,10 @@ class View(Protocol):
         """
         ...
 
+    def window(self, label: str, array: np.ndarray, spans: Spans, fill: float = 0.0) -> jax.Array:
+        """A known `array` on `spans`, as `read` gives a coefficient; `label` tells it from others of the equation."""
+        ...
+
     def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
         """`make(coefficient)`, computed once for all units; `label` tells it from others of the same equation."""
         ...
@@ -73,15 +75,14 @@ class Rule(ABC):
     """One linear primitive. The defaults treat whole arrays; a family overrides what it can do on windows."""
 
     @abstractmethod
-    def relation(self, equation: Equation, operand: int, constant: Constant) -> Relation:
+    def relation(self, equation: Equation, operand: int) -> Relation:
         """The dependence of the result on tangent operand `operand`.
 
-        `constant` gives the value of a coefficient where it depends on neither variables nor image, else None.
         Law: element e of the result depends on element d of the operand, coefficients taken as non-zero,
         exactly if d is in the relation of e (or only if, where the relation is `loose`).
         """
 
-    def loose(self, equation: Equation, operand: int, constant: Constant) -> str:
+    def loose(self, equation: Equation, operand: int) -> str:
         """Why the relation names more than the true dependence; empty where it is exact."""
         return ""
 

@@ -74,10 +74,13 @@ def _check_free(path: Path, form: ModuleType, overwrite: bool) -> None:
         return
     if not form.is_ours(path):
         raise StoreError(
-            f"{path} exists and is not a jaxrf result alone: {_found(path)}. Choose another path, or move it away first."
+            f"{path} exists and is not a jaxrf result alone: {_found(path)}. "
+            "Choose another path, or move it away first."
         )
     if not overwrite:
-        raise StoreError(f"{path} already holds a jaxrf result. Pass overwrite=True to replace it, or choose another path.")
+        raise StoreError(
+            f"{path} already holds a jaxrf result. Pass overwrite=True to replace it, or choose another path."
+        )
 
 
 def _found(path: Path) -> str:

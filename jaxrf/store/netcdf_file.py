@@ -31,7 +31,8 @@ def dataset(record: Record) -> xarray.Dataset:
 def write(path: Path, record: Record) -> None:
     """Write the file `path`."""
     header = json.dumps(full_header(record), allow_nan=False)
-    data = dataset(Record(record.variables, {}))
+    # SciPy cannot read back what has no entries; the axes in the header tell that it was there.
+    data = dataset(Record({name: v for name, v in record.variables.items() if v.data.size}, {}))
     data.attrs = {"jaxrf": header}
     data.to_netcdf(path, engine="scipy")
 
@@ -40,12 +41,7 @@ def read(path: Path) -> Record:
     """Read the file `path`."""
     header, data = _open(path)
     header = check_header(header, path)
-    missing = [name for name in header["arrays"] if name not in data]
-    if missing:
-        raise StoreError(f"{path} is damaged: its array {missing[0]!r} is missing. Make it again.")
-    variables = {
-        name: Variable(tuple(axes), _wide(np.asarray(data[name].values))) for name, axes in header["arrays"].items()
-    }
+    variables = {name: Variable(tuple(axes), _array(path, data, name, axes)) for name, axes in header["arrays"].items()}
     return Record(variables, own_header(header))
 
 
@@ -59,7 +55,8 @@ def is_ours(path: Path) -> bool:
 
 def _open(path: Path) -> tuple[Any, xarray.Dataset]:
     try:
-        data = _xarray().load_dataset(path, engine="scipy")
+        with path.open("rb") as file:
+            data = _xarray().load_dataset(file, engine="scipy")
         return json.loads(data.attrs["jaxrf"]) if "jaxrf" in data.attrs else None, data
     except (ValueError, TypeError, KeyError, IndexError, OSError, EOFError) as error:
         if isinstance(error, StoreError):
@@ -67,14 +64,22 @@ def _open(path: Path) -> tuple[Any, xarray.Dataset]:
         raise StoreError(f"{path} is damaged or not a NetCDF 3 file ({error}). Make it again.") from error
 
 
-def _wide(data: np.ndarray) -> np.ndarray:
+def _array(path: Path, data: xarray.Dataset, name: str, axes: list[str]) -> np.ndarray:
     """In 64 bits and this machine's byte order: the file has 32-bit integers and is big-endian."""
-    return data.astype(np.int64 if data.dtype.kind == "i" else np.float64)
+    if name in data:
+        values = np.asarray(data[name].values)
+        return values.astype(np.int64 if values.dtype.kind == "i" else np.float64)
+    shape = tuple(data.sizes.get(axis, 0) for axis in axes)
+    if 0 not in shape:
+        raise StoreError(f"{path} is damaged: its array {name!r} is missing. Make it again.")
+    return np.zeros(shape)
 
 
 def _xarray() -> Any:
     try:
         import xarray
     except ImportError as error:
-        raise StoreError("xarray is needed for this, and not installed. Install it with: pip install 'jaxrf[xarray]'") from error
+        raise StoreError(
+            "xarray is needed for this, and not installed. Install it with: pip install 'jaxrf[xarray]'"
+        ) from error
     return xarray

@@ -32,7 +32,9 @@ def read(path: Path) -> Record:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{path} is damaged or not an npz file ({error}). Make it again.") from error
-    return Record({name: Variable(tuple(header["arrays"][name]), data) for name, data in arrays.items()}, own_header(header))
+    return Record(
+        {name: Variable(tuple(header["arrays"][name]), data) for name, data in arrays.items()}, own_header(header)
+    )
 
 
 def is_ours(path: Path) -> bool:

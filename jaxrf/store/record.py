@@ -57,13 +57,16 @@ def check_header(header: Any, path: Path) -> dict[str, Any]:
         StoreError: the header is foreign, newer, or lacks its list of arrays.
     """
     if not isinstance(header, Mapping) or header.get("format") != FORMAT:
-        raise StoreError(f"{path} is not a jaxrf result: its header has no format {FORMAT!r}. Load what Result.save() wrote.")
+        raise StoreError(
+            f"{path} is not a jaxrf result: its header has no format {FORMAT!r}. Load what Result.save() wrote."
+        )
     version = header.get("schema_version")
     if not isinstance(version, int) or not isinstance(header.get("arrays"), Mapping):
         raise StoreError(f"{path} is damaged: its header has no schema version or no list of arrays. Make it again.")
     if version > SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema version {version}, but this jaxrf reads versions up to {SCHEMA_VERSION}. Use a newer jaxrf."
+            f"{path} has schema version {version}, but this jaxrf reads versions up to {SCHEMA_VERSION}. "
+            "Use a newer jaxrf."
         )
     return dict(header)
 

@@ -48,6 +48,7 @@ class Equation:
     """`results = primitive(operands)`.
 
     `evaluate` computes it on values; `place` says where the user wrote it, for errors.
+    `constants` gives the value of an operand that depends on neither variables, image nor chance, else None.
     """
 
     primitive: str
@@ -57,6 +58,11 @@ class Equation:
     evaluate: Callable[..., Sequence[Any]]
     place: Callable[[], str] = field(default=lambda: "")
     layer: str = ""
+    constants: Callable[[Operand], np.ndarray | None] = field(default=lambda _: None)
+
+    def known(self, operand: int) -> np.ndarray | None:
+        """The value of a coefficient that is the same for all variables and images; None for any other."""
+        return self.constants(self.operands[operand])
 
     @property
     def result(self) -> Variable:
@@ -117,15 +123,6 @@ class TangentProgram:
         return {v: eqn for eqn in self.forward for v in eqn.results}
 
     @cached_property
-    def _free(self) -> set[Variable]:
-        """Forward variables that depend on the image, on the model's variables or on chance."""
-        free = {self.image, *self.arguments}
-        for eqn in self.forward:
-            if any(v in free for v in eqn.operands) or eqn.primitive.startswith(("random_", "threefry")):
-                free.update(eqn.results)
-        return free
-
-    @cached_property
     def image_dependent(self) -> set[Variable]:
         """Forward variables whose value depends on the image."""
         dependent = {self.image}
@@ -134,39 +131,9 @@ class TangentProgram:
                 dependent.update(eqn.results)
         return dependent
 
-    def slice(self, wanted: Iterable[Operand]) -> list[Equation]:
-        """The forward equations on which `wanted` depend, in order."""
-        needed, kept = {v for v in wanted if isinstance(v, Variable)}, []
-        for eqn in reversed(self.forward):
-            if any(v in needed for v in eqn.results):
-                kept.append(eqn)
-                needed.update(v for v in eqn.operands if isinstance(v, Variable))
-        return kept[::-1]
-
     def evaluate(self, wanted: Sequence[Operand], known: Mapping[Variable, Any]) -> list[Any]:
         """Values of `wanted` by running the part of the forward pass that they need."""
-        values = {**self.consts, **known}
-
-        def read(operand: Operand) -> Any:
-            return operand.value if isinstance(operand, Literal) else values[operand]
-
-        for eqn in self.slice([v for v in wanted if v not in values]):
-            values.update(zip(eqn.results, eqn.evaluate(*map(read, eqn.operands))))
-        return [read(v) for v in wanted]
-
-    def constant(self, operand: Operand, cap: int = 2**24) -> np.ndarray | None:
-        """The value of an operand that depends on neither variables nor image; None where it does, or is over `cap`."""
-        if isinstance(operand, Literal):
-            return np.asarray(operand.value)
-        if operand in self._free or int(np.prod(operand.shape, dtype=np.int64)) > cap:
-            return None
-        if operand not in self._constants:
-            self._constants[operand] = np.asarray(self.evaluate([operand], {})[0])
-        return self._constants[operand]
-
-    @cached_property
-    def _constants(self) -> dict[Variable, np.ndarray]:
-        return {}
+        return evaluate(self.forward, wanted, {**self.consts, **known})
 
     def ancestors(self, variable: Variable, stop: Variable | None = None) -> list[Equation]:
         """The linear equations on the paths from the input (or `stop`) to `variable`, in order."""
@@ -180,3 +147,49 @@ class TangentProgram:
                 kept.append(eqn)
                 needed.update(eqn.operands[i] for i in eqn.tangents)  # type: ignore[arg-type]
         return kept[::-1]
+
+
+def needed(forward: Sequence[Equation], wanted: Iterable[Operand], known: Mapping[Variable, Any]) -> list[Equation]:
+    """The equations on which `wanted` depend beyond what is `known`, in order."""
+    open_ends, kept = {v for v in wanted if isinstance(v, Variable) and v not in known}, []
+    for eqn in reversed(forward):
+        if any(v in open_ends for v in eqn.results):
+            kept.append(eqn)
+            open_ends.update(v for v in eqn.operands if isinstance(v, Variable) and v not in known)
+    return kept[::-1]
+
+
+def evaluate(forward: Sequence[Equation], wanted: Sequence[Operand], known: Mapping[Variable, Any]) -> list[Any]:
+    """Values of `wanted`, given values of the variables that no equation computes."""
+    values = dict(known)
+
+    def read(operand: Operand) -> Any:
+        return operand.value if isinstance(operand, Literal) else values[operand]
+
+    for eqn in needed(forward, wanted, known):
+        values.update(zip(eqn.results, eqn.evaluate(*map(read, eqn.operands))))
+    return [read(v) for v in wanted]
+
+
+class Constants:
+    """Values of the forward variables that depend on neither variables, image nor chance; evaluated when asked for.
+
+    Arrays of more than `cap` elements count as unknown.
+    """
+
+    def __init__(self, forward: Sequence[Equation], consts: Mapping[Variable, Any], free: Iterable[Variable], cap: int = 2**24):
+        self.forward, self.consts, self.cap = forward, consts, cap
+        self.values: dict[Variable, np.ndarray] = {}
+        self.free = set(free)
+        for eqn in forward:
+            if any(v in self.free for v in eqn.operands) or eqn.primitive.startswith(("random_", "threefry")):
+                self.free.update(eqn.results)
+
+    def __call__(self, operand: Operand) -> np.ndarray | None:
+        if isinstance(operand, Literal):
+            return np.asarray(operand.value)
+        if operand.tangent or operand in self.free or int(np.prod(operand.shape, dtype=np.int64)) > self.cap:
+            return None
+        if operand not in self.values:
+            self.values[operand] = np.asarray(evaluate(self.forward, [operand], self.consts)[0])
+        return self.values[operand]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxrf.adapters.subject import Subject
 from jaxrf.errors import InputError, JaxrfError, TraceError
 from jaxrf.tangent.flatten import Flattener
-from jaxrf.tangent.program import Equation, Layer, TangentProgram, Variable
+from jaxrf.tangent.program import Constants, Equation, Layer, TangentProgram, Variable
 from jaxrf.tangent.tap import TAP, Record, recording
 
 INPUT = "input"
@@ -77,7 +77,8 @@ def _assemble(forward: Any, linear: Any, outputs: Sequence[str], record: Record)
         found = derivative if isinstance(derivative, Variable) and derivative.tangent else None
         known = value if isinstance(value, Variable) else None
         layers[name] = Layer(name, "", None, known, found, "" if found else "does not depend on the input")
-    linear_equations = _label(flat.linear)
+    constants = Constants(flat.forward, flat.consts, arguments)
+    linear_equations = _label(flat.linear, constants)
     return TangentProgram(
         arguments=tuple(arguments[:-1]),
         image=arguments[-1],
@@ -111,11 +112,11 @@ def _layers(flat: Flattener, record: Record) -> dict[str, Layer]:
     return dict(sorted(layers.items(), key=lambda item: keys[item[0]]))
 
 
-def _label(equations: Sequence[Equation]) -> list[Equation]:
+def _label(equations: Sequence[Equation], constants: Constants) -> list[Equation]:
     """Each equation with the layer that it works for: the first one that is tapped behind it."""
     labelled, layer = [], OUTPUT
     for eqn in reversed(equations):
         if eqn.primitive == TAP:
             layer = eqn.params["name"]
-        labelled.append(replace(eqn, layer=layer))
+        labelled.append(replace(eqn, layer=layer, constants=constants))
     return labelled[::-1]

@@ -40,14 +40,14 @@ class Model:
         """The names of the options that the constructor takes."""
         return tuple(inspect.signature(self.build).parameters)
 
-    def __call__(self, **options: Any) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         for name in options:
             if name not in self.options:
                 constructor = getattr(self.build, "func", self.build).__name__
                 raise InputError(
                     f"The zoo's {constructor!r} has no option {name!r}. Its options are: {', '.join(self.options)}."
                 )
-        return self.build(**options)
+        return self.build(*arguments, **options)
 
 
 models: Registry[Model] = Registry("zoo model")

@@ -15,17 +15,20 @@ from jaxrf.cli.models import load
 from jaxrf.errors import InputError, UnknownNameError
 
 SOURCE = """
+    from __future__ import annotations
     import functools
+    from typing import ClassVar
     import flax.linen as nn
     from flax import nnx
     import beside
 
     class Net(nn.Module):
+        kernel: ClassVar[tuple[int, ...]] = (3, 3)  # a string here, which dataclasses resolve in the file's module
         width: int = 4
 
         @nn.compact
         def __call__(self, x):
-            return nn.Conv(self.width, (3, 3))(x)
+            return nn.Conv(self.width, self.kernel)(x)
 
     class NetX(nnx.Module):
         def __init__(self, width=4, *, rngs):
@@ -66,7 +69,7 @@ def file(tmp_path, monkeypatch):
     path.write_text(textwrap.dedent(SOURCE))
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield path
-    for name in ("beside", "some_models"):
+    for name in ("beside", "some_models", "jaxrf_file_some_models"):
         sys.modules.pop(name, None)
 
 

@@ -104,7 +104,7 @@ def test_against_index_sets(chain):
 @settings(deadline=None, max_examples=60)
 @given(chains(0), st.integers(0, 9))
 def test_without_padding_the_field_is_inside(chain, more):
-    """The units of an unpadded chain see what the closed form says, on the smallest input that has any and on larger."""
+    """Units of an unpadded chain see what the closed form says, from the smallest input on that has any."""
     size = cf.size(chain) + more
     found = hulls(evaluate(as_graph(chain), size))
     assert found == [cf.box(chain, unit) for unit in range(len(found))]

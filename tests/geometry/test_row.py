@@ -79,7 +79,7 @@ def test_center_unit_is_the_nearest(graph, period, step):
 
 @pytest.mark.parametrize("name", ["d3k2", "d3k3"])
 def test_unet_has_phases(name):
-    """Smallest and largest size over the phases of a U-Net; start = stride * unit - padding at the first largest one."""
+    """Smallest and largest size over a U-Net's phases; start = stride * unit - padding at the first largest one."""
     row = image_row(unet(3, int(name[-1]), transposed=True), (128,), period=8, step=8)
     assert list(row.sizes[0]) == UNET["vinloo"]["min_max_over_interior_units"][name]
     assert (row.stride, row.period) == ((1,), (8,))
@@ -195,14 +195,16 @@ def test_tokens_have_boxes_and_no_stride():
     assert np.argwhere(row.units_seeing((9, 27))).tolist() == [[20]]
 
 
-def test_windows_have_no_stride():
-    """A field that also changes inside the window axis is no line over units."""
+@pytest.mark.parametrize("start_moves", [True, False])
+def test_windows_have_no_stride(start_moves):
+    """A field whose start or only whose end also changes inside the window axis is no line over units."""
     base = made_field(STEM, 29, 0, 2, step=4)
     inside = along(np.arange(2), 1, 2)
-    endless_field = replace(base.continuation, lo=base.continuation.lo + inside, hi=base.continuation.hi + inside)
+    c = base.continuation
+    endless_field = replace(c, lo=c.lo + inside * start_moves, hi=c.hi + inside)
     row = Row("windows", "W", (8, 2, 4), (8, 2), (replace(base, continuation=endless_field),))
-    assert (row.stride, row.size) == ((None,), (11,))
-    assert row.box((1, 1)) == ((0, 11),)
+    assert (row.stride, row.size) == ((None,), (11 if start_moves else 12,))
+    assert row.box((1, 1)) == ((start_moves - 1, 11),)
 
 
 @settings(deadline=None, max_examples=30)

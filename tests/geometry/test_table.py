@@ -79,7 +79,6 @@ def test_printed_table(table):
     expected = """
 Net, 7 layers, input 29×43×3
 layer      kind     output    params  FLOPs    size  min size  stride  padding      center   share  aligned  exact  notes
-─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 stem/conv  Conv     8×11×4     9.41k   118M      11         –       4        5      12, 20    9.7%      yes    yes
 deep       Conv     8×11×4     9.41k   118M      11        50       4        5      12, 20    9.7%       no     no  1, 2
 up         Conv     58×86×4        0      –       1         –     1/2        0      14, 21    0.1%      yes    yes
@@ -87,8 +86,8 @@ unet       Conv     64×128×4       0      –  92–100         –       1   
 tokens     Embed    35×8           0      –       4         –       –        –   9.5, 13.5    2.9%      yes    yes
 """  # noqa: E501
     printed = str(table).splitlines()
-    rule = "─" * max(map(len, printed[1:-6]))
-    assert [*printed[:2], rule, *printed[3:8]] == expected.strip().replace("─" * 121, rule).splitlines()
+    assert printed[:2] + printed[3:8] == expected.strip().splitlines()
+    assert set(printed[2]) == {"─"}
     assert printed[-5:] == [
         "",
         "1: unproductive: even the smallest path sees more than the input",

@@ -42,10 +42,17 @@ class Axial:
 
 
 @measures.register("radial")
-def radial(maps: np.ndarray, *, center: np.ndarray) -> Radial:
+def radial(
+    maps: np.ndarray,
+    *,
+    center: np.ndarray,
+    origin: np.ndarray | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Radial:
     """Mean of the map over rings one position wide about the true center.
 
-    Ring k holds the positions at a distance in [k - 1/2, k + 1/2).
+    Ring k holds the positions of the input at a distance in [k - 1/2, k + 1/2), inside the window of the map or not.
+    Rings go as far as the farthest window does.
     A flat map gives its value, a single pixel 1 over the positions of its ring, a zero map zeros.
 
     Example:
@@ -53,18 +60,24 @@ def radial(maps: np.ndarray, *, center: np.ndarray) -> Radial:
         [2.0, 1.0]
     """
     shares, center = read(maps, center)
-    d = center.shape[-1]
-    relative = offsets(spatial_shape(shares, center), center)
-    distance = np.broadcast_to(np.sqrt(sum(np.square(r) for r in relative)), shares.shape)
-    ring = np.floor(flatten(distance, d) + 0.5).astype(int)
-    flat = flatten(np.asarray(maps, np.float64), d)
-    rings = int(ring.max()) + 1
-    lead = flat.shape[:-1]
-    pairs = list(zip(ring.reshape(-1, ring.shape[-1]), flat.reshape(-1, flat.shape[-1]), strict=True))
-    positions = np.array([np.bincount(r, minlength=rings) for r, _ in pairs]).reshape(*lead, rings)
-    sums = np.array([np.bincount(r, weights=m, minlength=rings) for r, m in pairs]).reshape(*lead, rings)
+    d, lead = center.shape[-1], center.shape[:-1]
+    shape = spatial_shape(shares, center)
+    flat = flatten(np.asarray(maps, np.float64), d).reshape(-1, np.prod(shape))
+    centers = center.reshape(-1, d)
+    in_input = centers if origin is None else (center + np.asarray(origin)).reshape(-1, d)
+    rings = [_rings(shape, c) for c in centers]
+    n = 1 + max(int(ring.max()) for ring in rings)
+    sums = np.array([np.bincount(ring, weights=row, minlength=n) for ring, row in zip(rings, flat, strict=True)])
+    extent = shape if input_shape is None else tuple(input_shape)
+    positions = np.array([np.bincount(_rings(extent, c), minlength=n)[:n] for c in in_input])
     mean = np.divide(sums, positions, out=np.full(sums.shape, np.nan), where=positions > 0)
-    return Radial(np.arange(rings, dtype=float), mean, positions)
+    return Radial(np.arange(n, dtype=float), mean.reshape(*lead, n), positions.reshape(*lead, n))
+
+
+def _rings(shape: tuple[int, ...], center: np.ndarray) -> np.ndarray:
+    """The ring of every position of an array of `shape`, flat."""
+    squares = sum(np.square(r) for r in offsets(shape, center))
+    return np.floor(np.sqrt(squares) + 0.5).astype(int).ravel()
 
 
 @measures.register("axial")

@@ -1,0 +1,1 @@
+"""Figures of results and tables. Nothing here runs a model."""

@@ -1,0 +1,182 @@
+"""The parts of a figure of an ERF map: a plane with box and contours, profiles, the color bar, the legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxrf.report.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.figure import Figure
+
+DECADES = 4
+CONTOUR_STYLES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)))
+CONTOUR_COLOR = "white"
+BOX_COLOR = "#4cc9f0"
+# Along x, y, z: three colors of Okabe and Ito (2008) that stay apart for color-blind readers and in gray.
+CURVE_COLORS = ("#0072b2", "#d55e00", "#009e73")
+
+
+def plane(
+    ax: Axes,
+    shown: View,
+    axes: tuple[int, int],
+    gray: np.ndarray | None,
+    scale: str,
+    shares: Sequence[float],
+    zoom: bool,
+) -> Any:
+    """Draw the map on the plane of two axes, over the photo, with box, center and contours; returns its image."""
+    (top, bottom), (left, right) = ((0, shown.input_shape[a]) for a in axes)
+    if gray is not None:
+        index = tuple(slice(None) if a in axes else int(shown.center[a]) for a in range(gray.ndim))
+        ax.imshow(gray[index], cmap="gray", vmin=-0.1, vmax=1.6, extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5))
+    first = [shown.origin[a] - 0.5 for a in axes]
+    last = [shown.origin[a] + shown.values.shape[a] - 0.5 for a in axes]
+    image = ax.imshow(
+        shown.slice(axes),
+        cmap=_colormap(shown.signed, over_photo=gray is not None),
+        norm=_norm(shown, scale),
+        extent=(first[1], last[1], last[0], first[0]),
+        interpolation="nearest",
+    )
+    if shown.measurable:
+        _contours(ax, shown, axes, shares)
+    _box(ax, shown, axes)
+    ax.plot(*shown.center[list(axes)][::-1], "+", color=BOX_COLOR, markersize=9, markeredgewidth=1.6, zorder=5)
+    (low_y, high_y), (low_x, high_x) = shown.box[list(axes)] if zoom else ((top, bottom), (left, right))
+    pad = 0.02 * max(high_y - low_y, high_x - low_x)
+    ax.set_xlim(low_x - 0.5 - pad, high_x - 0.5 + pad)
+    ax.set_ylim(high_y - 0.5 + pad, low_y - 0.5 - pad)
+    ax.set_facecolor("white" if gray is not None else "#ececec")
+    ax.set_xlabel(f"{axis_name(shown, axes[1])} (input position)")
+    ax.set_ylabel(f"{axis_name(shown, axes[0])} (input position)")
+    return image
+
+
+def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) -> None:
+    """Draw profiles through the center along `axes`, with a band of one standard error, and the box as vertical lines."""
+    for axis in axes:
+        value, error = shown.profile(axis)
+        color = CURVE_COLORS[shown.values.ndim - 1 - axis]
+        offset = shown.positions(axis) - shown.center[axis]
+        floor = 10.0**-DECADES / 10 if scale == "log" else -np.inf
+        low, high = np.maximum(value - error, floor), np.maximum(value + error, floor)
+        ax.fill_between(offset, low, high, color=color, alpha=0.25, linewidth=0, zorder=2)
+        ax.plot(offset, np.maximum(value, floor), color=color, linewidth=1.1, label=f"along {axis_name(shown, axis)}", zorder=3)
+        for edge in shown.box[axis] - 0.5 - shown.center[axis]:
+            ax.axvline(edge, color=color, linewidth=1, linestyle=(0, (5, 3)), alpha=0.8, zorder=1)
+    spans = shown.box if zoom else np.array([[0, n] for n in shown.input_shape])
+    away = spans[list(axes)] - 0.5 - shown.center[list(axes)][:, None]
+    pad = 0.02 * (away.max() - away.min())
+    ax.set_xlim(away.min() - pad, away.max() + pad)
+    if scale == "log" and not shown.signed:
+        ax.set_yscale("log")
+        ax.set_ylim(10.0**-DECADES, 2)
+    else:
+        ax.axhline(0, color="black", linewidth=0.6, zorder=1)
+        ax.set_ylim(-1.08 if shown.signed else -0.03, 1.08)
+    ax.set_xlabel("offset from the center (input positions)")
+    ax.set_ylabel("mean score / peak")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def finish_beside(ax: Axes, loc: str) -> None:
+    """Give a profile that stands beside a plane its legend, and its scale on the free side."""
+    ax.legend(loc=loc, frameon=False, handlelength=1.4)
+    ax.yaxis.tick_right()
+    ax.yaxis.set_label_position("right")
+    ax.spines["left"].set_visible(False)
+    ax.spines["right"].set_visible(True)
+
+
+def intervals(ax: Axes, shown: View, shares: Sequence[float]) -> None:
+    """Draw the smallest regions of a one-dimensional map as bars above the curve."""
+    if not shown.measurable:
+        return
+    smooth, levels = shown.regions(shares)
+    offset = shown.positions(0) - shown.center[0]
+    for i, (share, level) in enumerate(zip(shares, levels, strict=True)):
+        height = 1.02 + 0.035 * (len(shares) - i)
+        inside = np.where(smooth >= level, height, np.nan)
+        style = {"transform": ax.get_xaxis_transform(), "clip_on": False, "solid_capstyle": "butt"}
+        ax.plot(offset, inside, color=str(0.15 + 0.5 * i / len(shares)), linewidth=3, label=f"{share:.0%} of the map", **style)
+
+
+def colorbar(figure: Figure, ax: Axes, image: Any) -> None:
+    """Draw the color bar of a plane beside it."""
+    extend = "max" if image.norm.vmax < 1 else "neither"
+    bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.02, extend=extend)
+    bar.set_label("mean score / peak")
+    bar.outline.set_linewidth(0.6)
+
+
+def handles(shown: View, shares: Sequence[float]) -> list[Any]:
+    """What the legend under the planes explains."""
+    from matplotlib.lines import Line2D
+
+    on_plane = {"linewidth": 1.6}
+    items = [
+        Line2D([], [], color=BOX_COLOR, linestyle=(0, (5, 3)), label=f"theoretical box ({shown.theoretical})", **on_plane),
+        Line2D([], [], color=BOX_COLOR, marker="+", linestyle="", markersize=9, markeredgewidth=1.6, label="center of the unit"),
+    ]
+    if shown.measurable:
+        for share, style in zip(shares, CONTOUR_STYLES, strict=False):
+            items.append(Line2D([], [], color="black", linestyle=style, label=f"{share:.0%} of the map", **on_plane))
+    return items
+
+
+def axis_name(shown: View, axis: int) -> str:
+    """x is the last axis, then y and z."""
+    return "xyz"[len(shown.input_shape) - 1 - axis]
+
+
+def _contours(ax: Axes, shown: View, axes: tuple[int, int], shares: Sequence[float]) -> None:
+    import matplotlib.patheffects as effects
+
+    smooth, levels = shown.regions(shares)
+    flat = View(smooth, *(getattr(shown, name) for name in list(View.__dataclass_fields__)[1:])).slice(axes)
+    for level, style in zip(levels, CONTOUR_STYLES, strict=False):
+        if flat.min() < level < flat.max():
+            lines = ax.contour(
+                shown.positions(axes[1]), shown.positions(axes[0]), flat, [level],
+                colors=CONTOUR_COLOR, linestyles=[style], linewidths=1.3,
+            )  # fmt: skip
+            lines.set_path_effects([effects.Stroke(linewidth=2.3, foreground="black", alpha=0.7), effects.Normal()])
+
+
+def _box(ax: Axes, shown: View, axes: tuple[int, int]) -> None:
+    from matplotlib.patches import Rectangle
+
+    (top, bottom), (left, right) = shown.box[list(axes)]
+    corner, style = (left - 0.5, top - 0.5), {"edgecolor": BOX_COLOR, "linestyle": (0, (5, 3)), "linewidth": 1.5}
+    ax.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, zorder=4, **style))
+
+
+def _norm(shown: View, scale: str) -> Normalize:
+    from matplotlib.colors import LogNorm, Normalize
+
+    if shown.signed:
+        return Normalize(-1, 1)
+    if scale == "log":
+        return LogNorm(10.0**-DECADES, 1, clip=True)
+    # A few bright speckles must not leave the rest of the map in the dark.
+    positive = shown.values[shown.values > 0]
+    return Normalize(0, float(np.quantile(positive, 0.999)) if positive.size else 1)
+
+
+def _colormap(signed: bool, over_photo: bool) -> Colormap:
+    """Dark to bright; over a photo the dark end lets it through."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colors = colormaps["PuOr_r" if signed else "inferno"](np.linspace(0, 1, 256))
+    if over_photo:
+        strength = np.abs(np.linspace(-1, 1, 256)) if signed else np.linspace(0, 1, 256)
+        colors[:, 3] = np.clip(strength / 0.5, 0, 1) * 0.9
+    return ListedColormap(colors)

@@ -1,0 +1,209 @@
+"""The result of an effective receptive field: maps with errors, where they lie, and what was measured how.
+
+Numbers and words only; a result neither holds a model nor runs one.
+Measures, files and figures are a call away, each in its own package.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxrf import store
+from jaxrf.errors import InputError, StoreError, unknown
+from jaxrf.geometry.row import Row
+from jaxrf.statistics import measures
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+    from jaxrf.statistics.measures.gaussian import GaussianFit
+    from jaxrf.statistics.measures.profiles import Radial
+
+ARRAYS = ("mean", "stderr", "origin", "units")
+NUMBERS = ("count", "score", "channels", "input_shape", "dead", "nonfinite", "provenance")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """ERF maps of some units of a layer, on the spatial axes of the input.
+
+    Attributes:
+        mean: mean score over the samples, (unit, *spatial).
+        stderr: standard error of the mean over the samples, (unit, *spatial); NaN with one sample.
+        count: number of samples that were averaged.
+        origin: (unit, d), input position of element [0, ..., 0] of each map; it may be negative.
+        units: (unit, k), positions of the units in the layer; one row where units were pooled.
+        theoretical: the layer's row of the table.
+        score: what one input position got from its gradient: "square", "abs", "relu" or "signed".
+        channels: the rule for the channels of a unit.
+        input_shape: spatial shape of the input.
+        dead: number of pairs of a sample and a unit whose map was zero everywhere.
+        nonfinite: number of pairs of a sample and a unit whose map held a NaN or an infinity.
+        provenance: how it was made: versions, seeds, plan; JSON-able.
+
+    Raises:
+        InputError: the arrays do not fit each other or the layer.
+    """
+
+    mean: Float[np.ndarray, "unit *spatial"]
+    stderr: Float[np.ndarray, "unit *spatial"]
+    count: int
+    origin: Int[np.ndarray, "unit d"]
+    units: Int[np.ndarray, "unit k"]
+    theoretical: Row
+    score: str
+    channels: str | int
+    input_shape: tuple[int, ...]
+    dead: int = 0
+    nonfinite: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name, dtype in zip(ARRAYS, (np.float64, np.float64, np.int64, np.int64), strict=True):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+        object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
+        n, d = len(self.units), len(self.input_shape)
+        expected = {"stderr": self.mean.shape, "origin": (n, d), "units": (n, len(self.theoretical.unit_shape))}
+        wrong = {name: shape for name, shape in expected.items() if getattr(self, name).shape != shape}
+        if self.mean.ndim != d + 1 or len(self.mean) != n or wrong:
+            found = {name: getattr(self, name).shape for name in ARRAYS}
+            raise InputError(
+                f"The arrays of a result do not fit each other: {found}, with an input of shape {self.input_shape} and "
+                f"units of shape {self.theoretical.unit_shape}. mean and stderr are (unit, *spatial), "
+                "origin (unit, spatial axes) and units (unit, unit axes)."
+            )
+
+    @cached_property
+    def center(self) -> Float[np.ndarray, "unit d"]:
+        """True centers of the units as input positions, from the geometry; they may be halves.
+
+        A unit that no path joins to the input has none: there the middle of its map stands in.
+        """
+        centers = np.array([self.theoretical.center(tuple(unit)) for unit in self.units], np.float64)
+        middle = self.origin + (np.array(self.mean.shape[1:]) - 1) / 2
+        return np.where(np.isnan(centers), middle, centers)
+
+    @cached_property
+    def box(self) -> Int[np.ndarray, "unit d 2"]:
+        """Theoretical boxes of the units, half-open intervals of input positions, clipped to the input."""
+        return np.array([self.theoretical.box(tuple(unit), clip=True) for unit in self.units], np.int64)
+
+    def measure(self, name: str, **options: Any) -> Any:
+        """A measure on the mean maps by its registered name, vectorized over units.
+
+        Centers, boxes and the place in the input are handed to it; `options` are its own, such as `share=0.5`.
+
+        Raises:
+            UnknownNameError: there is no such measure.
+            InputError: an option it does not have, or a map it cannot measure.
+        """
+        function = measures[name]
+        context = {
+            "center": self.center - self.origin,
+            "origin": self.origin,
+            "input_shape": self.input_shape,
+            "box": self.box - self.origin[..., None],
+        }
+        parameters = list(inspect.signature(function).parameters)
+        own = [parameter for parameter in parameters[1:] if parameter not in context]
+        for option in options:
+            if option not in own:
+                raise InputError(f"The measure {name!r} has no option {option!r}. It has: {', '.join(own) or 'none'}.")
+        return function(self.mean, **{key: context[key] for key in parameters if key in context}, **options)
+
+    def area_ratio(self, share: float = 0.5) -> Float[np.ndarray, " unit"]:
+        """Share of the input area in the smallest square about the true center that holds `share` of each map."""
+        return self.measure("area_ratio", share=share)
+
+    def size(self, definition: str = "luo2016", **options: Any) -> Float[np.ndarray, "..."]:
+        """Size of the effective field in input positions, by a named definition: "luo2016" or "half_width".
+
+        Raises:
+            UnknownNameError: there is no such definition.
+        """
+        known = [name.removeprefix("size_") for name in measures if name.startswith("size_")]
+        if definition not in known:
+            raise unknown("definition of size", definition, known)
+        return self.measure(f"size_{definition}", **options)
+
+    def gaussian(self) -> GaussianFit:
+        """A Gaussian fitted to each map; its means are positions of the map, add `origin` for input positions."""
+        return self.measure("gaussian")
+
+    def radial(self) -> Radial:
+        """Mean of each map over rings about the true center."""
+        return self.measure("radial")
+
+    def coverage(self, **options: Any) -> Float[np.ndarray, " unit"]:
+        """Share of the clipped theoretical box whose entries are above `threshold` (4.55 %) of the peak."""
+        return self.measure("coverage", **options)
+
+    def plot(self, unit: int = 0, photo: Any = None, **options: Any) -> Figure:
+        """A figure of one unit's map over a photo with its profiles; see `jaxrf.report.figures.plot`."""
+        from jaxrf.report import figures
+
+        return figures.plot(self, unit, photo, **options)
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write the result: a folder (Zarr v3), or a file where `path` ends in .npz or .nc. Returns the absolute path.
+
+        Raises:
+            StoreError: something else is there, or a result and `overwrite` is False; or the disk refuses.
+        """
+        return store.save(path, self._record(), overwrite)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The result as an xarray dataset, with the centers, the names of the axes and the header as attributes."""
+        from jaxrf.store.netcdf_file import dataset
+
+        data = dataset(self._record())
+        return data.assign(center=(("unit", "axis"), self.center)).assign_coords(axis=list(self._axes))
+
+    @property
+    def _axes(self) -> tuple[str, ...]:
+        """Names of the spatial axes, the last being x."""
+        d = len(self.input_shape)
+        return ("z", "y", "x")[3 - d :] if d <= 3 else tuple(f"axis_{a}" for a in range(d))
+
+    def _record(self) -> store.Record:
+        axes = dict.fromkeys(("mean", "stderr"), ("unit", *self._axes))
+        axes |= {"origin": ("unit", "axis"), "units": ("unit", "unit_axis")}
+        variables = {name: store.Variable(axes[name], getattr(self, name)) for name in ARRAYS}
+        header = {name: getattr(self, name) for name in NUMBERS}
+        return store.Record(variables, {**header, "theoretical": self.theoretical.to_dict()})
+
+    def __repr__(self) -> str:
+        n, row = len(self.units), self.theoretical
+        shape, size, extent = (" x ".join(map(str, s)) for s in (self.mean.shape[1:], row.size, self.input_shape))
+        which = f"unit {tuple(self.units[0].tolist())}" if n == 1 else f"{n} units"
+        lost = f", {self.dead} dead" * (self.dead > 0) + f", {self.nonfinite} non-finite" * (self.nonfinite > 0)
+        return (
+            f"Result: {which} of {row.name!r}, map{'s' * (n > 1)} of {shape} positions\n"
+            f"  score {self.score!r}, channels {self.channels!r}, {self.count} sample{'s' * (self.count != 1)}{lost}\n"
+            f"  theoretical size {size} on an input of {extent}"
+        )
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    """Read a result that `Result.save` wrote.
+
+    Raises:
+        StoreError: nothing is there, or what is there is foreign, damaged or newer than this version of jaxrf.
+    """
+    record = store.load(path)
+    try:
+        arrays = {name: record.variables[name].data for name in ARRAYS}
+        numbers = {name: record.header[name] for name in NUMBERS}
+        return Result(**arrays, **numbers, theoretical=Row.from_dict(record.header["theoretical"]))
+    except (KeyError, TypeError, InputError) as error:
+        raise StoreError(f"{path} is damaged: {error} is missing or does not fit. Make it again.") from error

@@ -1,0 +1,189 @@
+"""A result: what it hands to measures, how it prints, and that saving and loading loses nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import jaxrf.result
+from jaxrf.errors import InputError, StoreError, UnknownNameError
+from jaxrf.geometry.field import Continuation, Field
+from jaxrf.geometry.row import Row
+from jaxrf.result import Result
+from jaxrf.statistics import measures
+
+
+def row_of(units: tuple[int, ...], stride: int, size: int, padding: int) -> Row:
+    """A layer whose unit u sees [stride u - padding, ... + size) of stride * units positions, on each axis."""
+    fields = []
+    for axis, n in enumerate(units):
+        shape = [1] * len(units)
+        shape[axis] = n
+        lo = (stride * np.arange(n) - padding).reshape(shape)
+        one = np.reshape(-padding, [1] * len(units))
+        endless = Continuation(axis=axis, period=1, step=stride, lo=one, hi=one + size)
+        fields.append(Field(stride * n, np.maximum(lo, 0), np.minimum(lo + size, stride * n), endless))
+    return Row("body/conv", "Conv", (*units, 8), units, tuple(fields))
+
+
+def result_of(units=((1, 2), (0, 4)), origin=((-3, 1), (-7, 9)), **changes) -> Result:
+    """Two windows of 15 x 15 positions of a layer with stride 4 and size 15 on 20 x 28 positions."""
+    rng = np.random.default_rng(0)
+    mean = rng.random((len(units), 15, 15))
+    values = {
+        "mean": mean,
+        "stderr": mean / 7,
+        "count": 12,
+        "origin": np.array(origin),
+        "units": np.array(units),
+        "theoretical": row_of((5, 7), stride=4, size=15, padding=7),
+        "score": "square",
+        "channels": "probe",
+        "input_shape": (20, 28),
+        "dead": 1,
+        "provenance": {"seeds": [0, 1], "device": "cpu"},
+    }
+    return Result(**(values | changes))
+
+
+def test_centers_and_boxes_come_from_the_geometry():
+    """Unit (1, 2) of stride 4 is centered on (4, 8); boxes are clipped to the input."""
+    result = result_of()
+    np.testing.assert_array_equal(result.center, [[4, 8], [0, 16]])
+    np.testing.assert_array_equal(result.box, [[[0, 12], [1, 16]], [[0, 8], [9, 24]]])
+
+
+def test_measures_get_the_place_of_each_window():
+    """Through the result a window is measured as the full map would be."""
+    result = result_of()
+    full = np.zeros((2, 20, 28))
+    full[0, 0:12, 1:16] = result.mean[0, 3:, :]
+    full[1, 0:8, 9:24] = result.mean[1, 7:, :]
+    mean = result.mean.copy()
+    mean[0, :3], mean[1, :7] = 0, 0
+    window = result_of(mean=mean)
+    arguments = {"center": result.center}
+    np.testing.assert_allclose(window.area_ratio(0.6), measures["area_ratio"](full, 0.6, **arguments))
+    np.testing.assert_allclose(window.size("luo2016"), measures["size_luo2016"](full, **arguments))
+    np.testing.assert_allclose(window.coverage(), measures["coverage"](full, **arguments, box=result.box))
+    np.testing.assert_allclose(window.measure("border_power"), measures["border_power"](full, **arguments))
+    np.testing.assert_allclose(window.radial().mean[:, :10], measures["radial"](full, **arguments).mean[:, :10])
+    np.testing.assert_allclose(window.gaussian().cut, measures["gaussian"](full, **arguments).cut)
+
+
+@pytest.mark.parametrize("name", list(measures))
+def test_every_measure_runs_on_a_result(name):
+    """A registered measure needs nothing that a result does not have."""
+    assert result_of().measure(name) is not None
+
+
+def test_names_and_options_are_checked():
+    """Unknown measures, sizes and options are named with what there is."""
+    result = result_of()
+    with pytest.raises(UnknownNameError, match="Unknown measure 'sizes'"):
+        result.measure("sizes")
+    with pytest.raises(UnknownNameError, match=r"Unknown definition of size 'luo'. Known: 'half_width', 'luo2016'"):
+        result.size("luo")
+    with pytest.raises(InputError, match=r"'area_ratio' has no option 'shares'. It has: share"):
+        result.measure("area_ratio", shares=0.5)
+    with pytest.raises(InputError, match=r"'sigma' has no option 'center'. It has: none"):
+        result.measure("sigma", center=(0, 0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stderr": np.zeros((2, 15, 14))},
+        {"origin": np.zeros((2, 3), int)},
+        {"units": np.zeros((3, 2), int)},
+        {"units": np.zeros((2, 1), int)},
+        {"input_shape": (20,)},
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(changes):
+    """A result checks the shapes of its parts."""
+    with pytest.raises(InputError, match="arrays of a result do not fit each other"):
+        result_of(**changes)
+
+
+def test_a_unit_without_a_path_is_measured_about_the_middle_of_its_map():
+    """Where the geometry has no center, measures still give numbers or NaN, and never fail."""
+    row = row_of((5, 7), stride=4, size=0, padding=0)
+    result = result_of(theoretical=row)
+    np.testing.assert_array_equal(result.center, [[4, 8], [0, 16]])
+    assert np.isnan(result.coverage()).all()
+    assert np.isfinite(result.radial().positions).all()
+
+
+def test_repr_says_what_was_measured():
+    """Printing gives layer, shape, score, samples and theoretical size, and no arrays."""
+    text = repr(result_of())
+    assert "2 units of 'body/conv', maps of 15 x 15 positions" in text
+    assert "score 'square', channels 'probe', 12 samples, 1 dead" in text
+    assert "theoretical size 15 x 15 on an input of 20 x 28" in text
+    assert "unit (1, 2) of" in repr(result_of(units=[(1, 2)], origin=[(-3, 1)]))
+
+
+@pytest.mark.parametrize("name", ["r.zarr", "folder", "r.npz", "r.nc"])
+def test_save_and_load_lose_nothing(tmp_path, name):
+    """Every format gives back the same arrays, numbers and row."""
+    result = result_of(stderr=np.full((2, 15, 15), np.nan), channels=3)
+    path = result.save(tmp_path / "new" / name)
+    assert path == (tmp_path / "new" / name).resolve()
+    again = jaxrf.result.load(path)
+    for array in ("mean", "stderr", "origin", "units", "center", "box"):
+        np.testing.assert_array_equal(getattr(again, array), getattr(result, array))
+        assert getattr(again, array).dtype == getattr(result, array).dtype
+    for field in ("count", "score", "channels", "input_shape", "dead", "nonfinite", "provenance"):
+        assert getattr(again, field) == getattr(result, field)
+    assert again.theoretical.to_dict() == result.theoretical.to_dict()
+    assert [entry.name for entry in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["r.zarr", "r.npz", "r.nc"])
+def test_layers_without_unit_axes_and_other_dimensions(tmp_path, name):
+    """A pooled layer has a unit with no index, and volumes have three spatial axes; both are kept."""
+    fields = tuple(Field(n, np.array(0), np.array(n)) for n in (4, 5, 6))
+    pooled = Row("pool", "mean", (8,), (), fields)
+    result = Result(
+        mean=np.ones((1, 4, 5, 6)), stderr=np.zeros((1, 4, 5, 6)), count=2, origin=np.zeros((1, 3)),
+        units=np.zeros((1, 0)), theoretical=pooled, score="abs", channels="sum", input_shape=(4, 5, 6),
+    )  # fmt: skip
+    again = jaxrf.result.load(result.save(tmp_path / name))
+    np.testing.assert_array_equal(again.mean, result.mean)
+    assert again.units.shape == (1, 0)
+    np.testing.assert_array_equal(again.center, [[1.5, 2, 2.5]])
+
+
+def test_xarray_opens_the_folder(tmp_path):
+    """The Zarr group opens in xarray with named dimensions, the header, and zeros that stay zeros."""
+    xarray = pytest.importorskip("xarray")
+    result = result_of(mean=np.zeros((2, 15, 15)))
+    data = xarray.open_zarr(result.save(tmp_path / "r.zarr"), consolidated=False)
+    assert data["mean"].dims == ("unit", "y", "x")
+    assert data["origin"].dims == ("unit", "axis")
+    np.testing.assert_array_equal(data["mean"], 0)
+    np.testing.assert_array_equal(data["origin"], result.origin)
+    assert data.attrs["score"] == "square"
+    assert data.attrs["theoretical"]["name"] == "body/conv"
+
+
+def test_to_xarray_has_centers_and_axes():
+    """The dataset in memory carries the true centers and names the axes."""
+    pytest.importorskip("xarray")
+    data = result_of().to_xarray()
+    assert data["axis"].values.tolist() == ["y", "x"]
+    np.testing.assert_array_equal(data["center"].sel(axis="x"), [8, 16])
+    assert data["stderr"].dims == ("unit", "y", "x")
+
+
+def test_a_header_that_does_not_fit_is_damage(tmp_path):
+    """A file that lacks an entry, or whose row is no row, is called damaged."""
+    path = result_of().save(tmp_path / "r.zarr")
+    text = (path / "zarr.json").read_text()
+    (path / "zarr.json").write_text(text.replace('"score"', '"scoer"'))
+    with pytest.raises(StoreError, match="is damaged: 'score' is missing"):
+        jaxrf.result.load(path)
+    (path / "zarr.json").write_text(text.replace('"kind"', '"knid"'))
+    with pytest.raises(StoreError, match=r"is damaged: .*not a row of a table"):
+        jaxrf.result.load(path)

@@ -1,0 +1,302 @@
+"""Every model of the zoo: its parameters, its shapes, its names and its options. Shapes only; nothing is computed."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from jaxrf import zoo
+from jaxrf.errors import InputError, UnknownNameError
+
+# Parameters with 1000 classes, trained ones only, from the model pages of torchvision, timm and Keras.
+PUBLISHED = {
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "resnet18_nnx": 11_689_512,
+    "mobilenet_v2": 3_504_872,
+    "convnext_tiny": 28_589_128,
+    "vit_small_16": 22_050_664,
+    "vgg_16": 138_357_544,
+    "mobilenet_v1": 4_231_976,
+    "inception_v3": 23_817_352,
+    "inception_resnet_v2": 55_813_192,
+    "resnet_v1_50": 25_557_032,
+    "resnet_v2_50": 25_568_360,
+    "resnet_v2_152": 60_236_904,
+}
+
+# (height, width, features) of the last map for the usual input.
+MAPS = {
+    "alexnet_v2": (5, 5, 256),
+    "vgg_16": (7, 7, 512),
+    "inception_v2": (7, 7, 1024),
+    "inception_v3": (8, 8, 2048),
+    "inception_v4": (8, 8, 1536),
+    "inception_resnet_v2": (8, 8, 1536),
+    "mobilenet_v1": (7, 7, 1024),
+    "mobilenet_v2": (7, 7, 1280),
+    "resnet18": (7, 7, 512),
+    "resnet18_nnx": (7, 7, 512),
+    "resnet34": (7, 7, 512),
+    "resnet50": (7, 7, 2048),
+    "resnet101": (7, 7, 2048),
+    "resnet152": (7, 7, 2048),
+    "resnet_v1_50": (7, 7, 2048),
+    "resnet_v1_101": (7, 7, 2048),
+    "resnet_v1_152": (7, 7, 2048),
+    "resnet_v2_50": (7, 7, 2048),
+    "resnet_v2_101": (7, 7, 2048),
+    "resnet_v2_152": (7, 7, 2048),
+    "convnext_tiny": (7, 7, 768),
+    "vit_small_16": (14, 14, 384),
+    "unet": (64, 64, 1),
+    "conv_stack": (64, 64, 32),
+    "conv_stack_nnx": (64, 64, 32),
+}
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a model does with a batch of two of its usual images: shapes of the parameters, the rest, the output."""
+
+    params: Any
+    others: dict[str, Any]
+    out: jax.ShapeDtypeStruct
+    calls: tuple[tuple[str, str], ...]
+
+
+@cache
+def shapes(name: str, **options) -> Shapes:
+    """The shapes of a model of the zoo, and the path and method of each call of a Linen module, in the order of returns."""
+    entry = zoo.models[name]
+    image = jax.ShapeDtypeStruct((2, *entry.input_shape), jnp.float32)
+    if name.endswith("_nnx"):
+        graph, state = nnx.split(nnx.eval_shape(lambda: entry(**options)))
+        out = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, image)
+        return Shapes(nnx.filter_state(state, nnx.Param), {}, out, ())
+    calls = []
+
+    def note(call, args, kwargs, context):
+        out = call(*args, **kwargs)
+        calls.append(("/".join(context.module.path), context.method_name))
+        return out
+
+    with nn.intercept_methods(note):
+        out, variables = jax.eval_shape(entry(**options).init_with_output, jax.random.key(0), image)
+    return Shapes(variables.pop("params"), variables, out, tuple(calls))
+
+
+def count(tree) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_as_many_as_published(name):
+    """With a classifier of 1000 classes the number of parameters is the published one, and so is the output."""
+    model = shapes(name, num_classes=1000)
+    assert count(model.params) == PUBLISHED[name]
+    assert model.out.shape == (2, 1000)
+
+
+def test_inception_v4_has_the_published_parameters_but_for_scales():
+    """The published count of Inception-V4 has one scale per normalized feature, which TF-Slim leaves out."""
+    model = shapes("inception_v4", num_classes=1000)
+    normalized = count(model.others["batch_stats"]) // 2
+    assert count(model.params) + normalized == 42_679_816
+
+
+def test_alexnet_has_the_parameters_of_its_layers():
+    """AlexNet-V2: five convolutions and three full connections on a map of 5 by 5."""
+    convolutions = [(121, 3, 64), (25, 64, 192), (9, 192, 384), (9, 384, 384), (9, 384, 256)]
+    full = [(25, 256, 4096), (1, 4096, 4096), (1, 4096, 1000)]
+    model = shapes("alexnet_v2", num_classes=1000)
+    assert count(model.params) == sum(k * a * b + b for k, a, b in convolutions + full)
+    assert model.out.shape == (2, 1000)
+
+
+def test_unet_has_the_published_parameters():
+    """Depth 4, width 64, one channel: the 31,030,593 parameters of the original with padding and one output."""
+    model = zoo.unet(depth=4, width=64)
+    assert count(jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 32, 1)))) == 31_030_593
+
+
+@pytest.mark.parametrize("name", zoo.models)
+def test_models_give_their_last_map(name):
+    """Without classes every model of the registry returns its last map."""
+    out = shapes(name).out
+    assert out.shape == (2, *MAPS[name])
+    assert out.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.models if not name.endswith("_nnx")])
+def test_each_path_is_called_once(name):
+    """Only whole modules are called, each once under a path of its own, the network itself last."""
+    calls = shapes(name).calls
+    assert {method for _, method in calls} == {"__call__"}
+    paths = [path for path, _ in calls]
+    assert len(paths) == len(set(paths)) > 1
+    assert paths[-1] == ""
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "mobilenet_v1", "resnet_v2_50", "inception_v2"])
+def test_train_mode_uses_the_batch(name):
+    """With train=True every batch normalization of each family updates its averages."""
+    entry, known = zoo.models[name], shapes(name)
+    image = jax.ShapeDtypeStruct((2, *entry.input_shape), jnp.float32)
+    variables = {"params": known.params, **known.others}
+    _, updates = jax.eval_shape(partial(entry().apply, train=True, mutable=["batch_stats"]), variables, image)
+    assert jax.tree.structure(updates["batch_stats"]) == jax.tree.structure(known.others["batch_stats"])
+
+
+@pytest.mark.parametrize(
+    ("rank", "extent", "padding", "expected"),
+    [
+        (1, (17,), "CAUSAL", (17,)),
+        (1, (17,), "VALID", (13,)),
+        (2, (11, 8), "CIRCULAR", (11, 8)),
+        (2, (11, 8), "REFLECT", (11, 8)),
+        (3, (9, 7, 6), "VALID", (5, 3, 2)),
+    ],
+)
+@pytest.mark.parametrize("flavor", ["conv_stack", "conv_stack_nnx"])
+def test_stacks_on_one_two_and_three_axes(flavor, rank, extent, padding, expected):
+    """A stack of two layers on any number of axes and with any padding."""
+    options = {"depth": 2, "width": 4, "rank": rank, "padding": padding}
+    image = jax.ShapeDtypeStruct((1, *extent, 3), jnp.float32)
+    if flavor == "conv_stack":
+        out, _ = jax.eval_shape(zoo.conv_stack(**options).init_with_output, jax.random.key(0), image)
+    else:
+        out = jax.eval_shape(lambda x: zoo.conv_stack_nnx(**options)(x), image)
+    assert out.shape == (1, *expected, 4)
+
+
+@pytest.mark.parametrize("up", ["transposed", "nearest", "bilinear"])
+@pytest.mark.parametrize(("pool", "extent"), [(1, (5,)), (2, (8, 12)), (3, (9, 18, 9))])
+def test_unets_keep_their_extent(up, pool, extent):
+    """A U-Net returns a map as large as its input, on any axes; `channels=None` leaves out the head."""
+    model = zoo.unet(depth=2, width=2, up=up, pool=pool, channels=None)
+    image = jax.ShapeDtypeStruct((1, *extent, 3), jnp.float32)
+    out, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+    assert out.shape == (1, *extent, 2)
+    assert "head" not in variables["params"]
+
+
+@pytest.mark.parametrize(("stages", "expected"), [(1, (10, 6, 8)), (2, (5, 3, 16)), (3, (3, 2, 32))])
+@pytest.mark.parametrize("flavor", ["resnet18", "resnet18_nnx"])
+def test_resnets_of_fewer_stages(flavor, stages, expected):
+    """`stages` cuts a ResNet off and `width` scales it."""
+    image = jax.ShapeDtypeStruct((1, 40, 23, 3), jnp.float32)
+    if flavor == "resnet18":
+        out, _ = jax.eval_shape(zoo.resnet18(stages=stages, width=8).init_with_output, jax.random.key(0), image)
+    else:
+        out = jax.eval_shape(lambda x: zoo.resnet18_nnx(stages=stages, width=8)(x), image)
+    assert out.shape == (1, *expected)
+
+
+def test_skips_are_added():
+    """A stack with skips and zero kernels is the identity after its first layer."""
+    model = zoo.conv_stack(depth=3, width=2, skip=True, kernel_init=nn.initializers.zeros)
+    image = jnp.arange(70.0).reshape(1, 5, 7, 2)
+    out, _ = model.init_with_output(jax.random.key(0), image)
+    assert jnp.array_equal(out, image)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("conv_stack", {"depth": 3, "width": 4, "activation": "tanh"}), ("resnet18", {"stages": 2, "width": 4})],
+)
+def test_nnx_and_linen_agree(name, options):
+    """With the parameters of the NNX model, its Linen sibling gives the same map, so their layer names agree."""
+    nnx_model = zoo.models[f"{name}_nnx"](**options)
+    params = nnx.to_pure_dict(nnx.state(nnx_model, nnx.Param))
+    linen_model = zoo.models[name](**options)
+    image = jax.random.normal(jax.random.key(1), (1, 20, 13, 3))
+    variables = linen_model.init(jax.random.key(0), image) | {"params": params}
+    assert jnp.allclose(linen_model.apply(variables, image), nnx_model(image), atol=1e-5)
+
+
+def test_names_are_loaded_when_asked_for():
+    """Importing the zoo loads no jax; its constructors are its attributes and are listed."""
+    code = "import sys, jaxrf.zoo; assert not {'jax', 'flax'} & set(sys.modules); assert 'resnet50' in dir(jaxrf.zoo)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert zoo.resnet50 is zoo.models["resnet50"]
+    assert zoo.resnet50.input_shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("name", zoo.models)
+def test_entries_are_documented(name):
+    """Each entry names its source and describes each option in the docstring of its constructor."""
+    entry = zoo.models[name]
+    doc = inspect.getdoc(getattr(entry.build, "func", entry.build))
+    assert entry.source
+    assert "Source:" in doc
+    assert "Example:" in doc
+    for option in entry.options:
+        assert f"    {option}: " in doc
+
+
+def test_unknown_names_suggest_the_nearest():
+    """A name that is not in the zoo is an error with the nearest one, from the registry and as an attribute."""
+    with pytest.raises(UnknownNameError, match=r"Unknown zoo model 'resnet5O'.*Did you mean 'resnet50'"):
+        zoo.models["resnet5O"]
+    with pytest.raises(AttributeError, match=r"Did you mean 'resnet50'"):
+        zoo.resnet5O  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet50", {"stages": 5}, r"stages=5 is not known. Use one of: 1, 2, 3, 4"),
+        ("resnet50", {"padding": "same"}, r"padding='same' is not known. Use one of: 'symmetric', 'SAME'"),
+        ("resnet18", {"width": 0}, r"width=0 does not fit. It must be an integer of at least 1\."),
+        ("resnet18", {"dept": 3}, r"'resnet' has no option 'dept'. Its options are: stages, width"),
+        ("resnet18_nnx", {"stages": 0}, r"stages=0 is not known"),
+        ("mobilenet_v2", {"num_classes": 0}, r"num_classes=0 does not fit. .* at least 1 or None"),
+        ("vgg_16", {"num_classes": 0}, r"num_classes=0 does not fit"),
+        ("inception_v4", {"num_classes": 1.5}, r"num_classes=1.5 does not fit"),
+        ("convnext_tiny", {"stages": 5}, r"stages=5 is not known"),
+        ("vit_small_16", {"width": 100, "heads": 3}, r"width=100 does not split evenly among heads=3"),
+        ("unet", {"up": "cubic"}, r"up='cubic' is not known. Use one of: 'transposed', 'nearest', 'bilinear'"),
+        ("unet", {"pool": 0}, r"pool=0 does not fit"),
+        ("conv_stack", {"activation": "rely"}, r"activation='rely' is not known. Use one of: 'linear', 'relu'"),
+        ("conv_stack", {"padding": "ZERO"}, r"padding='ZERO' is not known"),
+        ("conv_stack", {"padding": "CAUSAL"}, r"is defined on one spatial axis, not on 2. Use rank=1"),
+        ("conv_stack", {"rank": 4}, r"rank=4 is not known. Use one of: 1, 2, 3"),
+        ("conv_stack", {"kernel": (3, 3, 3)}, r"kernel=\(3, 3, 3\) does not fit. .* 2: one per spatial axis"),
+        ("conv_stack", {"kernel": 0}, r"kernel=0 does not fit"),
+        ("conv_stack", {"depth": 2, "dilation": (1, 2, 4)}, r"dilation=\(1, 2, 4\) does not fit. .* 2: one per layer"),
+        ("conv_stack", {"skip": True, "stride": 2}, r"skip=True needs layers that keep their size"),
+        ("conv_stack_nnx", {"in_features": 0}, r"in_features=0 does not fit"),
+    ],
+)
+def test_wrong_options_are_explained(name, options, message):
+    """An option that is unknown or does not fit raises when the model is built, and says what is needed."""
+    with pytest.raises(InputError, match=message):
+        zoo.models[name](**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "extent", "message"),
+    [
+        ("unet", (8, 12), r"depth 3 with pool=2 cannot take an input of \(8, 12\) positions. .* multiple of 8"),
+        ("vit_small_16", (32, 40), r"patch 16 cannot take an input of \(32, 40\) positions. .* multiple of 16"),
+    ],
+)
+def test_extents_that_do_not_divide_are_explained(name, extent, message):
+    """An input that a network cannot halve or cut evenly raises and says which multiple is needed."""
+    with pytest.raises(InputError, match=message):
+        jax.eval_shape(zoo.models[name]().init, jax.random.key(0), jnp.zeros((1, *extent, 3)))
