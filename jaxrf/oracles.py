@@ -212,13 +212,14 @@ class _Taps:
     def check(self, name: str) -> None:
         """Raise unless `name` is a call that can be read; calls inside and outside of bodies have no common order."""
         stem = name.partition("#")[0]
-        if stem in self.inside and (name not in self.shapes or not jax.config.jax_disable_jit):
+        jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+        if stem in self.inside and (name not in self.shapes or jitted):
             raise InputError(
                 f"Layer {name!r} is inside the body of a scan, remat, jit or vmap, where plain JAX cannot read it. "
                 "Inside of jax.disable_jit() the bodies of scan and jit are run one by one."
             )
         if name not in self.shapes:
-            raise unknown("layer", name, self.shapes)
+            raise unknown("layer", name, self.shapes, hint="Those of functions that are jitted need jax.disable_jit().")
 
 
 def _value_of_shift(
@@ -240,7 +241,10 @@ def _value_of_shift(
         taps = _Taps(layer, wrt, shift)
         with intercepting(taps):
             outputs = subject.fn(variables, images if wrt is not None else images + shift)
-        return _selected(outputs, select) if layer is None else taps.value
+        if layer is None:
+            return _selected(outputs, select)
+        assert taps.value is not None, f"{layer} was there when the model was looked at, and is gone"
+        return taps.value
 
     jax.eval_shape(look, variables, images)
     for name in (layer, wrt):

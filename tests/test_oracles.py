@@ -40,14 +40,16 @@ class Net(nn.Module):
         return {"map": nn.tanh(y), "pooled": y.mean((1, 2))}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def subject():
-    return adapt(Net(), (5, 4, 2), dtype=np.float64)
+    with jax.enable_x64(True):
+        return adapt(Net(), (5, 4, 2), dtype=np.float64)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def variables(subject):
-    return subject.initialize(jax.random.key(0))
+    with jax.enable_x64(True):
+        return subject.initialize(jax.random.key(0))
 
 
 @pytest.fixture
@@ -224,6 +226,21 @@ def test_bodies_of_scan_are_out_of_reach_but_without_jit():
         for call, width in zip(("", "#1", "#2"), itertools.count(2)):
             found = erf_map(subject, variables, x, (5,), np.ones(1), layer=f"steps/conv{call}")
             assert np.flatnonzero(found[0]).tolist() == list(range(6 - width, 6))
+
+
+@jax.jit
+def jitted(x):
+    return tap(x**2, "square")
+
+
+def test_layers_of_jitted_functions_need_disable_jit():
+    """A tap in a function that was jitted and traced before is unknown, says what to do, and is found without jit."""
+    subject, x = adapt(jitted, (4, 1), dtype=np.float64), np.ones((1, 4, 1))
+    with pytest.raises(UnknownNameError, match=r"Unknown layer 'square'.*need jax.disable_jit\(\)"):
+        erf_map(subject, (), x, (1,), np.ones(1), layer="square")
+    with jax.disable_jit():
+        found = erf_map(subject, (), x, (1,), np.ones(1), layer="square")
+    np.testing.assert_array_equal(found, [[0, 4, 0, 0]])
 
 
 def test_names_that_do_not_exist(subject, variables, images):

@@ -40,7 +40,10 @@ def build(model: Callable[..., Any], variables: PyTree | None, call: Call) -> Su
         return model(variables, *call.arguments(images), **call.keywords)
 
     with call.explaining(name):
-        shapes = jax.eval_shape(init, jax.random.key(0)) if variables is None else shapes_of(variables, name)
+        if variables is None and init is not None:
+            shapes = jax.eval_shape(init, jax.random.key(0))
+        else:
+            shapes = shapes_of(variables, name)
         jax.eval_shape(fn, shapes, call.images())
     given = None if variables is None else concrete(variables)
     return Subject(name, fn, given, shapes, init, call.input_shape, call.dtype, call.spatial_axes)

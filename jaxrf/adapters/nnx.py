@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def accepts(model: Any) -> bool:
 def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
     """The subject of an NNX module, or of a class or function that makes one from `rngs`.
 
-    An instance brings its own state, which `variables` (a full `nnx.state(model)`) replaces.
+    An instance brings its own state, which `variables` (a full `nnx.state(model)`, or its pure dict) replaces.
     It cannot be initialized at random: its class may have built it from arguments that are gone.
     A class, a `functools.partial` of one, or a function `make(rngs)` can be initialized at random.
     Train or eval mode is as the module is; what a call changes in the state is dropped.
@@ -39,9 +40,8 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
     else:
         name, init, graphdef, own = _factory(model)
         state = variables
-    abstract = shapes_of(own, name)
-    if variables is not None:
-        check_fit(name, call, abstract, shapes_of(variables, name), extra=False)
+    abstract = shapes_of(own if variables is None else variables, name)
+    check_fit(name, call, own, abstract, extra=False)
     fn = _apply(graphdef, call, name)
     with call.explaining(name):
         jax.eval_shape(fn, abstract, call.images())
@@ -106,7 +106,7 @@ def _tapped(cls: type[nnx.Module]) -> type[nnx.Module]:
         return tap(cls.__call__(self, *args, **kwargs), name, kind=kind, parameters=parameters)
 
     members = {"__call__": __call__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    return type(cls)(cls.__name__, (cls,), members)
+    return types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(members))
 
 
 def _is_module_class(model: Any) -> bool:

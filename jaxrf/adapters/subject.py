@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from jaxrf.errors import InputError, JaxrfError
 PyTree = Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A model as a pure function.
 
@@ -38,10 +38,10 @@ class Subject:
     """
 
     name: str
-    fn: Callable[[PyTree, jax.Array], PyTree]
-    variables: PyTree | None
-    abstract: PyTree
-    init: Callable[[jax.Array], PyTree] | None
+    fn: Callable[[PyTree, jax.Array], PyTree] = field(repr=False)
+    variables: PyTree | None = field(repr=False)
+    abstract: PyTree = field(repr=False)
+    init: Callable[[jax.Array], PyTree] | None = field(repr=False)
     input_shape: tuple[int, ...]
     dtype: np.dtype
     spatial_axes: tuple[int, ...]

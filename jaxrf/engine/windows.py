@@ -34,9 +34,9 @@ class Starts:
             self.rows.append(starts.astype(np.int64))
         return self._known[key]
 
-    def table(self) -> np.ndarray:
+    def table(self, units: int) -> np.ndarray:
         """(rows, units), int32."""
-        return np.stack(self.rows).astype(np.int32) if self.rows else np.zeros((0, 1), np.int32)
+        return np.array(self.rows, np.int32).reshape(-1, units)
 
     def bounds(self, row: int) -> tuple[int, int]:
         """Smallest and largest start."""
@@ -66,6 +66,8 @@ class Windows:
     regions: Mapping[Variable, Spans]
     steps: tuple[Step, ...]
     starts: Starts
+    count: int
+    """Number of units."""
 
     def coefficients(self) -> list[Variable]:
         """The forward variables that the steps read."""
@@ -124,7 +126,7 @@ class _Planner:
             regions[eqn.result] = out = self._region(eqn.result, rules[eqn.primitive].needs_whole(eqn))
             steps.append(self._step(eqn, out))
         regions[self.source] = self._region(self.source, frozenset())
-        return Windows(self.target, self.source, unit, regions, tuple(steps), self.starts)
+        return Windows(self.target, self.source, unit, regions, tuple(steps), self.starts, self.count)
 
     def _step(self, eqn: Equation, out: Spans) -> Step:
         box = [self._interval(span) for span in out]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from jaxrf.errors import UnknownPrimitiveError
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
@@ -85,5 +87,15 @@ def relation(program: TangentProgram, equation: Equation, operand: int, unknown:
 
 def flops(program: TangentProgram, wanted: Iterable[Variable]) -> dict[Variable, int]:
     """Multiply-adds, counted as two, of all equations on the paths to each of the variables."""
-    cost = {eqn: rules[eqn.primitive].flops(eqn) if eqn.primitive in rules else 0 for eqn in program.linear}
-    return {variable: sum(cost[eqn] for eqn in program.ancestors(variable)) for variable in wanted}
+    cost = np.array([rules[eqn.primitive].flops(eqn) if eqn.primitive in rules else 0 for eqn in program.linear])
+    counted = {eqn: place for place, eqn in enumerate(eqn for eqn, c in zip(program.linear, cost) if c)}
+    cost = cost[cost > 0]
+    behind: dict[Variable, np.ndarray] = {}  # which of the counted equations each variable depends on
+    for eqn in program.linear:
+        used = np.zeros(len(cost), bool)
+        for i in eqn.tangents:
+            used |= behind.get(eqn.operands[i], False)  # type: ignore[arg-type]
+        if eqn in counted:
+            used[counted[eqn]] = True
+        behind[eqn.result] = used
+    return {variable: int(cost[behind[variable]].sum()) if variable in behind else 0 for variable in wanted}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
+from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
 from jaxrf.geometry.table import Table
 from jaxrf.interpret.fields import Boxes, boxes, flops
@@ -44,11 +45,11 @@ def unit_axes(shape: tuple[int, ...], batch_field: Field, images: int, spatial: 
     return UnitAxes(units, batch, per_image)
 
 
-def axis_names(count: int) -> tuple[str, ...]:
-    """Names of spatial axes, the last one being x."""
-    return ("x",) if count == 1 else ("y", "x") if count == 2 else ("z", "y", "x") if count == 3 else tuple(
-        f"axis{i}" for i in range(count)
-    )  # fmt: skip
+def axes_of(program: TangentProgram, layer: Layer, spatial: Sequence[int]) -> UnitAxes:
+    """How the axes of a layer's output are read."""
+    assert layer.tangent is not None
+    batch = boxes(program, unknown="global").fields[layer.tangent][0]
+    return unit_axes(layer.tangent.shape, batch, program.input.shape[0], spatial, len(program.input.shape))
 
 
 def table(program: TangentProgram, spatial: Sequence[int], *, model: str, unknown: str = "raise") -> Table:

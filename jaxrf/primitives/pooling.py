@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import jax.numpy as jnp
+
 from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
 from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient
@@ -32,6 +34,9 @@ class _Pooling(Rule):
     def needs_whole(self, equation):
         dilated = any(window.holes > 1 for window in self.windows(equation))
         return super().needs_whole(equation) if dilated else frozenset()
+
+    def flops(self, equation):
+        return math.prod(equation.result.shape) * math.prod(equation.params["window_dimensions"])
 
     def _spec(self, equation: Equation) -> PoolingSpec:
         """Over the units too, which are the first axis of a cotangent."""
@@ -65,8 +70,6 @@ class MaxPool(_Pooling):
     """
 
     def transpose(self, view, operand, ct):
-        import jax.numpy as jnp
-
         eqn, pads = view.equation, self._padded(view)
         if max(w.holes for w in self.windows(eqn)) > 1:
             return Rule.transpose(self, view, operand, ct)

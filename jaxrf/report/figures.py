@@ -86,7 +86,7 @@ def _line(shown: View, gray: np.ndarray | None, scale: str, shares: list[float],
     panels.profile(ax, shown, [0], scale, zoom)
     panels.intervals(ax, shown, shares)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False)
-    ax.set_title(shown.title)
+    ax.set_title(shown.title, pad=12 + 9 * len(shares))
     return figure
 
 
@@ -116,7 +116,7 @@ def _volume(shown: View, gray: np.ndarray | None, scale: str, shares: list[float
         ax.set_title(f"{panels.axis_name(shown, other)} = {shown.center[other]:g}")
     panels.colorbar(figure, axes[2], image)
     panels.profile(axes[3], shown, [2, 1, 0], scale, zoom)
-    panels.finish_beside(axes[3], "lower center" if scale == "log" else "upper left")
+    panels.finish_beside(axes[3], "upper left")
     figure.suptitle(shown.title)
     figure.legend(handles=panels.handles(shown, shares), loc="outside lower center", ncols=4, frameon=False)
     return figure

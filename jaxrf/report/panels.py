@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,9 @@ def plane(
     (top, bottom), (left, right) = ((0, shown.input_shape[a]) for a in axes)
     if gray is not None:
         index = tuple(slice(None) if a in axes else int(shown.center[a]) for a in range(gray.ndim))
-        ax.imshow(gray[index], cmap="gray", vmin=-0.1, vmax=1.6, extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5))
+        ax.imshow(
+            gray[index], cmap="gray", vmin=-0.1, vmax=1.6, extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
+        )
     first = [shown.origin[a] - 0.5 for a in axes]
     last = [shown.origin[a] + shown.values.shape[a] - 0.5 for a in axes]
     image = ax.imshow(
@@ -60,7 +63,7 @@ def plane(
 
 
 def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) -> None:
-    """Draw profiles through the center along `axes`, with a band of one standard error, and the box as vertical lines."""
+    """Draw profiles through the center along `axes`: a band of one standard error, vertical lines at the box."""
     for axis in axes:
         value, error = shown.profile(axis)
         color = CURVE_COLORS[shown.values.ndim - 1 - axis]
@@ -68,9 +71,18 @@ def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) 
         floor = 10.0**-DECADES / 10 if scale == "log" else -np.inf
         low, high = np.maximum(value - error, floor), np.maximum(value + error, floor)
         ax.fill_between(offset, low, high, color=color, alpha=0.25, linewidth=0, zorder=2)
-        ax.plot(offset, np.maximum(value, floor), color=color, linewidth=1.1, label=f"along {axis_name(shown, axis)}", zorder=3)
+        ax.plot(
+            offset,
+            np.maximum(value, floor),
+            color=color,
+            linewidth=1.1,
+            label=f"along {axis_name(shown, axis)}",
+            zorder=3,
+        )
+        label = f"theoretical box ({shown.theoretical})" if len(shown.input_shape) == 1 else None
         for edge in shown.box[axis] - 0.5 - shown.center[axis]:
-            ax.axvline(edge, color=color, linewidth=1, linestyle=(0, (5, 3)), alpha=0.8, zorder=1)
+            ax.axvline(edge, color=color, linewidth=1, linestyle=(0, (5, 3)), alpha=0.8, zorder=1, label=label)
+            label = None
     spans = shown.box if zoom else np.array([[0, n] for n in shown.input_shape])
     away = spans[list(axes)] - 0.5 - shown.center[list(axes)][:, None]
     pad = 0.02 * (away.max() - away.min())
@@ -86,9 +98,9 @@ def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) 
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def finish_beside(ax: Axes, loc: str) -> None:
+def finish_beside(ax: Axes, loc: Any) -> None:
     """Give a profile that stands beside a plane its legend, and its scale on the free side."""
-    ax.legend(loc=loc, frameon=False, handlelength=1.4)
+    ax.legend(loc=loc, handlelength=1.4, framealpha=0.85, edgecolor="none")
     ax.yaxis.tick_right()
     ax.yaxis.set_label_position("right")
     ax.spines["left"].set_visible(False)
@@ -105,7 +117,14 @@ def intervals(ax: Axes, shown: View, shares: Sequence[float]) -> None:
         height = 1.02 + 0.035 * (len(shares) - i)
         inside = np.where(smooth >= level, height, np.nan)
         style = {"transform": ax.get_xaxis_transform(), "clip_on": False, "solid_capstyle": "butt"}
-        ax.plot(offset, inside, color=str(0.15 + 0.5 * i / len(shares)), linewidth=3, label=f"{share:.0%} of the map", **style)
+        ax.plot(
+            offset,
+            inside,
+            color=str(0.15 + 0.5 * i / len(shares)),
+            linewidth=3,
+            label=f"{share:.0%} of the map",
+            **style,
+        )
 
 
 def colorbar(figure: Figure, ax: Axes, image: Any) -> None:
@@ -120,10 +139,21 @@ def handles(shown: View, shares: Sequence[float]) -> list[Any]:
     """What the legend under the planes explains."""
     from matplotlib.lines import Line2D
 
-    on_plane = {"linewidth": 1.6}
+    on_plane: dict[str, Any] = {"linewidth": 1.6}
     items = [
-        Line2D([], [], color=BOX_COLOR, linestyle=(0, (5, 3)), label=f"theoretical box ({shown.theoretical})", **on_plane),
-        Line2D([], [], color=BOX_COLOR, marker="+", linestyle="", markersize=9, markeredgewidth=1.6, label="center of the unit"),
+        Line2D(
+            [], [], color=BOX_COLOR, linestyle=(0, (5, 3)), label=f"theoretical box ({shown.theoretical})", **on_plane
+        ),
+        Line2D(
+            [],
+            [],
+            color=BOX_COLOR,
+            marker="+",
+            linestyle="",
+            markersize=9,
+            markeredgewidth=1.6,
+            label="center of the unit",
+        ),
     ]
     if shown.measurable:
         for share, style in zip(shares, CONTOUR_STYLES, strict=False):
@@ -132,7 +162,7 @@ def handles(shown: View, shares: Sequence[float]) -> list[Any]:
 
 
 def axis_name(shown: View, axis: int) -> str:
-    """x is the last axis, then y and z."""
+    """The last axis is x, then come y and z."""
     return "xyz"[len(shown.input_shape) - 1 - axis]
 
 
@@ -140,7 +170,7 @@ def _contours(ax: Axes, shown: View, axes: tuple[int, int], shares: Sequence[flo
     import matplotlib.patheffects as effects
 
     smooth, levels = shown.regions(shares)
-    flat = View(smooth, *(getattr(shown, name) for name in list(View.__dataclass_fields__)[1:])).slice(axes)
+    flat = replace(shown, values=smooth).slice(axes)
     for level, style in zip(levels, CONTOUR_STYLES, strict=False):
         if flat.min() < level < flat.max():
             lines = ax.contour(

@@ -35,7 +35,7 @@ class View:
         center: true center of the unit.
         box: theoretical box, clipped to the input, (d, 2).
         input_shape: spatial shape of the input.
-        title: layer and unit.
+        title: layer and unit, and what ails the map.
         theoretical: the theoretical size in words.
     """
 
@@ -93,6 +93,10 @@ class View:
         center = self.center - self.origin
         sigma = SMOOTHING * measures["sigma"](self.values, center=center)
         smooth = gaussian_filter(self.values, sigma, mode="constant")
+        for axis, (low, high) in enumerate(self.box):
+            # Smoothing must not carry a contour out of the box, where the map is zero.
+            outside = (self.positions(axis) < low) | (self.positions(axis) >= high)
+            smooth[(slice(None),) * axis + (outside,)] = 0
         return smooth, [float(contour_level(smooth, share, center=center)) for share in shares]
 
 
@@ -107,9 +111,12 @@ def view(result: Result, unit: int) -> View:
         raise InputError(f"Unit number {unit} was asked for, but the result has {n}. Use 0 to {n - 1}.")
     values = result.mean[unit]
     peak = float(np.abs(values).max())
-    scale = peak if peak > 0 and np.isfinite(peak) else 1.0
+    scale = peak if 0 < peak < np.inf else 1.0
     position = ", ".join(str(int(p)) for p in result.units[unit])
     row = result.theoretical
+    title = f"{row.name}, unit ({position})" if position else row.name
+    if not 0 < peak < np.inf:
+        title += ": the map is zero" if peak == 0 else ": the map is not finite"
     return View(
         values / scale,
         result.stderr[unit] / scale,
@@ -118,6 +125,6 @@ def view(result: Result, unit: int) -> View:
         result.center[unit],
         result.box[unit],
         result.input_shape,
-        f"{row.name}, unit ({position})" if position else row.name,
+        title,
         " × ".join(map(str, row.size)),
     )

@@ -6,6 +6,7 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from jaxrf.store.record import FORMAT, Record, Variable, check_header, full_head
 def write(path: Path, record: Record) -> None:
     """Write the file `path`."""
     header = json.dumps(full_header(record), allow_nan=False)
-    arrays = {name: variable.data for name, variable in record.variables.items()}
+    arrays: dict[str, Any] = {name: variable.data for name, variable in record.variables.items()}
     with path.open("wb") as file:
         np.savez_compressed(file, header=np.array(header), **arrays)
 

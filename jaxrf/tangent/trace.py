@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,16 +21,15 @@ OUTPUT = "output"
 _fresh = jax.make_user_context(None)
 
 
-def trace(subject: Subject, batch: int = 1, output: str | None = None) -> TangentProgram:
+def trace(subject: Subject, batch: int = 1) -> TangentProgram:
     """The tangent program of a model at a batch size, with every tapped layer in it.
 
     Args:
         subject: the adapted model.
         batch: how many images its input holds.
-        output: which leaf of the outputs is the model's output, by key path; all leaves are traced.
 
     Returns:
-        A `TangentProgram`; its last layers are the outputs, named `output` (or `output[...]` where there are several).
+        A `TangentProgram`; its last layers are the outputs, named `output` (or `output/leaf` where there are several).
 
     Raises:
         InputError: the input's dtype has no derivative.
@@ -43,7 +43,7 @@ def trace(subject: Subject, batch: int = 1, output: str | None = None) -> Tangen
     def values_and_coefficients(variables: Any, x: Any) -> Any:
         def outputs_of(x: Any) -> Any:
             leaves = jax.tree_util.tree_leaves_with_path(subject.fn(variables, x))
-            names = [OUTPUT + jax.tree_util.keystr(path) for path, _ in leaves]
+            names = [output_name(jax.tree_util.keystr(path, simple=True, separator="/")) for path, _ in leaves]
             inner["outputs"] = [n for n, (_, v) in zip(names, leaves) if jnp.issubdtype(jnp.result_type(v), jnp.inexact)]
             return [v for n, (_, v) in zip(names, leaves) if n in inner["outputs"]]
 
@@ -62,10 +62,15 @@ def trace(subject: Subject, batch: int = 1, output: str | None = None) -> Tangen
                 f"{subject.name} failed while it was traced with an input of shape {image.shape}: "
                 f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
             ) from error
-    return _assemble(forward, inner["linear"], inner["outputs"], record)
+    return _assemble(subject, forward, inner["linear"], inner["outputs"], record)
 
 
-def _assemble(forward: Any, linear: Any, outputs: Sequence[str], record: Record) -> TangentProgram:
+def output_name(leaf: str) -> str:
+    """The layer's name of an output leaf; a model with one array for an output has the leaf ""."""
+    return f"{OUTPUT}/{leaf}" if leaf else OUTPUT
+
+
+def _assemble(subject: Subject, forward: Any, linear: Any, outputs: Sequence[str], record: Record) -> TangentProgram:
     flat = Flattener()
     arguments = [flat.new(v.aval, False) for v in forward.jaxpr.invars]
     results = flat.run(forward.jaxpr, [flat.const(c) for c in forward.consts], arguments)
@@ -73,10 +78,11 @@ def _assemble(forward: Any, linear: Any, outputs: Sequence[str], record: Record)
     tangent = flat.new(arguments[-1], True)
     derivatives = flat.derivative(linear, coefficients, tangent)
     layers = _layers(flat, record)
+    total = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(subject.abstract))
     for name, value, derivative in zip(outputs, values, derivatives, strict=True):
         found = derivative if isinstance(derivative, Variable) and derivative.tangent else None
         known = value if isinstance(value, Variable) else None
-        layers[name] = Layer(name, "", None, known, found, "" if found else "does not depend on the input")
+        layers[name] = Layer(name, subject.name, total, known, found, "" if found else "does not depend on the input")
     constants = Constants(flat.forward, flat.consts, arguments)
     linear_equations = _label(flat.linear, constants)
     return TangentProgram(

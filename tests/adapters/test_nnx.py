@@ -102,11 +102,13 @@ def test_the_users_module_is_untouched(net, image):
     assert int(net.drop.rngs.count[...]) == 0
 
 
-def test_a_state_given_replaces_the_modules_own(net, image):
-    """Another state of the same structure is used in place of the module's own."""
+@pytest.mark.parametrize("form", [lambda state: state, nnx.to_pure_dict], ids=["state", "dict"])
+def test_a_state_given_replaces_the_modules_own(net, image, form):
+    """Another state of the same structure, or its pure dict, is used in place of the module's own."""
     other = Net(rngs=nnx.Rngs(1))
     other.eval()
-    subject = adapt(net, (5, 7, 4), variables=nnx.state(other))
+    subject = adapt(net, (5, 7, 4), variables=form(nnx.state(other)))
+    assert jax.tree.structure(subject.abstract) == jax.tree.structure(subject.variables)
     np.testing.assert_allclose(subject.fn(subject.variables, image), other(image), rtol=1e-5, atol=1e-6)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from jaxrf.statistics.measures.registry import flatten, measures, offsets, read, spatial_axes, spatial_shape
 from jaxrf.statistics.measures.spread import center_offset, covariance
@@ -55,7 +54,7 @@ def gaussian(
     (a single pixel: covariance 0, residual 0) or the fit grows wider than the map (a flat map).
     A zero map gives NaN.
 
-    Costs some ten evaluations of the map with its derivatives, per map: about 50 ms at 224 x 224.
+    Costs some ten evaluations of the map with its derivatives, per map: about 0.3 s at 224 x 224.
 
     Example:
         >>> y, x = np.mgrid[-20:21, -20:21]
@@ -92,6 +91,8 @@ def gaussian(
 
 def _fit(row: np.ndarray, mean: np.ndarray, matrix: np.ndarray, positions: np.ndarray, shape: np.ndarray) -> tuple:
     """Amplitude, mean, covariance, residual and whether least squares converged, for one map that sums to one."""
+    from scipy.optimize import least_squares  # a third of a second to import, which other measures need not wait for
+
     if np.isnan(row[0]):
         return np.nan, mean, matrix, np.nan, False
     if np.linalg.eigvalsh(matrix)[0] < 1e-9:
@@ -119,7 +120,7 @@ def _fit(row: np.ndarray, mean: np.ndarray, matrix: np.ndarray, positions: np.nd
     root = np.linalg.cholesky(np.linalg.inv(matrix))
     start = np.concatenate([[1.0], mean, root[lower]])
     start[0] = _height(parts(start)[0], row / peak)
-    found = least_squares(misfit, start, jac=jacobian, method="trf", x_scale="jac", max_nfev=100)
+    found = least_squares(misfit, start, jac=jacobian, x_scale="jac", max_nfev=100)  # pyright: ignore[reportArgumentType]
     factor = parts(found.x)[3]
     precision = factor @ factor.T
     resolved = np.linalg.eigvalsh(precision)[0] > 1 / shape.max() ** 2

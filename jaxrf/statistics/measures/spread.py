@@ -72,7 +72,7 @@ def orientation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, ".
     With one axis it is [1], and in two the angle from the x axis is `arctan2(v[0], v[1])`.
     """
     matrix = covariance(maps, center=center)
-    dead = ~np.isfinite(matrix).all((-2, -1))
+    dead = np.logical_not(np.isfinite(matrix).all((-2, -1)))
     variances, vectors = np.linalg.eigh(np.where(dead[..., None, None], 0.0, matrix))
     direction = vectors[..., :, -1]
     first = np.take_along_axis(direction, np.argmax(np.abs(direction) > 1e-9, axis=-1)[..., None], -1)
@@ -83,6 +83,6 @@ def orientation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, ".
 
 def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
     """Ascending eigenvalues, at least zero; NaN for matrices that are not finite."""
-    dead = ~np.isfinite(matrix).all((-2, -1))
+    dead = np.logical_not(np.isfinite(matrix).all((-2, -1)))
     values = np.linalg.eigvalsh(np.where(dead[..., None, None], 0.0, matrix))
     return np.where(dead[..., None], np.nan, np.where(values > 1e-12 * values[..., -1:], values, 0.0))

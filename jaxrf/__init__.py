@@ -1,0 +1,39 @@
+"""jaxrf: theoretical and effective receptive fields of JAX and Flax models.
+
+The public names are loaded when they are first used, so that `import jaxrf` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxrf.api import check, erf, trf
+    from jaxrf.engine.units import grid
+    from jaxrf.inputs import noise
+    from jaxrf.result import load
+    from jaxrf.tangent.tap import tap
+
+__version__ = "0.1.0"
+__all__ = ["check", "erf", "grid", "load", "noise", "tap", "trf"]
+
+_HOMES = {
+    "check": "jaxrf.api",
+    "erf": "jaxrf.api",
+    "trf": "jaxrf.api",
+    "grid": "jaxrf.engine.units",
+    "noise": "jaxrf.inputs",
+    "load": "jaxrf.result",
+    "tap": "jaxrf.tangent.tap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'jaxrf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,184 @@
+"""The public functions: they join the stages and hold no other logic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrf.adapters import adapt
+from jaxrf.engine.units import Grid
+from jaxrf.errors import InputError
+from jaxrf.geometry.table import Table
+from jaxrf.inputs import as_images
+from jaxrf.interpret import table as tables
+from jaxrf.job import geometry_program, prepare, seed_numbers
+from jaxrf.result import Result
+from jaxrf.typing import Batches, PyTree, Units
+
+PRECISION = "highest"
+
+
+def trf(
+    model: Any,
+    input_shape: Sequence[int],
+    *,
+    variables: PyTree | None = None,
+    method: str | Callable[..., Any] | None = None,
+    apply_kwargs: Mapping[str, Any] | None = None,
+    args: tuple[Any, ...] | None = None,
+    spatial_axes: tuple[int, ...] | None = None,
+    dtype: Any = np.float32,
+    unknown: str = "raise",
+) -> Table:
+    """Theoretical receptive fields of all layers of a model.
+
+    Traces the model once on shapes: no weights are made, nothing is computed, and the input may be of any size.
+    A field here is derivative dependence, coefficients taken as non-zero: what `stop_gradient` or `round` cut is outside.
+
+    Args:
+        model: a Linen module, an NNX module, or a function `f(x)` or `f(variables, x)`.
+        input_shape: of one image, without the batch axis, such as (224, 224, 3).
+        variables: only for functions `f(variables, x)`: their variables, or the shapes of these.
+        method: what to call on the module; `__call__` if None.
+        apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
+        args: the call's positional arguments, with `...` in the image's place.
+        spatial_axes: axes of the batched input that are positions; all between batch and features if None.
+        dtype: of the input.
+        unknown: "raise" for operations that have no rule, or "global": they count as seeing everything.
+
+    Returns:
+        A `Table` with one row per layer, in order; the last rows are the outputs.
+
+    Raises:
+        InputError: the model does not take such an input.
+        UnknownPrimitiveError: an operation has no rule.
+
+    Example:
+        >>> import jaxrf
+        >>> from jaxrf import zoo
+        >>> table = jaxrf.trf(zoo.conv_stack(depth=3), (32, 32, 3))
+        >>> table[-1].size, table[-1].stride, table[-1].padding
+        ((7, 7), (1, 1), (3, 3))
+
+    References:
+        Araujo, Norris, Sim (2019), "Computing Receptive Fields of Convolutional Neural Networks", Distill.
+    """
+    if unknown not in ("raise", "global"):
+        raise InputError(f'unknown={unknown!r} is neither "raise" nor "global".')
+    subject = adapt(
+        model, tuple(input_shape), variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
+        spatial_axes=spatial_axes, dtype=dtype,
+    )  # fmt: skip
+    return tables.table(geometry_program(subject), subject.spatial_axes, model=subject.name, unknown=unknown)
+
+
+def erf(
+    model: Any,
+    variables: PyTree | None = None,
+    inputs: Batches | Any = None,
+    *,
+    units: Units | Grid = "center",
+    layer: str | None = None,
+    wrt: str | None = None,
+    channels: str | int = "probe",
+    score: str = "square",
+    seeds: int | Sequence[int] | None = None,
+    output: str | None = None,
+    method: str | Callable[..., Any] | None = None,
+    apply_kwargs: Mapping[str, Any] | None = None,
+    args: tuple[Any, ...] | None = None,
+    spatial_axes: tuple[int, ...] | None = None,
+    input_shape: Sequence[int] | None = None,
+    precision: str = PRECISION,
+) -> Result:
+    """Effective receptive fields of units of a layer: exact gradients, scored and averaged over samples.
+
+    A sample is one (seed, input, probe). Each pulls back a cotangent from every unit and computes nothing
+    outside of the units' cones.
+
+    Args:
+        model: as for `trf`.
+        variables: the model's variables; None to draw them at random, once per seed.
+        inputs: images (n, ...), an iterable of batches of them, or `jaxrf.noise(n)`.
+        units: "center", "all", `jaxrf.grid(8, 8)`, or positions (n, axes) in the layer.
+        layer: a name from the table; None for the output.
+        wrt: map onto this layer instead of the input.
+        channels: of a unit: "probe" (random ±1 per channel and sample, whose squares average to the sum over channels
+            of squared derivatives), "sum", "relu_sum" (the sum of the rectified values), "each" (a map per channel,
+            channel fastest), or an index.
+        score: what an input position gets: "square", "abs", "relu" or "signed", summed over its channels.
+        seeds: with `variables=None`: how many random initializations, or which; 1 if None.
+        output: which leaf, where the model has several outputs.
+        method, apply_kwargs, args, spatial_axes: as for `trf`.
+        input_shape: needed with `jaxrf.noise` alone.
+        precision: of products on accelerators, as for `jax.default_matmul_precision`.
+
+    Returns:
+        A `Result`: mean map and standard error per unit, with origins and the theoretical row.
+
+    Raises:
+        InputError: something given does not fit; the message says what.
+        UnknownNameError: no such layer, score or rule.
+
+    Example:
+        >>> import jaxrf
+        >>> from jaxrf import zoo
+        >>> result = jaxrf.erf(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(2), input_shape=(16, 16, 3), seeds=4)
+        >>> result.mean.shape, result.count
+        ((1, 7, 7), 8)
+
+    References:
+        Luo, Li, Urtasun, Zemel (2016), "Understanding the Effective Receptive Field in Deep Convolutional Neural
+        Networks". Its maps are of a single unit and channel, and of the gradient itself or its magnitude.
+    """
+    with jax.default_matmul_precision(precision):
+        images = as_images(inputs, tuple(input_shape) if input_shape is not None else None)
+        call = {"method": method, "apply_kwargs": apply_kwargs, "args": args, "spatial_axes": spatial_axes}
+        subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+        numbers = seed_numbers(seeds, subject)
+        job = prepare(subject, images, units=units, layer=layer, wrt=wrt, channels=channels, score=score, output=output)
+        return job.run(images, numbers)
+
+
+def check(
+    model: Any,
+    variables: PyTree | None = None,
+    inputs: Batches | Any = None,
+    *,
+    sampled: int = 4,
+    tolerance: float | None = None,
+    **options: Any,
+) -> None:
+    """Compare the engine with the dense oracle on some units; silent when they agree.
+
+    The oracle is a plain `jax.vjp` over the whole model: it shares no code with the engine.
+
+    Args:
+        model, variables, inputs: as for `erf`; only the first batch of inputs is used, and the first seed.
+        sampled: how many of the units to compare.
+        tolerance: largest difference relative to the peak of a map; 1e-9 in float64 and 2e-3 in float32 if None.
+            A ReLU whose input is at rounding level may take the other side in a differently ordered forward pass,
+            and moves a float32 map by up to some 1e-3.
+        options: as for `erf`; channels must be "probe", "sum" or an index.
+
+    Raises:
+        CheckError: a map differs, or is not zero outside of the theoretical box; the message says where and by how much.
+
+    Example:
+        >>> import jaxrf
+        >>> from jaxrf import zoo
+        >>> jaxrf.check(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(16, 16, 3))
+    """
+    from jaxrf.checking import compare
+
+    precision = options.pop("precision", PRECISION)
+    with jax.default_matmul_precision(precision):
+        shape = options.pop("input_shape", None)
+        images = as_images(inputs, tuple(shape) if shape is not None else None)
+        call = {name: options.pop(name, None) for name in ("method", "apply_kwargs", "args", "spatial_axes")}
+        subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+        seed = seed_numbers(options.pop("seeds", None), subject)[0]
+        compare(subject, images, seed, sampled, tolerance, **options)

@@ -1,0 +1,77 @@
+"""The comparison behind `jaxrf.check`: maps of the engine against maps of the dense oracle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrf import oracles
+from jaxrf.adapters import Subject
+from jaxrf.engine.channels import cotangents
+from jaxrf.errors import CheckError, InputError
+from jaxrf.inputs import Images, as_images
+from jaxrf.interpret import table as tables
+from jaxrf.job import Job, Sample, prepare
+
+
+def compare(
+    subject: Subject, images: Images, seed: int | None, sampled: int, tolerance: float | None, **options: Any
+) -> None:
+    """Raises `CheckError` where a map of the first batch differs from the oracle's, or leaves its box."""
+    if options.get("channels", "probe") in ("each", "relu_sum"):
+        raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
+    all_units = prepare(subject, images, **options).units
+    some = all_units[np.unique(np.linspace(0, len(all_units) - 1, sampled).astype(int))]
+    job = prepare(subject, images, **{**options, "units": some})
+    batch = next(images.batches(job.side))
+    variables = jax.tree.unflatten(jax.tree.structure(subject.abstract), job.leaves(seed))
+    sample = next(job.samples(as_images(batch, None), seed))
+    limit = tolerance or (1e-9 if images.dtype == np.float64 else 2e-3)
+    for number, unit in enumerate(some):
+        theirs = _oracle(job, variables, batch, sample, number, options)
+        for image in range(len(batch)):
+            _compare(job, unit, sample.maps[image, number], job.pullback.origin[number], theirs[image], limit)
+
+
+def _oracle(
+    job: Job, variables: Any, batch: np.ndarray, sample: Sample, number: int, options: dict[str, Any]
+) -> np.ndarray:
+    """Maps (image, *spatial) of one unit on the whole input."""
+    pull, wrt = job.pullback, options.get("wrt")
+    axes = tables.axes_of(pull.program, pull.layer, job.subject.spatial_axes)
+    below = tables.axes_of(pull.program, pull.program.layers[wrt], job.subject.spatial_axes).units if wrt else None
+    rows = []
+    for image in range(len(batch)):
+        key = sample.keys[0 if pull.tied else image]
+        drawn = np.array([number + image * len(job.units) if pull.tied else number])
+        rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)[0])
+    return oracles.erf_map(
+        job.subject, variables, batch, tuple(int(u) for u in job.units[number]), np.stack(rows),
+        output=options.get("output"), score=pull.score, layer=options.get("layer"), wrt=wrt,
+        unit_axes=axes.units, wrt_axes=below,
+    )  # fmt: skip
+
+
+def _compare(job: Job, unit: np.ndarray, mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, limit: float) -> None:
+    """One map against the oracle's on the whole input."""
+    where = f"unit {tuple(int(u) for u in unit)} of layer {job.row.name!r}"
+    outside = np.ones(theirs.shape, bool)
+    outside[tuple(slice(lo, hi) for lo, hi in job.row.box(unit, clip=True))] = False
+    if theirs[outside].any():
+        raise CheckError(f"The oracle's map of {where} is not zero outside of its theoretical box. This is a bug of jaxrf.")
+    whole = np.zeros(theirs.shape)
+    cut, there = [], []
+    for start, size, extent in zip(origin, mine.shape, theirs.shape):
+        lo, hi = max(0, start), min(extent, start + size)
+        there.append(slice(lo, hi))
+        cut.append(slice(lo - start, hi - start))
+    whole[tuple(there)] = mine[tuple(cut)]
+    peak = np.abs(theirs).max()
+    worst = np.abs(whole - theirs).max()
+    if not worst <= limit * peak:
+        raise CheckError(
+            f"The engine's map of {where} differs from the oracle's by {worst:.3g}, which is {worst / peak:.3g} of its "
+            f"peak; at most {limit:g} was expected. Raise tolerance if rounding explains it; else this is a bug of jaxrf."
+        )

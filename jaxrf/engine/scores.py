@@ -1,0 +1,38 @@
+"""Scores: what one input position gets from its gradient over the input's channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxrf.registry import Registry
+
+Score = Callable[[jax.Array], jax.Array]
+scores: Registry[Score] = Registry("score")
+"""Each maps gradients (..., channel) to scores (...)."""
+
+
+@scores.register("square")
+def square(gradient: jax.Array) -> jax.Array:
+    """Sum of squares over channels: scale-free under averaging, and what random weights have in expectation."""
+    return (gradient * gradient).sum(axis=-1)
+
+
+@scores.register("abs")
+def absolute(gradient: jax.Array) -> jax.Array:
+    """Sum of absolute values over channels."""
+    return jnp.abs(gradient).sum(axis=-1)
+
+
+@scores.register("relu")
+def relu(gradient: jax.Array) -> jax.Array:
+    """Sum of positive parts over channels, as in RepLKNet (2022)."""
+    return jnp.maximum(gradient, 0).sum(axis=-1)
+
+
+@scores.register("signed")
+def signed(gradient: jax.Array) -> jax.Array:
+    """Sum over channels, signs kept."""
+    return gradient.sum(axis=-1)

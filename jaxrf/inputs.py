@@ -1,0 +1,118 @@
+"""The images that a map is averaged over: an array, an iterable of arrays, or noise that is drawn when asked for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrf.errors import InputError
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard normal images; image i is the same whatever the batch. Made by `jaxrf.noise`."""
+
+    count: int
+    seed: int = 0
+
+    def images(self, start: int, stop: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """The images `start` to `stop`, (n, *shape)."""
+        root = jax.random.key(self.seed)
+        draw = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(root, i), shape, dtype))
+        return np.asarray(draw(np.arange(start, stop)))
+
+
+def noise(count: int, seed: int = 0) -> Noise:
+    """`count` images of standard normal noise, drawn when they are needed.
+
+    Image i depends on `seed` and i alone.
+
+    Raises:
+        InputError: a count below 1.
+
+    Example:
+        >>> noise(4)
+        Noise(count=4, seed=0)
+    """
+    if int(count) != count or count < 1:
+        raise InputError(f"noise({count!r}) makes no images; a whole count of at least 1 is needed.")
+    return Noise(int(count), int(seed))
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Checked inputs: the shape and dtype of one image, and batches of them in order."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    source: Any
+    first: int
+    """How many images the first batch holds."""
+    description: str
+
+    def repeatable(self) -> Images:
+        """The same images, which can be asked for several times; an iterator is read to its end."""
+        kept = isinstance(self.source, Noise | np.ndarray)
+        return self if kept else replace(self, source=list(self.source))
+
+    def batches(self, size: int | None) -> Iterator[np.ndarray]:
+        """Batches of at most `size` images; of the sizes they were handed in if None."""
+        if isinstance(self.source, Noise):
+            size = size or self.source.count
+            for first in range(0, self.source.count, size):
+                yield self.source.images(first, min(first + size, self.source.count), self.shape, self.dtype)
+            return
+        for batch in [self.source] if isinstance(self.source, np.ndarray) else self.source:
+            array = self._checked(np.asarray(batch))
+            for first in range(0, len(array), size or len(array)):
+                yield array[first : first + (size or len(array))]
+
+    def _checked(self, batch: np.ndarray) -> np.ndarray:
+        if batch.shape[1:] != self.shape or batch.dtype != self.dtype or not len(batch):
+            raise InputError(
+                f"A batch of inputs has shape {batch.shape} and dtype {batch.dtype}; the first had images of {self.shape} "
+                f"and dtype {self.dtype}. All batches need the same, and at least one image."
+            )
+        return batch
+
+
+def as_images(inputs: Any, input_shape: tuple[int, ...] | None, dtype: Any = np.float32) -> Images:
+    """Inputs as `Images`.
+
+    Raises:
+        InputError: no images, integers, or noise without `input_shape`.
+    """
+    if inputs is None:
+        raise InputError("No inputs were given. Pass an array (n, ...), an iterable of such, or jaxrf.noise(n).")
+    if isinstance(inputs, Noise):
+        if input_shape is None:
+            raise InputError("Noise has no shape of its own. Pass input_shape=(224, 224, 3) beside it.")
+        return Images(tuple(input_shape), np.dtype(dtype), inputs, inputs.count, f"noise(count={inputs.count}, seed={inputs.seed})")
+    source: Any = inputs
+    if not hasattr(inputs, "ndim"):
+        if not isinstance(inputs, Iterable):
+            raise InputError(f"Inputs are a {type(inputs).__name__}; needed is an array (n, ...) or an iterable of such.")
+        batches = iter(inputs)
+        first = next(batches, None)
+        if first is None:
+            raise InputError("The iterable of inputs is empty; at least one batch of images is needed.")
+        first = np.asarray(first)
+        source = itertools.chain([first], batches)
+    else:
+        first = source = np.asarray(inputs)
+    if first.ndim < 2 or 0 in first.shape:
+        raise InputError(f"Inputs of shape {first.shape} hold no images; needed is (n, *image), with n at least 1.")
+    if input_shape is not None and tuple(input_shape) != first.shape[1:]:
+        raise InputError(f"Inputs hold images of {first.shape[1:]}, but input_shape is {tuple(input_shape)}. Give one.")
+    if not np.issubdtype(first.dtype, np.floating):
+        raise InputError(
+            f"Inputs are of dtype {first.dtype}; a derivative needs a floating type. "
+            "Scale and cast them first, for instance inputs.astype(np.float32) / 255."
+        )
+    description = "array" if isinstance(source, np.ndarray) else "iterable"
+    return Images(first.shape[1:], first.dtype, source, len(first), f"{description} of images {first.shape[1:]}")

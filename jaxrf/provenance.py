@@ -1,0 +1,34 @@
+"""What a number depended on besides its arguments: versions, device, precision."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from typing import Any
+
+import jax
+
+PACKAGES = ("jaxrf", "jax", "jaxlib", "flax", "numpy")
+
+
+def provenance(model: str, layer: str, wrt: str | None, inputs: str, dtype: Any) -> dict[str, Any]:
+    """JSON-able facts for the record of a result."""
+    device = jax.devices()[0]
+    return {
+        "model": model,
+        "layer": layer,
+        "wrt": wrt,
+        "inputs": inputs,
+        "dtype": str(dtype),
+        "precision": str(jax.config.jax_default_matmul_precision),
+        "device": f"{device.platform}: {device.device_kind}",
+        "cores": os.cpu_count(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
