@@ -41,6 +41,7 @@ class Erf(ModelOptions, Command):
         "center, all, grid:8x8, or positions as 3,3;5,5", default="center", parse=values.units, metavar="UNITS"
     )
     layer: str | None = option("the layer whose units are mapped (default: the output)", metavar="NAME")
+    output: str | None = option("which of several outputs", metavar="NAME")
     wrt: str | None = option("the layer that is mapped onto (default: the input)", metavar="NAME")
     channels: int | str = option(
         "what is pulled back: probe, sum, relu_sum, each, or a channel's index",
@@ -81,6 +82,7 @@ class Erf(ModelOptions, Command):
             units=chosen,
             layer=self.layer,
             wrt=self.wrt,
+            output=self.output,
             channels=self.channels,
             score=self.score,
             seeds=self.seeds,

@@ -54,7 +54,6 @@ class ModelOptions:
         metavar="NAME=VALUE",
         repeat=True,
     )
-    output: int | str | None = option("which of several outputs", parse=values.index_or_name, metavar="NAME")
     spatial_axes: tuple[int, ...] | None = option(
         "the spatial axes of the batched input, as 2,3 for NCHW", parse=values.position, metavar="AXES"
     )
@@ -77,7 +76,6 @@ class ModelOptions:
         return {
             "method": self.method,
             "apply_kwargs": dict(self.apply_kwarg) or None,
-            "output": self.output,
             "spatial_axes": self.spatial_axes,
         }
 

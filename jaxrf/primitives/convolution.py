@@ -104,6 +104,7 @@ class Convolution(Rule):
         )
 
     def flops(self, equation):
+        """Multiply-adds as two, and one addition per element for the bias or the shift that follows a convolution."""
         numbers = equation.params["dimension_numbers"]
         kernel = math.prod(n for a, n in enumerate(equation.operands[1].shape) if a != numbers.rhs_spec[0])
-        return 2 * math.prod(equation.result.shape) * kernel
+        return math.prod(equation.result.shape) * (2 * kernel + 1)

@@ -1,0 +1,138 @@
+"""Maps out of the dense Jacobian, and the comparison of the engine's maps with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrf import oracles
+from jaxrf.adapters import Subject, adapt, intercepting
+from jaxrf.engine.channels import cotangents
+from jaxrf.inputs import as_images
+from jaxrf.job import Job, prepare
+
+EXACT = 1e-12
+
+
+def axes_of(shape: tuple[int, ...], subject: Subject) -> tuple[int, ...]:
+    """Axes that are positions: those of the input where the rank is the same, else all between batch and features."""
+    same = len(shape) == len(subject.input_shape) + 1
+    return tuple(subject.spatial_axes) if same else tuple(range(1, len(shape) - 1))
+
+
+def laid_out(jacobian: np.ndarray, rank: int, subject: Subject, count: int, own_axes=None) -> np.ndarray:
+    """(image, *units, channel, *positions, feature): each image's units by its own positions."""
+    out, into = jacobian.shape[:rank], jacobian.shape[rank:]
+    units = axes_of(out, subject) if own_axes is None else own_axes
+    if 0 in units:  # images lie one after the other: give them an axis of their own
+        jacobian = jacobian.reshape(count, out[0] // count, *out[1:], *into)
+        units, out, rank = tuple(a + 1 for a in units), jacobian.shape[: rank + 1], rank + 1
+    where = axes_of(into, subject)
+    above = [0, *units, *(a for a in range(1, rank) if a not in units)]
+    below = [rank, *(rank + a for a in where), *(rank + a for a in range(1, len(into)) if a not in where)]
+    ordered = jacobian.transpose(*above, *below)
+    sizes = [out[a] for a in units], [into[a] for a in where]
+    ordered = ordered.reshape(count, *sizes[0], -1, count, *sizes[1], int(np.prod(into)) // (count * int(np.prod(sizes[1]))))
+    split = 2 + len(sizes[0])
+    return np.stack([ordered[(i, *[slice(None)] * (split - 1), i)] for i in range(count)])
+
+
+def values(subject: Subject, variables: Any, batch: np.ndarray, layer: str | None) -> np.ndarray:
+    """The output, or what the tap `layer` sees."""
+    seen = {}
+
+    def keep(name: str, x: jax.Array) -> jax.Array:
+        seen[name] = x
+        return x
+
+    with intercepting(keep):
+        seen[None] = subject.fn(variables, jnp.asarray(batch))
+    return np.asarray(seen[layer])
+
+
+def errors(
+    model: Any, batch: np.ndarray, variables: Any = None, *, layer: str | None = None, wrt: str | None = None,
+    channels: str | int = "probe", score: str = "square", units: Any = "all", own_axes: tuple[int, ...] | None = None,
+    change=lambda job: job, output: str | None = None, **call: Any,
+) -> np.ndarray:  # fmt: skip
+    """Largest difference between engine and Jacobian of each map (image, unit), as a share of the map's peak.
+
+    Asserts on the way that every map of the Jacobian is exactly zero outside of the unit's clipped box.
+
+    Args:
+        model, batch, variables, layer, wrt, channels, score, units, output, call: as for `jaxrf.erf`.
+        own_axes: which axes of the layer are units, where the rule of `axes_of` does not say.
+        change: makes another job of the prepared one.
+    """
+    given = as_images(batch, None)
+    subject = adapt(model, given.shape, variables=variables, dtype=given.dtype, **call)
+    job = change(prepare(subject, given, units=units, layer=layer, wrt=wrt, channels=channels, score=score, output=output))
+    assert subject.variables is not None
+    jacobian = np.asarray(oracles.jacobian(subject, subject.variables, batch, output, layer=layer, wrt=wrt))
+    return np.stack(list(_compare(job, subject, batch, jacobian, layer, own_axes)))
+
+
+def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes) -> Iterator[np.ndarray]:
+    pull, done = job.pullback, 0
+    rank = len(pull.windows.target.shape)
+    whole = laid_out(jacobian, rank, subject, len(batch), own_axes)
+    shape = jacobian.shape[:rank]
+    for sample in job.samples(as_images(batch, None), None):
+        for i, maps in enumerate(sample.maps):
+            image = done + i
+            worst = []
+            numbers = [(u, c) for u in range(len(job.units)) for c in range(len(maps) // len(job.units))]
+            for number, (u, channel) in enumerate(numbers):
+                unit = tuple(int(p) for p in job.units[u])
+                part = whole[(image, *unit)]
+                drawn = number + i * len(job.units) if pull.tied else number
+                ct = _cotangent(job, subject, batch, sample.keys[0 if pull.tied else i], drawn, channel, image, unit, layer, part.shape[0], shape)
+                theirs = oracles.SCORES[pull.score](np.tensordot(ct, part, 1)).sum(-1)
+                _zero_outside(job, unit, part)
+                worst.append(_difference(maps[number], pull.origin[number], theirs))
+            yield np.array(worst)
+        done += len(sample.maps)
+
+
+def _cotangent(job, subject, batch, key, drawn, channel, image, unit, layer, count, shape) -> np.ndarray:
+    rule = job.pullback.channels
+    if rule == "each":
+        return np.eye(count)[channel]
+    if rule == "sum":
+        return np.ones(count)
+    if rule == "relu_sum":
+        value = values(subject, subject.variables, batch, layer)
+        axes = axes_of(shape, subject)
+        value = value.transpose(0, *axes, *(a for a in range(1, value.ndim) if a not in axes))
+        return (value[(image, *unit)].ravel() > 0).astype(float)
+    if rule == "probe":
+        dtype = job.pullback.windows.target.dtype
+        return np.asarray(cotangents("probe", key, np.array([drawn]), count, dtype)[0])
+    return np.eye(count)[rule]
+
+
+def _zero_outside(job: Job, unit: tuple[int, ...], part: np.ndarray) -> None:
+    """Every derivative (channel, *positions, feature) outside of the unit's clipped box is exactly zero."""
+    box = job.row.box(unit, clip=True)
+    inside = np.zeros(part.shape[1:-1], bool)
+    inside[tuple(slice(lo, hi) for lo, hi in box)] = True
+    assert not part[:, ~inside].any(), f"unit {unit} of {job.row.name} reaches beyond its box {box}"
+
+
+def _difference(mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference as a share of the peak; what the engine's map holds outside of the input counts too."""
+    here = np.zeros(theirs.shape)
+    inner, outer = [], []
+    for start, size, extent in zip(origin, mine.shape, theirs.shape):
+        lo, hi = max(0, start), max(0, start, min(extent, start + size))
+        inner.append(slice(lo, hi))
+        outer.append(slice(lo - start, hi - start))
+    here[tuple(inner)] = mine[tuple(outer)]
+    lost = mine.copy()
+    lost[tuple(outer)] = 0
+    peak = np.abs(theirs).max() or 1.0
+    return max(float(np.abs(here - theirs).max()), float(np.abs(lost).max(initial=0))) / peak

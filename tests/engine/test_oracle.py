@@ -1,0 +1,71 @@
+"""The engine's maps equal those of the dense Jacobian, on three small networks."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrf.engine.channels import RULES
+from jaxrf.engine.scores import scores
+from tests.engine import models
+from tests.engine.dense import EXACT, errors
+from tests.engine.models import LAYERS, NETS
+
+SHAPE = (9, 13, 2)
+EVERY_LAYER = [(net, layer) for net in NETS for layer in LAYERS[net]]
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize(("net", "layer"), EVERY_LAYER)
+def test_every_layer(net, layer):
+    """All units of every tapped layer, to 1e-12 of the peak in float64."""
+    f, shapes = NETS[net]
+    found = errors(f, models.images(1, *SHAPE), models.weights(*shapes), layer=layer)
+    assert found.max() < EXACT
+
+
+@pytest.mark.parametrize("score", scores)
+@pytest.mark.parametrize("channels", [*RULES, 1, -1])
+def test_every_score_and_rule_for_channels(score, channels):
+    """Every pair of the registered scores and the rules for channels."""
+    f, shapes = NETS["residual"]
+    units = np.array([[0, 0], [1, 1], [1, 0]])
+    found = errors(f, models.images(1, *SHAPE), models.weights(*shapes), score=score, channels=channels, units=units)
+    assert found.max() < EXACT
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_three_images(net):
+    """Each image of a batch of three has its own map, with its own probe."""
+    f, shapes = NETS[net]
+    found = errors(f, models.images(3, *SHAPE), models.weights(*shapes))
+    assert found.shape[0] == 3
+    assert found.max() < EXACT
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_channels_first(net, count):
+    """A network on (batch, channel, y, x) has the same maps; its positions are axes 2 and 3."""
+    f, shapes = NETS[net]
+    batch = models.images(count, *SHAPE).transpose(0, 3, 1, 2)
+    found = errors(models.channels_first(f), batch, models.weights(*shapes), spatial_axes=(2, 3))
+    assert found.max() < EXACT
+
+
+@pytest.mark.parametrize(
+    ("net", "wrt", "layer"),
+    [("residual", "stem", "block"), ("residual", "pool", "first"), ("mobile", "depthwise", "head"),
+     ("mobile", "project", "residual"), ("next", "stem", "block"), ("next", "depthwise", "expand")],
+)  # fmt: skip
+def test_layer_to_layer(net, wrt, layer):
+    """Maps of a layer onto an earlier one count the paths through it alone."""
+    f, shapes = NETS[net]
+    found = errors(f, models.images(1, *SHAPE), models.weights(*shapes), wrt=wrt, layer=layer)
+    assert found.max() < EXACT
