@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxrf import errors
 from jaxrf.adapters import adapt
+from jaxrf.checking import compare
+from jaxrf.engine.plan import Plan
 from jaxrf.engine.units import Grid
 from jaxrf.errors import InputError
 from jaxrf.geometry.table import Table
-from jaxrf.inputs import as_images
+from jaxrf.inputs import Images
 from jaxrf.interpret import table as tables
-from jaxrf.job import geometry_program, prepare, seed_numbers
+from jaxrf.job import Job, Request, geometry_program, open_job
 from jaxrf.result import Result
 from jaxrf.typing import Batches, PyTree, Units
 
@@ -87,12 +92,16 @@ def erf(
     score: str = "square",
     seeds: int | Sequence[int] | None = None,
     output: str | None = None,
+    pool_units: bool = False,
     method: str | Callable[..., Any] | None = None,
     apply_kwargs: Mapping[str, Any] | None = None,
     args: tuple[Any, ...] | None = None,
     spatial_axes: tuple[int, ...] | None = None,
     input_shape: Sequence[int] | None = None,
     precision: str = PRECISION,
+    memory: int | float | str | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    crop: bool = True,
 ) -> Result:
     """Effective receptive fields of units of a layer: exact gradients, scored and averaged over samples.
 
@@ -112,9 +121,13 @@ def erf(
         score: what an input position gets: "square", "abs", "relu" or "signed", summed over its channels.
         seeds: with `variables=None`: how many random initializations, or which; 1 if None.
         output: which leaf, where the model has several outputs.
+        pool_units: average over units in unit-centered coordinates; the result has one map.
         method, apply_kwargs, args, spatial_axes: as for `trf`.
         input_shape: needed with `jaxrf.noise` alone.
         precision: of products on accelerators, as for `jax.default_matmul_precision`.
+        memory: what may be used, in bytes or as "15GB"; half of what is free if None.
+        devices: across which images (or units, where there are fewer images) are spread; the first one if None.
+        crop: run only the part of the image that the units depend on, where that is exact.
 
     Returns:
         A `Result`: mean map and standard error per unit, with origins and the theoretical row.
@@ -135,12 +148,34 @@ def erf(
         Networks". Its maps are of a single unit and channel, and of the gradient itself or its magnitude.
     """
     with jax.default_matmul_precision(precision):
-        images = as_images(inputs, tuple(input_shape) if input_shape is not None else None)
-        call = {"method": method, "apply_kwargs": apply_kwargs, "args": args, "spatial_axes": spatial_axes}
-        subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
-        numbers = seed_numbers(seeds, subject)
-        job = prepare(subject, images, units=units, layer=layer, wrt=wrt, channels=channels, score=score, output=output)
+        job, images, numbers = open_job(
+            model, variables, inputs, seeds=seeds, input_shape=input_shape,
+            call={"method": method, "apply_kwargs": apply_kwargs, "args": args, "spatial_axes": spatial_axes},
+            request=Request(units, layer, wrt, channels, score, output, pool_units, memory, devices, crop),
+        )  # fmt: skip
         return job.run(images, numbers)
+
+
+def plan(model: Any, variables: PyTree | None = None, inputs: Batches | Any = None, **options: Any) -> Plan:
+    """How `erf` would make a map: batches, windows, cost, predicted memory. Nothing is computed or compiled.
+
+    Args:
+        model, variables, inputs, options: as for `erf`.
+
+    Returns:
+        A `Plan`, to be printed.
+
+    Raises:
+        PlanError: the map does not fit into memory; the message says what would.
+
+    Example:
+        >>> import jaxrf
+        >>> from jaxrf import zoo
+        >>> plan = jaxrf.plan(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(64, 64, 3), units="all")
+        >>> plan.units, plan.windows["conv_0"]
+        (4096, ((1, 5, 5, 8), (1, 64, 64, 8)))
+    """
+    return _from_options(model, variables, inputs, options)[0].plan
 
 
 def check(
@@ -172,13 +207,19 @@ def check(
         >>> from jaxrf import zoo
         >>> jaxrf.check(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(16, 16, 3))
     """
-    from jaxrf.checking import compare
+    with jax.default_matmul_precision(options.get("precision", PRECISION)):
+        job, images, seeds = _from_options(model, variables, inputs, options)
+        compare(job, images, seeds[0], sampled, tolerance)
 
-    precision = options.pop("precision", PRECISION)
-    with jax.default_matmul_precision(precision):
-        shape = options.pop("input_shape", None)
-        images = as_images(inputs, tuple(shape) if shape is not None else None)
-        call = {name: options.pop(name, None) for name in ("method", "apply_kwargs", "args", "spatial_axes")}
-        subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
-        seed = seed_numbers(options.pop("seeds", None), subject)[0]
-        compare(subject, images, seed, sampled, tolerance, **options)
+
+def _from_options(model: Any, variables: PyTree | None, inputs: Any, options: dict[str, Any]) -> tuple[Job, Images, list]:
+    """The prepared job of keyword options as `erf` takes them."""
+    known = inspect.signature(erf).parameters
+    for name in options:
+        if name not in known:
+            raise errors.unknown("option", name, list(known)[3:])
+    given = {name: options[name] for name in ("seeds", "input_shape") if name in options}
+    call = {name: options.get(name) for name in ("method", "apply_kwargs", "args", "spatial_axes")}
+    request = Request(**{f.name: options[f.name] for f in fields(Request) if f.name in options})
+    with jax.default_matmul_precision(options.get("precision", PRECISION)):
+        return open_job(model, variables, inputs, call=call, request=request, **given)

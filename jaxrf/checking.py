@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,33 +14,35 @@ from jaxrf.engine.channels import cotangents
 from jaxrf.errors import CheckError, InputError
 from jaxrf.inputs import Images, as_images
 from jaxrf.interpret import table as tables
-from jaxrf.job import Job, Sample, prepare
+from jaxrf.job import Job, Request, Sample, prepare
 
 
-def compare(
-    subject: Subject, images: Images, seed: int | None, sampled: int, tolerance: float | None, **options: Any
-) -> None:
+def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance: float | None) -> None:
     """Raises `CheckError` where a map of the first batch differs from the oracle's, or leaves its box."""
-    if options.get("channels", "probe") in ("each", "relu_sum"):
+    request = job.request
+    if request.pool_units:
+        raise InputError("check compares single units; leave pool_units out.")
+    if request.channels in ("each", "relu_sum"):
         raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
-    all_units = prepare(subject, images, **options).units
-    some = all_units[np.unique(np.linspace(0, len(all_units) - 1, sampled).astype(int))]
-    job = prepare(subject, images, **{**options, "units": some})
+    some = job.units[np.unique(np.linspace(0, len(job.units) - 1, sampled).astype(int))]
+    subject = job.subject
+    job = prepare(subject, images, replace(request, units=some))
     batch = next(images.batches(job.side))
     variables = jax.tree.unflatten(jax.tree.structure(subject.abstract), job.leaves(seed))
     sample = next(job.samples(as_images(batch, None), seed))
+    origins, _ = job.where(len(some))
     limit = tolerance or (1e-9 if images.dtype == np.float64 else 2e-3)
     for number, unit in enumerate(some):
-        theirs = _oracle(job, variables, batch, sample, number, options)
+        theirs = _oracle(job, variables, batch, sample, number, request)
         for image in range(len(batch)):
-            _compare(job, unit, sample.maps[image, number], job.pullback.origin[number], theirs[image], limit)
+            _compare(job, unit, sample.maps[image, number], origins[number], theirs[image], limit)
 
 
 def _oracle(
-    job: Job, variables: Any, batch: np.ndarray, sample: Sample, number: int, options: dict[str, Any]
+    job: Job, variables: Any, batch: np.ndarray, sample: Sample, number: int, request: Request
 ) -> np.ndarray:
     """Maps (image, *spatial) of one unit on the whole input."""
-    pull, wrt = job.pullback, options.get("wrt")
+    pull, wrt = job.pullback, request.wrt
     axes = tables.axes_of(pull.program, pull.layer, job.subject.spatial_axes)
     below = tables.axes_of(pull.program, pull.program.layers[wrt], job.subject.spatial_axes).units if wrt else None
     rows = []
@@ -49,7 +52,7 @@ def _oracle(
         rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)[0])
     return oracles.erf_map(
         job.subject, variables, batch, tuple(int(u) for u in job.units[number]), np.stack(rows),
-        output=options.get("output"), score=pull.score, layer=options.get("layer"), wrt=wrt,
+        output=request.output, score=pull.score, layer=request.layer, wrt=wrt,
         unit_axes=axes.units, wrt_axes=below,
     )  # fmt: skip
 

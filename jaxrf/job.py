@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrf.adapters import Subject, check_finite
+from jaxrf.adapters import Subject, adapt, check_finite
 from jaxrf.engine.channels import check_channels
+from jaxrf.engine.crop import Crop, find_crop, same_boxes, total_step
+from jaxrf.engine.plan import Plan, make_plan
+from jaxrf.engine.pool import make_pool
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.scores import scores
 from jaxrf.engine.units import Grid, positions
-from jaxrf.engine.windows import windows
-from jaxrf.errors import InputError, TraceError, unknown
+from jaxrf.engine.windows import Windows, windows
+from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.row import Row
-from jaxrf.inputs import Images
+from jaxrf.inputs import Images, as_images
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.fields import boxes
 from jaxrf.provenance import provenance
 from jaxrf.result import Result
 from jaxrf.statistics import moments
-from jaxrf.tangent.program import Layer, TangentProgram
+from jaxrf.tangent.program import Layer, TangentProgram, Variable
 from jaxrf.tangent.trace import OUTPUT, output_name, trace
-from jaxrf.typing import Units
-
-SIDE_BY_SIDE = 8
-"""Units times images in one batch: as many as fit the caches of a CPU."""
-BLOCK = 2**26
-"""Elements of the maps that one call of the compiled program returns."""
-
+from jaxrf.typing import PyTree, Units
 
 def geometry_program(subject: Subject) -> TangentProgram:
     """The program for boxes: traced with two images, so that it is seen whether they are mixed."""
     try:
         return trace(subject, batch=2)
-    except TraceError:
+    except InputError:
         return trace(subject, batch=1)  # a model that takes one image only
 
 
@@ -87,60 +83,145 @@ def choose(program: TangentProgram, name: str | None, output: str | None) -> Lay
     return layers[name]
 
 
-def prepare(
-    subject: Subject,
-    images: Images,
-    *,
-    units: Units | Grid = "center",
-    layer: str | None = None,
-    wrt: str | None = None,
-    channels: str | int = "probe",
-    score: str = "square",
-    output: str | None = None,
-) -> Job:
-    """Trace, find the boxes, plan the windows."""
-    scores[score]  # an unknown name is said before anything is traced
+@dataclass(frozen=True)
+class Request:
+    """What is to be mapped; the options of `jaxrf.erf` that do not say how the model is called."""
+
+    units: Units | Grid = "center"
+    layer: str | None = None
+    wrt: str | None = None
+    channels: str | int = "probe"
+    score: str = "square"
+    output: str | None = None
+    pool_units: bool = False
+    memory: int | float | str | None = None
+    devices: Sequence[jax.Device] | None = None
+    crop: bool = True
+
+
+def open_job(
+    model: Any, variables: PyTree | None, inputs: Any, *, request: Request, call: Mapping[str, Any],
+    seeds: int | Sequence[int] | None = None, input_shape: Sequence[int] | None = None,
+) -> tuple[Job, Images, list[int | None]]:  # fmt: skip
+    """From the user's words to a prepared job, its images and its seeds."""
+    images = as_images(inputs, tuple(input_shape) if input_shape is not None else None)
+    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+    numbers = seed_numbers(seeds, subject)
+    return prepare(subject, images, request), images, numbers
+
+
+def prepare(subject: Subject, images: Images, request: Request) -> Job:
+    """Trace, find the boxes, plan the windows.
+
+    Raises:
+        InputError, UnknownNameError: the request does not fit the model.
+        PlanError: it does not fit into memory.
+    """
+    scores[request.score]  # an unknown name is said before anything is traced
     flat = geometry_program(subject)
-    target = choose(flat, layer, output)
-    source = choose(flat, wrt, None) if wrt is not None else None
+    target = choose(flat, request.layer, request.output)
+    source = choose(flat, request.wrt, None) if request.wrt is not None else None
     found = boxes(flat, source.tangent if source else None)
-    if target.tangent not in found.fields or target.tangent is (source.tangent if source else None):
-        raise InputError(f"Layer {target.name!r} does not lie behind layer {wrt!r}.")
+    if target.tangent not in found.fields or (source and target.tangent is source.tangent):
+        raise InputError(f"Layer {target.name!r} does not lie behind layer {request.wrt!r}.")
     axes = tables.axes_of(flat, source, subject.spatial_axes) if source else None
     row = tables.row(flat, target, found, subject.spatial_axes, source=axes)
-    chosen = positions(units, row)
+    chosen = positions(request.units, row)
     tied = "batch" in row.global_axes
     program = trace(subject, batch=images.first if tied else 1)
-    pull = _pullback(program, subject, target.name, wrt, chosen, row, channels, score, tied)
-    facts = provenance(subject.name, target.name, wrt, images.description, program.image.dtype)
-    return Job(subject, pull, row, chosen, facts)
+    size = int(np.prod(program.layers[target.name].tangent.shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
+    check_channels(request.channels, size, target.name)
+    place = Place(subject, request, target.name, row, chosen, size if request.channels == "each" else 1, tied)
+    windows, crop, shift = place.windows(program), Crop(None, "images see each other"), None
+    if not tied:
+        program, windows, crop, shift = _cropped(place, program, windows)
+    pull, plan = _pullback(place, program, windows, crop)
+    facts = provenance(subject.name, target.name, request.wrt, images.description, program.image.dtype)
+    return Job(subject, request, pull, plan, row, chosen, shift, facts)
 
 
-def _pullback(program, subject, layer, wrt, chosen, row, channels, score, tied) -> Pullback:
-    target, source = program.layers[layer], program.layers[wrt] if wrt is not None else None
-    assert target.tangent is not None
-    above = tables.axes_of(program, target, subject.spatial_axes)
-    below = tables.axes_of(program, source, subject.spatial_axes) if source else None
-    count = int(np.prod([n for a, n in enumerate(target.tangent.shape) if a not in above.units and a != above.batch]))
-    check_channels(channels, count, layer)
-    repeats = count if channels == "each" else 1
-    at = {axis: np.repeat(chosen[:, i], repeats) for i, axis in enumerate(above.units)}
-    if tied and above.batch not in above.units:
-        size = program.image.shape[0]
-        at = {axis: np.tile(column, size) for axis, column in at.items()}
-        at = {above.batch: np.repeat(np.arange(size), len(chosen) * repeats), **at}
-    plan = windows(program, target.tangent, source.tangent if source else program.input, at)
-    return Pullback(
-        program=program,
-        layer=target,
-        windows=plan,
-        positions=below.units if below else tuple(subject.spatial_axes),
-        batch_axis=below.batch if below and below.batch is not None else 0,
-        score=score,
-        channels=channels,
-        per_batch=min(SIDE_BY_SIDE, max(1, plan.count)),
-        tied=tied,
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Which units of which layer are pulled back to what: the same on the whole image and on a crop."""
+
+    subject: Subject
+    request: Request
+    layer: str
+    row: Row
+    units: np.ndarray
+    repeats: int
+    tied: bool
+
+    def windows(self, program: TangentProgram, shift: Sequence[int] | None = None) -> Windows:
+        """The windows of all units, moved back by `shift` units where the program is one of a crop."""
+        target = program.layers[self.layer]
+        above = tables.axes_of(program, target, self.subject.spatial_axes)
+        units = self.units - np.asarray(shift, np.int64) if shift is not None else self.units
+        at = {axis: np.repeat(units[:, i], self.repeats) for i, axis in enumerate(above.units)}
+        if self.tied and above.batch is not None and above.batch not in above.units:
+            images = program.image.shape[0]
+            at = {axis: np.tile(column, images) for axis, column in at.items()}
+            at = {above.batch: np.repeat(np.arange(images), len(units) * self.repeats), **at}
+        assert target.tangent is not None
+        return windows(program, target.tangent, self.source(program), at)
+
+    def source(self, program: TangentProgram) -> Variable:
+        """What is pulled back to."""
+        found = program.input if self.request.wrt is None else program.layers[self.request.wrt].tangent
+        assert found is not None
+        return found
+
+    def axes(self, program: TangentProgram) -> tuple[tuple[int, ...], int]:
+        """Axes of the source that are positions, and its axis of images."""
+        if self.request.wrt is None:
+            return tuple(self.subject.spatial_axes), 0
+        below = tables.axes_of(program, program.layers[self.request.wrt], self.subject.spatial_axes)
+        return below.units, below.batch or 0
+
+
+def _cropped(place: Place, program: TangentProgram, plan: Windows):
+    """The program, windows and crop to run, and by how many positions the crop is moved; the whole image if it must be."""
+    spatial, row = tuple(place.subject.spatial_axes), place.row
+    if not place.request.crop or place.request.wrt is not None:
+        return program, plan, Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"), None
+    step = total_step(boxes(program), [step.equation.result for step in plan.steps], spatial)
+    if step is None or any(not isinstance(s, int) for s in row.stride) or len(row.unit_shape) != len(spatial):
+        return program, plan, Crop(None, "some layer on the way has no stride"), None
+    crop = find_crop(program, plan, spatial, step)
+    if crop.box is None:
+        return program, plan, crop, None
+    shape = list(place.subject.input_shape)
+    for axis, (lo, hi) in zip(spatial, crop.box):
+        shape[axis - 1] = hi - lo
+    small = trace(replace(place.subject, input_shape=tuple(shape)))
+    shift = tuple(lo for lo, _ in crop.box)
+    moved = place.windows(small, [lo // s for lo, s in zip(shift, row.stride)])
+    if not same_boxes(plan, moved, shift, spatial):
+        return program, plan, Crop(None, "its boxes differ from those of the crop"), None
+    return small, moved, crop, shift
+
+
+def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop) -> tuple[Pullback, Plan]:
+    request, (spatial, batch_axis) = place.request, place.axes(program)
+    devices = tuple(request.devices or ())
+    pull = Pullback(
+        program, program.layers[place.layer], plan, spatial, batch_axis, request.score, request.channels,
+        per_batch=1, side=1, batches_per_call=1, tied=place.tied, devices=devices,
+    )  # fmt: skip
+    map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
+    chosen = make_plan(
+        program, plan, place.layer, map_bytes, memory=request.memory, crop=crop,
+        draws=place.subject.variables is None, tied=place.tied, devices=len(devices),
+    )  # fmt: skip
+    pool = None
+    if request.pool_units:
+        centers = np.array([place.row.center(tuple(unit)) for unit in place.units])
+        shift = np.array([lo for lo, _ in crop.box]) if crop.box else 0
+        pool = make_pool(pull.origin + shift, np.repeat(centers, place.repeats, axis=0), pull.map_shape)
+    pull = replace(
+        pull, per_batch=chosen.units_per_batch, side=chosen.images_at_once, batches_per_call=chosen.batches_per_call, pool=pool
     )
+    return pull, chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +238,12 @@ class Job:
     """A prepared map: the program to run, and how its result is described."""
 
     subject: Subject
+    request: Request
     pullback: Pullback
+    plan: Plan
     row: Row
     units: np.ndarray
+    shift: tuple[int, ...] | None
     description: dict[str, Any]
 
     def leaves(self, seed: int | None) -> list[jax.Array]:
@@ -175,13 +259,11 @@ class Job:
     @property
     def side(self) -> int:
         """Images per call of the compiled program."""
-        pull = self.pullback
-        return pull.program.image.shape[0] if pull.tied else max(1, SIDE_BY_SIDE // pull.per_batch)
+        return self.pullback.program.image.shape[0] if self.pullback.tied else self.pullback.side
 
     def samples(self, images: Images, seed: int | None) -> Iterator[Sample]:
         """One `Sample` per batch of images, under one set of variables."""
         pull, leaves, number = self.pullback, self.leaves(seed), 0
-        block = max(1, BLOCK // max(1, self.side * pull.per_batch * math.prod(pull.map_shape)))
         for batch in images.batches(self.side):
             if pull.tied and len(batch) != self.side:
                 raise InputError(
@@ -189,13 +271,21 @@ class Job:
                     f"found {len(batch)} after {self.side}."
                 )
             keys = sample_keys(seed, number, 1 if pull.tied else self.side)
-            parts = list(pull.maps(leaves, _side_by_side(batch, self.side, pull.tied), keys, block))
+            parts = list(pull.maps(leaves, _side_by_side(self._crop(batch), self.side, pull.tied), keys))
             maps = np.concatenate([m for _, m, _ in parts], axis=1)
             elsewhere = np.concatenate([e for _, _, e in parts], axis=1)
             if pull.tied:
                 maps, elsewhere = (a.reshape(self.side, -1, *a.shape[2:]) for a in (maps, elsewhere))
             yield Sample(maps[: len(batch)], elsewhere[: len(batch)], keys)
             number += len(batch)
+
+    def _crop(self, batch: np.ndarray) -> np.ndarray:
+        if self.shift is None:
+            return batch
+        whole = [slice(None)] * batch.ndim
+        for axis, lo in zip(self.subject.spatial_axes, self.shift):
+            whole[axis] = slice(lo, lo + self.pullback.program.image.shape[axis])
+        return batch[tuple(whole)]
 
     def run(self, images: Images, seeds: Sequence[int | None]) -> Result:
         """Run all samples; sums on the host in float64."""
@@ -218,16 +308,17 @@ class Job:
             warnings.warn(f"{nonfinite} of {count * len(mean)} maps hold NaN or infinity; so does the mean.", stacklevel=4)
         if dead:
             warnings.warn(f"{dead} of {count * len(mean)} maps are zero everywhere: their unit is dead.", stacklevel=4)
-        facts = dict(self.description)
+        facts = {**self.description, "plan": str(self.plan)}
         if self.pullback.tied:
             own = float(np.abs(mean).sum()) * count
             facts["share_on_own_image"] = own / (own + elsewhere) if own + elsewhere else 1.0
+        origin, units = self.where(len(mean))
         return Result(
             mean=mean,
             stderr=stderr,
             count=count,
-            origin=self.pullback.origin[: len(mean)],
-            units=np.repeat(self.units, len(mean) // len(self.units), axis=0),
+            origin=origin,
+            units=units,
             theoretical=self.row,
             score=self.pullback.score,
             channels=self.pullback.channels,
@@ -236,6 +327,15 @@ class Job:
             nonfinite=nonfinite,
             provenance=facts,
         )
+
+    def where(self, maps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Origins and units of the result's maps; units averaged into one are told by the center unit."""
+        pool = self.pullback.pool
+        if pool is not None:
+            unit = self.row.center_unit
+            return np.floor([self.row.center(unit)]).astype(np.int64) - pool.middle, np.array([unit])
+        origin = self.pullback.origin[:maps] + (np.array(self.shift) if self.shift is not None else 0)
+        return origin, np.repeat(self.units, maps // len(self.units), axis=0)
 
 
 def _key(seed: int | None) -> jax.Array:

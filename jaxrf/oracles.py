@@ -24,11 +24,13 @@ PyTree = Any
 Select = str | Callable[[PyTree], jax.Array] | None
 
 SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "square": np.square,
-    "abs": np.abs,
-    "relu": lambda gradient: np.maximum(gradient, 0),
-    "signed": lambda gradient: gradient,
+    "square": lambda gradient: np.square(gradient).sum(-1),
+    "abs": lambda gradient: np.abs(gradient).sum(-1),
+    "relu": lambda gradient: np.maximum(gradient, 0).sum(-1),
+    "signed": lambda gradient: gradient.sum(-1),
+    "positive_sum": lambda gradient: np.maximum(gradient.sum(-1), 0),
 }
+"""From gradients (..., channel) to scores (...)."""
 
 
 def jacobian(
@@ -140,11 +142,13 @@ def erf_map(
     axes = _axes(wrt_axes, subject, shift.shape)
     rows = _rows_per_image(shift.shape, axes, len(images), "wrt_axes")
     channels = tuple(axis for axis in range(len(shift.shape)) if axis not in axes)
+    order = (*sorted(axes), *channels)
     maps = []
     for number, one in enumerate(cotangents):
         gradient = np.asarray(pull(variables, images, one))
         own = gradient[number * rows : (number + 1) * rows]
-        maps.append(SCORES[score](own).sum(channels))
+        own = own.transpose(order)
+        maps.append(SCORES[score](own.reshape(*own.shape[: len(axes)], -1)))
     return np.stack(maps)
 
 

@@ -28,8 +28,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def register(self, *names: str) -> Callable[[T], T]:
         """A decorator that enters its argument under each of `names`."""
-        caller = inspect.stack()[1]
-        place = f"{caller.filename}:{caller.lineno}"
+        frame = inspect.currentframe()  # `inspect.stack()` reads the source of every frame, 80 ms each time
+        caller = frame.f_back if frame else None
+        place = f"{caller.f_code.co_filename}:{caller.f_lineno}" if caller else "an unknown place"
 
         def enter(thing: T) -> T:
             for name in names:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ from jaxtyping import Float, Int
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
-from jaxrf.statistics import measures
+from jaxrf.statistics import Groups, Interval, groups, jackknife, measures
+from jaxrf.statistics.gathered import TRUSTED
+from jaxrf.statistics.measures.registry import is_step_function
 
 if TYPE_CHECKING:
     import xarray
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     from jaxrf.statistics.measures.profiles import Radial
 
 ARRAYS = ("mean", "stderr", "origin", "units")
-NUMBERS = ("count", "score", "channels", "input_shape", "dead", "nonfinite", "provenance")
+OPTIONAL = ("between", "within", "effective")
+NUMBERS = ("count", "score", "channels", "input_shape", "dead", "nonfinite", "average", "provenance")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +54,11 @@ class Result:
         dead: number of pairs of a sample and a unit whose map was zero everywhere.
         nonfinite: number of pairs of a sample and a unit whose map held a NaN or an infinity.
         provenance: how it was made: versions, seeds, plan; JSON-able.
+        average: "weighted", the plain mean of the maps, or "normalized", the mean of maps that each sum to one.
+        between: variance of the maps between seeds, (unit, *spatial); NaN where it cannot be told apart.
+        within: variance of the maps of one seed over images and probes, (unit, *spatial); NaN with one image.
+        effective: how many equally strong independent samples a weighted mean is worth, (unit,).
+        groups: sums of maps by "seeds" and by "images", where there were several; intervals need them.
 
     Raises:
         InputError: the arrays do not fit each other or the layer.
@@ -67,6 +76,11 @@ class Result:
     dead: int = 0
     nonfinite: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    average: str = "weighted"
+    between: Float[np.ndarray, "unit *spatial"] | None = None
+    within: Float[np.ndarray, "unit *spatial"] | None = None
+    effective: Float[np.ndarray, " unit"] | None = None
+    groups: Mapping[str, Groups] = field(default_factory=dict)
 
     def __post_init__(self):
         for name, dtype in zip(ARRAYS, (np.float64, np.float64, np.int64, np.int64), strict=True):
@@ -107,6 +121,84 @@ class Result:
             UnknownNameError: there is no such measure.
             InputError: an option it does not have, or a map it cannot measure.
         """
+        return self.measuring(name, **options)(self.mean)
+
+    def interval(
+        self,
+        measure: str,
+        *,
+        level: float = 0.95,
+        over: str | None = None,
+        part: str | None = None,
+        **options: Any,
+    ) -> Interval:
+        """A measure on the mean maps with its jackknife standard error and confidence interval.
+
+        Leaves out one seed (or block of seeds) at a time and measures again, so that it costs as much as
+        measuring up to 64 times. Over seeds, the images count as given: the interval is for other networks on the
+        same images. Over images it is for other images on the same networks.
+        Intervals of step functions of the map, such as Luo's size, are marked as approximate.
+
+        Args:
+            measure: its registered name.
+            level: nominal coverage.
+            over: "seeds" or "images"; seeds where there were several if None.
+            part: for a measure with several numbers, which: `part="sigma"` of "gaussian".
+            options: of the measure.
+
+        Raises:
+            UnknownNameError: there is no such measure.
+            InputError: an option or part it does not have, or the result does not hold samples to leave out.
+
+        Warns:
+            UserWarning: the weighted mean is worth fewer than 30 samples, too few for its errors to be trusted.
+        """
+        kept, factor = self.samples_over(over)
+        self._warn_of_few()
+        measured, rough = self.measuring(measure, part, **options), is_step_function(measure)
+        return jackknife.interval(kept, measured, self.mean, level=level, over=factor, approximate=rough)
+
+    def samples_over(self, over: str | None = None) -> tuple[Groups, str]:
+        """The sums of maps by the levels of a factor, and its name: `over`, or seeds before images if None.
+
+        Raises:
+            InputError: the result holds none.
+            UnknownNameError: another factor.
+        """
+        if over not in (None, "seeds", "images"):
+            raise unknown("factor", over, ("seeds", "images"))
+        found = [name for name in ("seeds", "images") if name in self.groups and over in (None, name)]
+        if not found:
+            raise InputError(
+                f"This result of {self.count} sample{'s' * (self.count != 1)} holds no sums over "
+                f"{over or 'seeds or images'}, which intervals need. Run it with several {over or 'seeds or images'}."
+            )
+        return self.groups[found[0]], found[0]
+
+    def rms(self) -> tuple[Float[np.ndarray, "unit *spatial"], Float[np.ndarray, "unit *spatial"]]:
+        """Root-mean-square gradient per position, and its standard error by the delta method: `stderr / (2 rms)`.
+
+        Its map is wider than that of the squares: by the root of two where that is a Gaussian.
+
+        Raises:
+            InputError: the score is not "square", or the average is normalized.
+        """
+        if self.score != "square" or self.average != "weighted":
+            raise InputError(
+                f"A root mean square needs the score 'square' and the weighted average; "
+                f"this result has {self.score!r} and {self.average!r}."
+            )
+        root = np.sqrt(self.mean)
+        zero = (self.mean == 0) & (self.stderr == 0)
+        return root, np.divide(self.stderr, 2 * root, out=np.where(zero, 0.0, np.nan), where=self.mean > 0)
+
+    def measuring(self, name: str, part: str | None = None, **options: Any) -> Callable[[np.ndarray], Any]:
+        """The measure as a function of maps that lie where this result's do.
+
+        Raises:
+            UnknownNameError: there is no such measure.
+            InputError: an option or part it does not have.
+        """
         function = measures[name]
         context = {
             "center": self.center - self.origin,
@@ -119,7 +211,20 @@ class Result:
         for option in options:
             if option not in own:
                 raise InputError(f"The measure {name!r} has no option {option!r}. It has: {', '.join(own) or 'none'}.")
-        return function(self.mean, **{key: context[key] for key in parameters if key in context}, **options)
+        given = {key: context[key] for key in parameters if key in context}
+
+        def measured(maps: np.ndarray) -> Any:
+            return function(maps, **given, **options)
+
+        return measured if part is None else lambda maps: _part(measured(maps), part, name)
+
+    def _warn_of_few(self) -> None:
+        if self.average == "weighted" and self.effective is not None and (self.effective < TRUSTED).any():
+            warnings.warn(
+                f"The {self.count} samples are worth {np.nanmin(self.effective):.3g} equally strong ones. Errors of a "
+                f'weighted mean need some {TRUSTED}: run more seeds or images, or use average="normalized".',
+                stacklevel=3,
+            )
 
     def area_ratio(self, share: float = 0.5) -> Float[np.ndarray, " unit"]:
         """Share of the input area in the smallest square about the true center that holds `share` of each map."""
@@ -179,14 +284,24 @@ class Result:
         axes = dict.fromkeys(("mean", "stderr"), ("unit", *self._axes))
         axes |= {"origin": ("unit", "axis"), "units": ("unit", "unit_axis")}
         variables = {name: store.Variable(axes[name], getattr(self, name)) for name in ARRAYS}
+        for name in OPTIONAL:
+            if (data := getattr(self, name)) is not None:
+                variables[name] = store.Variable(("unit", *self._axes)[: data.ndim], data)
+        for name, kept in self.groups.items():
+            axes = (f"{name}_block", "unit", *self._axes)
+            variables[f"{name}_count"] = store.Variable(axes[:2], kept.counts())
+            variables[f"{name}_total"] = store.Variable(axes, kept.totals())
         header = {name: getattr(self, name) for name in NUMBERS}
-        return store.Record(variables, {**header, "theoretical": self.theoretical.to_dict()})
+        described = {name: groups.describe(kept) for name, kept in self.groups.items()}
+        return store.Record(variables, {**header, "groups": described, "theoretical": self.theoretical.to_dict()})
 
     def __repr__(self) -> str:
         n, row = len(self.units), self.theoretical
         shape, size, extent = (" x ".join(map(str, s)) for s in (self.mean.shape[1:], row.size, self.input_shape))
         which = f"unit {tuple(self.units[0].tolist())}" if n == 1 else f"{n} units"
         lost = f", {self.dead} dead" * (self.dead > 0) + f", {self.nonfinite} non-finite" * (self.nonfinite > 0)
+        if self.average == "weighted" and self.effective is not None and np.isfinite(self.effective).any():
+            lost = f" worth {np.nanmin(self.effective):.3g}" * (self.count > 1) + lost
         return (
             f"Result: {which} of {row.name!r}, map{'s' * (n > 1)} of {shape} positions\n"
             f"  score {self.score!r}, channels {self.channels!r}, {self.count} sample{'s' * (self.count != 1)}{lost}\n"
@@ -203,7 +318,21 @@ def load(path: str | os.PathLike[str]) -> Result:
     record = store.load(path)
     try:
         arrays = {name: record.variables[name].data for name in ARRAYS}
+        arrays |= {name: record.variables[name].data for name in OPTIONAL if name in record.variables}
         numbers = {name: record.header[name] for name in NUMBERS}
-        return Result(**arrays, **numbers, theoretical=Row.from_dict(record.header["theoretical"]))
+        kept = {name: _groups(record, name, facts) for name, facts in record.header["groups"].items()}
+        return Result(**arrays, **numbers, groups=kept, theoretical=Row.from_dict(record.header["theoretical"]))
     except (KeyError, TypeError, InputError) as error:
         raise StoreError(f"{path} is damaged: {error} is missing or does not fit. Make it again.") from error
+
+
+def _groups(record: store.Record, name: str, facts: Mapping[str, Any]) -> Groups:
+    return groups.restore(facts, record.variables[f"{name}_count"].data, record.variables[f"{name}_total"].data)
+
+
+def _part(value: Any, part: str, name: str) -> np.ndarray:
+    """One of the arrays that a measure returns together."""
+    known = [entry.name for entry in fields(value)] if is_dataclass(value) else []
+    if part in known or isinstance(getattr(type(value), part, None), property) and known:
+        return getattr(value, part)
+    raise InputError(f"The measure {name!r} has no part {part!r}. It has: {', '.join(known) or 'a single number'}.")

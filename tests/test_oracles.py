@@ -119,6 +119,7 @@ def test_erf_map_is_a_row_of_the_jacobian(subject, variables, images, score):
             "abs": abs(gradient).sum(-1),
             "relu": np.where(gradient > 0, gradient, 0).sum(-1),
             "signed": gradient.sum(-1),
+            "positive_sum": np.where(gradient.sum(-1) > 0, gradient.sum(-1), 0),
         }
         np.testing.assert_allclose(found[image], by_hand[score], rtol=1e-12, atol=1e-15)
 

@@ -11,7 +11,7 @@ from flax.core import meta
 from flax.errors import FlaxError, ModifyScopeVariableError
 
 from jaxrf.adapters.fit import check_fit
-from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
+from jaxrf.adapters.subject import Call, CallAgain, PyTree, Subject, concrete, count, shapes_of
 from jaxrf.errors import InputError
 from jaxrf.tangent.tap import active, tap
 
@@ -43,11 +43,8 @@ def build(model: nn.Module, variables: PyTree | None, call: Call) -> Subject:
         else:
             abstract = shapes_of(variables, name)
             _check_fit(name, call, init, abstract)
-        fn = _apply(model, call, rngs, mutable=False)
-        try:
-            jax.eval_shape(fn, abstract, call.images())
-        except ModifyScopeVariableError:
-            fn = _apply(model, call, rngs, mutable=[collection for collection in abstract if collection != "params"])
+        fn = _apply(model, call, rngs)
+        if variables is not None:  # without them the initialization has just run the model on these shapes
             jax.eval_shape(fn, abstract, call.images())
     given = None if variables is None else concrete(variables)
     return Subject(name, fn, given, abstract, init, call.input_shape, call.dtype, call.spatial_axes)
@@ -64,19 +61,26 @@ def _init(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callab
     return init
 
 
-def _apply(
-    model: nn.Module, call: Call, rngs: Mapping[str, jax.Array], mutable: bool | list[str]
-) -> Callable[[PyTree, jax.Array], PyTree]:
-    keywords = {"mutable": mutable, **call.keywords, "rngs": dict(rngs)}
+def _apply(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callable[[PyTree, jax.Array], PyTree]:
+    """The call of the model; where it turns out to change collections, as in train mode, they are made mutable."""
+    keywords = {"mutable": False, **call.keywords, "rngs": dict(rngs)}
 
     def apply(variables: PyTree, images: jax.Array) -> PyTree:
         result = model.apply(variables, *call.arguments(images), method=call.method, **keywords)
         return result if keywords["mutable"] is False else result[0]
 
     def fn(variables: PyTree, images: jax.Array) -> PyTree:
-        if not active():
-            return apply(variables, images)
-        with nn.intercept_methods(_Tapping(variables)):
+        try:
+            if not active():
+                return apply(variables, images)
+            with nn.intercept_methods(_Tapping(variables)):
+                return apply(variables, images)
+        except ModifyScopeVariableError:
+            if keywords["mutable"] is not False:
+                raise
+            keywords["mutable"] = [collection for collection in variables if collection != "params"]
+            if active():
+                raise CallAgain from None
             return apply(variables, images)
 
     return fn

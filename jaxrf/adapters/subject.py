@@ -21,6 +21,13 @@ from jaxrf.errors import InputError, JaxrfError
 PyTree = Any
 
 
+class CallAgain(Exception):
+    """Raised by `Subject.fn` under taps where it has just learned how the model must be called: call it once more.
+
+    What the first call recorded belongs to no model and is to be dropped.
+    """
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A model as a pure function.
@@ -97,12 +104,16 @@ class Call:
         except JaxrfError:
             raise
         except Exception as error:
-            first_line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
-            raise InputError(
-                f"{name} fails on inputs of shape {self.images().shape}, {self.dtype}: "
-                f"{type(error).__name__}: {first_line} "
-                "Check input_shape (one image, without the batch axis), args and apply_kwargs."
-            ) from error
+            raise failure(name, self.images(), error) from error
+
+
+def failure(name: str, images: jax.ShapeDtypeStruct, error: Exception) -> InputError:
+    """What to say where the model `name` raised `error` on such images."""
+    first_line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
+    return InputError(
+        f"{name} fails on inputs of shape {images.shape}, {images.dtype}: {type(error).__name__}: {first_line} "
+        "Check input_shape (one image, without the batch axis), args and apply_kwargs."
+    )
 
 
 def make_call(

@@ -1,6 +1,6 @@
 """The compiled program: forward pass, pull-back in batches of units, score; images side by side.
 
-One program serves all samples: weights, images, starts and cotangents are its arguments.
+One program serves all samples: weights, images, starts and keys are its arguments.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxrf.engine.channels import cotangents
+from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
 from jaxrf.engine.scores import scores
 from jaxrf.engine.windows import Windows
 from jaxrf.tangent.program import Layer, TangentProgram
+
+Part = tuple[slice, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,11 @@ class Pullback:
         score: name of the score.
         channels: the rule for a unit's channels.
         per_batch: units per batch.
+        side: images per call.
+        batches_per_call: batches of units per call.
         tied: whether a map is cut from the gradient of the whole batch of images.
+        pool: the frame in which units are averaged; None to keep them apart.
+        devices: across which images (or units, where there are too few images) are spread.
     """
 
     program: TangentProgram
@@ -45,7 +53,11 @@ class Pullback:
     score: str
     channels: str | int
     per_batch: int
+    side: int
+    batches_per_call: int
     tied: bool = False
+    pool: Pool | None = None
+    devices: tuple[jax.Device, ...] = ()
 
     @property
     def count(self) -> int:
@@ -59,6 +71,7 @@ class Pullback:
 
     @property
     def map_shape(self) -> tuple[int, ...]:
+        """Of the map of one unit."""
         region = self.windows.regions[self.windows.source]
         return tuple(region[axis].size for axis in self.positions)
 
@@ -66,79 +79,100 @@ class Pullback:
     def origin(self) -> np.ndarray:
         """(unit, axis): position of element 0 of each map."""
         region, rows = self.windows.regions[self.windows.source], self.windows.starts.rows
-        columns = [
-            rows[region[a].start] if region[a].start is not None else np.zeros(self.count, np.int64)  # type: ignore[index]
-            for a in self.positions
-        ]
+        zero = np.zeros(self.count, np.int64)
+        columns = [zero if (start := region[a].start) is None else rows[start] for a in self.positions]
         return np.stack(columns, axis=1) if columns else np.zeros((self.count, 0), np.int64)
 
     @cached_property
-    def batches(self) -> tuple[np.ndarray, np.ndarray]:
-        """Unit numbers (batch, unit) and their starts (batch, row, unit); the last batch repeats its last unit."""
-        padded = -(-self.count // self.per_batch) * self.per_batch
-        numbers = np.minimum(np.arange(padded), self.count - 1).reshape(-1, self.per_batch)
-        return numbers, self.windows.starts.table(self.count)[:, numbers].transpose(1, 0, 2)
+    def batches(self) -> tuple[np.ndarray, ...]:
+        """Unit numbers (batch, unit), starts (batch, row, unit), shifts (batch, unit, axis) and weights (batch, unit).
+
+        Batches fill whole calls; what pads the last one repeats the last unit, with weight 0.
+        """
+        step = self.per_batch * self.batches_per_call
+        padded = np.arange(-(-self.count // step) * step)
+        numbers = np.minimum(padded, self.count - 1).reshape(-1, self.per_batch)
+        table = self.windows.starts.table(self.count)[:, numbers].transpose(1, 0, 2)
+        shifts = self.pool.shifts if self.pool else np.zeros((self.count, 0), np.int64)
+        weights = (padded < self.count).astype(np.float32).reshape(-1, self.per_batch)
+        return numbers.astype(np.int32), table, shifts[numbers].astype(np.int32), weights
 
     @cached_property
     def compiled(self) -> Any:
-        """`(variables, images, tables, numbers, keys) -> (maps, elsewhere)`, jitted; images and keys side by side."""
-        return jax.jit(jax.vmap(self._one_image, in_axes=(None, 0, None, None, 0)))
+        """`(variables, images, numbers, tables, shifts, weights, keys) -> (maps, elsewhere)`, jitted."""
+        run = jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
+        if len(self.devices) < 2:
+            return jax.jit(run)
+        mesh = Mesh(np.array(self.devices), ("device",))
+        one, split = PartitionSpec(), PartitionSpec("device")
+        if self.side % len(self.devices) == 0 and not self.tied:
+            inputs, outputs = (one, split, one, one, one, one, split), split
+        else:
+            inputs, outputs = (one, one, split, split, split, split, one), PartitionSpec(None, "device")
+        return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False))
 
-    def maps(
-        self, leaves: Sequence[jax.Array], images: np.ndarray, keys: jax.Array, block: int
-    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    def maps(self, leaves: Sequence[jax.Array], images: np.ndarray, keys: jax.Array) -> Iterator[Part]:
         """Maps of all units for some images.
 
         Args:
             leaves: the model's variables, flattened.
             images: (k, batch, ...); batch is 1 unless images are tied.
             keys: one key per entry of `images`.
-            block: batches of units per call of the compiled program.
 
         Yields:
             The units, their maps (k, units, *map_shape), and what else their gradient held on other images (k, units).
+            With a pool: once for all units, their mean (k, 1, *pool.shape).
         """
-        numbers, tables = self.batches
-        waiting: list[tuple[slice, Any]] = []
-        for first in range(0, len(numbers), block):
-            some, their = numbers[first : first + block], tables[first : first + block]
-            if len(some) < block <= len(numbers):  # one shape for all calls
-                lack = block - len(some)
-                some = np.concatenate([some, np.repeat(some[-1:], lack, 0)])
-                their = np.concatenate([their, np.repeat(their[-1:], lack, 0)])
-            units = slice(first * self.per_batch, min((first + block) * self.per_batch, self.count))
-            waiting.append((units, self.compiled(leaves, images, their, some, keys)))
-            if len(waiting) > 1:  # the device works on the next block while this one is read
+        if self.pool is not None:
+            yield self._pooled(list(self._calls(leaves, images, keys)))
+            return
+        waiting: list[tuple[int, Any]] = []
+        for first, result in enumerate(self._calls(leaves, images, keys)):
+            waiting.append((first, result))
+            if len(waiting) > 1:  # the device works on the next call while this one is read
                 yield self._fetch(*waiting.pop(0))
         yield from (self._fetch(*item) for item in waiting)
 
-    def _fetch(self, units: slice, result: Any) -> tuple[slice, np.ndarray, np.ndarray]:
+    def _calls(self, leaves, images, keys) -> Iterator[Any]:
+        for first in range(0, len(self.batches[0]), self.batches_per_call):
+            yield self.compiled(leaves, images, *(a[first : first + self.batches_per_call] for a in self.batches), keys)
+
+    def _fetch(self, call: int, result: Any) -> Part:
         maps, elsewhere = (np.asarray(a) for a in result)
+        step = self.per_batch * self.batches_per_call
+        units = slice(call * step, min((call + 1) * step, self.count))
         n = units.stop - units.start
-        return units, maps.reshape(maps.shape[0], -1, *maps.shape[3:])[:, :n], elsewhere.reshape(len(maps), -1)[:, :n]
+        return units, maps.reshape(len(maps), -1, *maps.shape[3:])[:, :n], elsewhere.reshape(len(maps), -1)[:, :n]
 
-    def _one_image(self, leaves, image, tables, numbers, key):
-        plan, program = self.windows, self.program
-        gate = self.channels == "relu_sum"
-        wanted = [*plan.coefficients(), *([self.layer.value] if gate else [])]
-        values = program.evaluate(wanted, {**dict(zip(program.arguments, leaves, strict=True)), program.image: image})
-        shared = Shared(dict(zip(wanted, values)), plan.starts)
+    def _pooled(self, results: list[Any]) -> Part:
+        total = sum(np.asarray(maps, np.float64).sum(axis=1) for maps, _ in results) / self.count
+        elsewhere = sum(np.asarray(e, np.float64).sum(axis=(1, 2)) for _, e in results)
+        return slice(0, 1), total[:, None], np.asarray(elsewhere)[:, None]
 
-        def batch(table, units):
+    def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
+        """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); and what lies elsewhere."""
+        plan, program, value = self.windows, self.program, self.layer.value
+        gated = [value] if self.channels == "relu_sum" and value is not None else []
+        wanted = [*plan.coefficients(), *gated]
+        known = {**dict(zip(program.arguments, leaves, strict=True)), program.image: image}
+        shared = Shared(dict(zip(wanted, program.evaluate(wanted, known))), plan.starts)
+
+        def batch(units, table, shift, weight):
             ct = self._cotangent(key, units)
-            if gate:
-                value = read(shared, self.layer.value, lambda: shared.value(self.layer.value), plan.unit, table, 0.0)
-                ct = jnp.where(value > 0, ct, jnp.zeros((), ct.dtype))
-            return self._score(pull_back(plan, shared, table, ct), table)
+            for v in gated:
+                gate = read(shared, v, lambda v=v: shared.value(v), plan.unit, table, 0.0)
+                ct = jnp.where(gate > 0, ct, jnp.zeros((), ct.dtype))
+            maps, elsewhere = self._score(pull_back(plan, shared, table, ct), table)
+            return (self.pool.add(maps, shift, weight.astype(maps.dtype)) if self.pool else maps), elsewhere * weight
 
-        jax.eval_shape(batch, tables[0], numbers[0])
+        batches = (numbers, tables, shifts, weights)
+        jax.eval_shape(batch, *(a[0] for a in batches))
         shared.prepare()
-        return jax.lax.map(lambda pair: batch(*pair), (tables, numbers))
+        return jax.lax.map(lambda one: batch(*one), batches)
 
     def _cotangent(self, key, units):
         """(unit, *unit sizes)."""
-        dtype = self.windows.target.dtype
-        ct = cotangents(self.channels, key, units, self.channel_count, dtype)
+        ct = cotangents(self.channels, key, units, self.channel_count, self.windows.target.dtype)
         return ct.reshape(len(units), *(span.size for span in self.windows.unit))
 
     def _score(self, gradient, table):
@@ -146,16 +180,12 @@ class Pullback:
         kept = (self.batch_axis, *(a for a in self.positions if a != self.batch_axis))
         features = [a for a in range(gradient.ndim - 1) if a not in kept]
         gradient = gradient.transpose(0, *(a + 1 for a in (*kept, *features)))
-        gradient = gradient.reshape(*gradient.shape[: len(kept) + 1], -1)
-        score = scores[self.score](gradient)
+        score = scores[self.score](gradient.reshape(*gradient.shape[: len(kept) + 1], -1))
+        nothing = jnp.zeros(len(score), score.dtype)
         if self.batch_axis in self.positions:
-            return score, jnp.zeros(len(score), score.dtype)
+            return score, nothing
         if not self.tied:
-            return score[:, 0], jnp.zeros(len(score), score.dtype)
-        own = table[self.windows.unit[self._unit_batch_axis].start]
+            return score[:, 0], nothing
+        own = table[next(span.start for span in self.windows.unit if span.start is not None)]
         cut = jax.vmap(lambda s, b: s[b])(score, own)
         return cut, jnp.abs(score).sum(axis=range(1, score.ndim)) - jnp.abs(cut).sum(axis=range(1, cut.ndim))
-
-    @property
-    def _unit_batch_axis(self) -> int:
-        return next(a for a, span in enumerate(self.windows.unit) if span.moving)

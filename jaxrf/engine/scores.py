@@ -36,3 +36,9 @@ def relu(gradient: jax.Array) -> jax.Array:
 def signed(gradient: jax.Array) -> jax.Array:
     """Sum over channels, signs kept."""
     return gradient.sum(axis=-1)
+
+
+@scores.register("positive_sum")
+def positive_sum(gradient: jax.Array) -> jax.Array:
+    """Positive part of the sum over channels, as in OpenERF (2023), which takes the mean: a matter of scale."""
+    return jnp.maximum(gradient.sum(axis=-1), 0)

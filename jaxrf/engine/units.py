@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,7 @@ def positions(units: Units | Grid, row: Row) -> Int[np.ndarray, "unit axis"]:
         if units == "center":
             return np.array([row.center_unit], np.int64).reshape(1, len(shape))
         if units == "all":
-            return np.array(list(np.ndindex(*shape)), np.int64).reshape(-1, len(shape))
+            return np.array(list(np.ndindex(*shape)), np.int64).reshape(math.prod(shape), len(shape))
         raise unknown("choice of units", units, ["all", "center"], hint="Or give a grid, or positions (n, axes).")
     given = np.asarray(units)
     if given.ndim != 2 or given.shape[1] != len(shape) or not np.issubdtype(given.dtype, np.integer) or not len(given):

@@ -63,6 +63,41 @@ class AxisMap(ABC):
         valid = valid & (index >= 0) & (index < self.in_size)
         return np.where(valid, index, 0), valid
 
+    @property
+    def reach(self) -> int:
+        """At most how many output positions depend on one input position."""
+        index, valid = self._clipped
+        return int(np.bincount(index[valid], minlength=1).max()) if index.size else 0
+
+    def count(self, counts: np.ndarray, axis: int, start: int, add: np.ufunc, none: float) -> tuple[np.ndarray, int]:
+        """Counts of paths at input positions, from counts at the output positions from `start` on along `axis`.
+
+        Law: the count of input position i is the sum over all output positions that depend on i.
+
+        Args:
+            counts: of output positions `start, start + 1, ...` along `axis`.
+            axis: the axis of `counts` that this map is about.
+            start: the first output position.
+            add: how counts are added: `np.add`, or `np.logaddexp` for their logarithms.
+            none: the count that says "no path": 0, or minus infinity.
+
+        Returns:
+            Counts of the input positions between the first and the last with a path, and the first of them.
+        """
+        rows = np.moveaxis(counts, axis, 0)
+        index, valid = (a[:, start : start + len(rows)] for a in self._clipped)
+        if not valid.any():
+            return np.moveaxis(rows[:0], 0, axis), 0
+        first, last = int(index[valid].min()), int(index[valid].max())
+        result = np.full((last + 1 - first, *rows.shape[1:]), none, counts.dtype)
+        for tap, ok in zip(index, valid):
+            at = tap[ok] - first
+            if len(np.unique(at)) == len(at):
+                result[at] = add(result[at], rows[ok])
+            else:
+                add.at(result, at, rows[ok])
+        return np.moveaxis(result, 0, axis), first
+
     def follow(self, paths: Paths) -> Paths | None:
         """What paths agree on behind this map; None where the map gives no sub-sampling and center."""
         if self.repeat is None:
@@ -94,6 +129,8 @@ def union(lo: np.ndarray, hi: np.ndarray, index: np.ndarray, valid: np.ndarray, 
     shape[axis] = index.shape[1]
     out_lo = out_hi = None
     for row, ok in zip(index, valid):
+        if not ok.any():  # nothing can be taken from an axis of size 0
+            continue
         ok = ok.reshape(shape)
         some_lo = np.where(ok, np.take(lo, row, axis=axis), EMPTY_LO)
         some_hi = np.where(ok, np.take(hi, row, axis=axis), EMPTY_HI)
@@ -199,6 +236,9 @@ class Fixed(AxisMap):
         cut = tuple(part if a == axis else slice(None) for a in range(lo.ndim))
         return lo[cut].min(axis=axis, keepdims=True), hi[cut].max(axis=axis, keepdims=True)
 
+    def count(self, counts, axis, start, add, none):
+        return np.repeat(add.reduce(counts, axis=axis, keepdims=True), self.hi - self.lo, axis=axis), self.lo
+
 
 def whole(in_size: int, out_size: int = 1) -> Fixed:
     """Every output position reads the full axis."""
@@ -232,6 +272,14 @@ class Scan(AxisMap):
             np.minimum.accumulate(lo[turn], axis=axis)[turn],
             np.maximum.accumulate(hi[turn], axis=axis)[turn],
         )
+
+    def count(self, counts, axis, start, add, none):
+        """Sums over all later (or earlier) outputs; input positions beyond the last output have no path."""
+        along = [(0, 0)] * counts.ndim
+        along[axis] = (start, self.in_size - start - counts.shape[axis])
+        full = np.pad(counts, along, constant_values=none)
+        turn = (slice(None),) * axis + (slice(None, None, 1 if self.reverse else -1),)
+        return add.accumulate(full[turn], axis=axis)[turn], 0
 
 
 @dataclass(frozen=True, eq=False)

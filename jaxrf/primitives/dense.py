@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxrf.geometry.maps import identity, whole
+from jaxrf.geometry.maps import Scan, identity, whole
 from jaxrf.geometry.relations import Product, dense
 from jaxrf.primitives.rule import Rule, rule
 
@@ -25,13 +25,53 @@ class Fourier(Rule):
 
 @rule("triangular_solve")
 class TriangularSolve(Rule):
-    """Solution of a linear system for its right-hand side: taken as dense, though a triangle sees only one side.
+    """Solution of a triangular system for its right-hand side, which is operand 1.
 
-    Operand 1 is the right-hand side. https://docs.jax.dev/en/latest/_autosummary/jax.lax.linalg.triangular_solve.html
+    L x = b    x[i] depends on b[k] for k <= i where L is lower; an upper or a transposed matrix turns the order.
+    Example (L lower, b (3, 2)): element (1, 0) depends on (0, 0) and (1, 0).
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.linalg.triangular_solve.html
+    """
+
+    def relation(self, equation, operand):
+        shape, p = equation.result.shape, equation.params
+        axis = len(shape) - (2 if p["left_side"] else 1)
+        backward = (not p["lower"]) ^ bool(p["transpose_a"]) ^ (not p["left_side"])
+        axes = tuple((Scan(n, n, backward) if a == axis else identity(n), a) for a, n in enumerate(shape))
+        return Product(shape, shape, axes)
+
+    def loose(self, equation, operand):
+        return "" if equation.support(0) is None else "the zeros of its matrix are not followed"
+
+
+@rule("tridiagonal_solve")
+class TridiagonalSolve(Rule):
+    """Solution of a tridiagonal system for its right-hand side: its inverse is full along the axis before the last.
+
+    Example (b (3, 2)): element (1, 0) depends on (0, 0), (1, 0) and (2, 0).
+    Operand 3 is the right-hand side.
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.linalg.tridiagonal_solve.html
+    """
+
+    def relation(self, equation, operand):
+        shape = equation.result.shape
+        axis = len(shape) - 2
+        return Product(shape, shape, tuple((whole(n), None) if a == axis else (identity(n), a) for a, n in enumerate(shape)))
+
+    def loose(self, equation, operand):
+        found = [equation.support(i) for i in range(3)]
+        return "the zeros of its matrix are not followed" if any(s is not None and not s.all() for s in found) else ""
+
+
+@rule("custom_lin", "custom_linear_solve")
+class Opaque(Rule):
+    """A linear map behind a custom rule that JAX cannot write out: everything may depend on everything.
+
+    A `custom_vjp` function whose backward rule is not linear, or a solver that iterates.
+    https://docs.jax.dev/en/latest/_autosummary/jax.custom_vjp.html
     """
 
     def relation(self, equation, operand):
         return dense(equation.operands[operand].shape, equation.result.shape)
 
     def loose(self, equation, operand):
-        return "the triangle of its matrix is not followed"
+        return "its custom rule cannot be written out, so it counts as seeing everything"

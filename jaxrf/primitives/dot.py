@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrf.geometry.maps import AxisMap, Pattern, identity, whole
 from jaxrf.geometry.relations import Product
-from jaxrf.primitives.rule import Rule, Span, rule
+from jaxrf.primitives.rule import MASKED, Rule, Span, rule
 from jaxrf.tangent.program import Equation
 
 
@@ -25,24 +25,46 @@ class Dot(Rule):
     """
 
     def relation(self, equation, operand):
-        mine, other = self._letters(equation)[operand], self._letters(equation)[1 - operand]
-        result = self._letters(equation)[2]
+        mine, _, result = letters = self._letters(equation, operand)
         shape = equation.operands[operand].shape
         axes: list[tuple[AxisMap, int | None]] = []
         for n, letter in zip(shape, mine):
             axes.append((identity(n), result.index(letter)) if letter in result else (whole(n), None))
-        contracted = [letter for letter in mine if letter not in result]
-        free = [letter for letter in other if letter not in mine]
-        if len(contracted) == 1 and len(other) == 2 and len(free) == 1:
-            matrix = equation.known(1 - operand)
-            support = None if matrix is None else np.asarray(matrix != 0)
-            if support is not None and not support.all():
-                support = support if other[0] == free[0] else support.T
-                a = mine.index(contracted[0])
-                axes[a] = (Pattern(shape[a], support.shape[0], support), result.index(free[0]))
+        matrix = self._matrix(equation, operand, letters)
+        if matrix is not None:
+            support, contracted, free = matrix
+            a = mine.index(contracted)
+            axes[a] = (Pattern(shape[a], support.shape[0], support), result.index(free))
         return Product(shape, equation.result.shape, tuple(axes))
 
-    def _letters(self, equation: Equation) -> tuple[str, str, str]:
+    def loose(self, equation, operand):
+        if equation.masked(1 - operand):
+            return MASKED
+        support = equation.support(1 - operand)
+        if support is None or support.all() or self._matrix(equation, operand, self._letters(equation, operand)):
+            return ""
+        return "the zeros of its coefficient are not followed, because it is no matrix"
+
+    def _matrix(
+        self, equation: Equation, operand: int, letters: tuple[str, str, str]
+    ) -> tuple[np.ndarray, str, str] | None:
+        """A coefficient that is a matrix with zeros: its support (free, contracted) and the letters of both axes."""
+        mine, other, result = letters
+        contracted = [letter for letter in mine if letter not in result]
+        free = [letter for letter in other if letter not in mine]
+        if len(contracted) != 1 or len(other) != 2 or len(free) != 1:
+            return None
+        support = equation.support(1 - operand)
+        if support is None or support.all():
+            return None
+        return (support if other[0] == free[0] else support.T), contracted[0], free[0]
+
+    def _letters(self, equation: Equation, operand: int) -> tuple[str, str, str]:
+        """Axis letters of an operand, of the other one and of the result, as einsum writes them."""
+        left, right, result = self._einsum(equation)
+        return (right, left, result) if operand else (left, right, result)
+
+    def _einsum(self, equation: Equation) -> tuple[str, str, str]:
         """Axis letters of both operands and of the result, as einsum writes them."""
         (left_c, right_c), (left_b, right_b) = equation.params["dimension_numbers"]
         pool = iter(string.ascii_lowercase)
@@ -60,8 +82,7 @@ class Dot(Rule):
 
     def transpose(self, view, operand, ct):
         eqn = view.equation
-        letters = self._letters(eqn)
-        mine, other, result = letters[operand], letters[1 - operand], letters[2]
+        mine, other, result = self._letters(eqn, operand)
         spans: list[Span] = []
         for letter in other:
             spans.append(view.out[result.index(letter)] if letter in result else view.into[mine.index(letter)])
@@ -74,6 +95,6 @@ class Dot(Rule):
         return pulled.astype(eqn.operands[operand].dtype)
 
     def flops(self, equation):
-        left, _, result = self._letters(equation)
+        left, _, result = self._einsum(equation)
         contracted = math.prod(n for n, x in zip(equation.operands[0].shape, left) if x not in result)
         return 2 * math.prod(equation.result.shape) * contracted

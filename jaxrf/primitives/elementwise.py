@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxrf.geometry.maps import Fixed, identity
 from jaxrf.geometry.relations import Masked, Product, Relation
-from jaxrf.primitives.rule import Rule, View, rule, rules
+from jaxrf.primitives.rule import MASKED, Rule, View, rule, rules
 from jaxrf.tangent.program import Equation
 from jaxrf.tangent.tap import TAP
 
@@ -79,7 +79,10 @@ def _simple(names: tuple[str, ...], pull: Callable[[jax.Array, int], jax.Array])
     rules.register(*names)(_Simple(pull))
 
 
-_simple(("add", "add_any", "copy", "copy_p", "name", TAP, "reduce_precision", "convert_element_type", "pvary"), lambda ct, _: ct)
+_simple(
+    ("add", "add_any", "copy", "name", TAP, "reduce_precision", "convert_element_type", "sharding_constraint"),
+    lambda ct, _: ct,
+)
 _simple(("neg",), lambda ct, _: -ct)
 _simple(("sub",), lambda ct, operand: -ct if operand else ct)
 _simple(("real",), lambda ct, _: ct.astype(jnp.result_type(ct, jnp.complex64)))
@@ -90,11 +93,16 @@ _simple(("conj",), lambda ct, _: ct.conj())
 
 @rule("mul")
 class Multiply(Elementwise):
-    """A product with one tangent; zeros of a known coefficient are seen. https://docs.jax.dev/en/latest/_autosummary/jax.lax.mul.html"""
+    """A product with one tangent; zeros of a known coefficient are seen.
+
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.mul.html
+    """
 
     def support(self, equation, operand):
-        value = equation.known(1 - operand)
-        return None if value is None else np.asarray(value != 0)
+        return equation.support(1 - operand)
+
+    def loose(self, equation, operand):
+        return MASKED if equation.masked(1 - operand) else ""
 
     def pull(self, view, operand, ct):
         return ct * view.read(1 - operand)
@@ -102,7 +110,10 @@ class Multiply(Elementwise):
 
 @rule("div")
 class Divide(Elementwise):
-    """A tangent over a coefficient. https://docs.jax.dev/en/latest/_autosummary/jax.lax.div.html"""
+    """A tangent over a coefficient.
+
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.div.html
+    """
 
     def pull(self, view, operand, ct):
         return ct / view.read(1)
@@ -110,7 +121,10 @@ class Divide(Elementwise):
 
 @rule("select_n")
 class Select(Elementwise):
-    """One of several cases, by a coefficient. https://docs.jax.dev/en/latest/_autosummary/jax.lax.select_n.html"""
+    """One of several cases, by a coefficient.
+
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.select_n.html
+    """
 
     def support(self, equation, operand):
         which = equation.known(0)

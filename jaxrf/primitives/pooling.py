@@ -13,7 +13,7 @@ from jaxrf.primitives.rule import Rule, rule
 from jaxrf.tangent.program import Equation
 
 
-class _Pooling(Rule):
+class Pooling(Rule):
     """Each position of the result sees a window of positions along every axis."""
 
     def windows(self, equation: Equation) -> list[Window]:
@@ -61,7 +61,7 @@ def _crop(x, pads, sizes):
 
 
 @rule("select_and_gather_add")
-class MaxPool(_Pooling):
+class MaxPool(Pooling):
     """The derivative of max-pooling: the tangent at the first maximum of each window.
 
     y[o] = x[argmax of the window of o]
@@ -83,7 +83,7 @@ class MaxPool(_Pooling):
 
 
 @rule("reduce_window_sum")
-class SumPool(_Pooling):
+class SumPool(Pooling):
     """Sums over sliding windows, as in average pooling.
 
     y[o] = sum_k x[s o + k - p]

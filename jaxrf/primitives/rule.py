@@ -38,6 +38,7 @@ class Span:
 
 
 Spans = tuple[Span, ...]
+MASKED = "its coefficient is a softmax over masked logits, whose zeros are not followed"
 
 
 def whole_spans(shape: tuple[int, ...]) -> Spans:

@@ -1,80 +1,71 @@
-"""The two averages of maps over samples, and how many samples they are really worth.
+"""The two averages of maps over samples, and how many samples the first is really worth.
 
 Samples differ in power, the sum of a map: between random networks by orders of magnitude.
-The power-weighted average is the plain mean of the maps, in which strong samples count more.
-The normalized average first divides each map by its power, so that every sample counts the same.
+The "weighted" average is the plain mean of the maps, in which strong samples count more.
+The "normalized" average first divides each map by its power, so that every sample counts the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from jaxrf.statistics import moments
-from jaxrf.statistics.moments import Moments
+from jaxrf.errors import unknown
+from jaxrf.statistics.groups import Groups
+
+AVERAGES = ("weighted", "normalized")
 
 
-@dataclass(frozen=True, eq=False)
-class Averages:
-    """Moments of the maps, of the maps divided by their power, and of the power."""
+def weigh(maps: np.ndarray, average: str) -> tuple[np.ndarray, np.ndarray]:
+    """What a sample adds to an average, and whether it adds anything.
 
-    weighted: Moments
-    normalized: Moments
-    power: Moments
+    Args:
+        maps: (sample, unit, *spatial).
+        average: "weighted" or "normalized".
 
+    Returns:
+        Maps (sample, unit, *spatial) and booleans (sample, unit).
+        All maps count in the weighted average, those of zeros too.
+        Maps without power have no shape to add to the normalized one and are left out.
+        A NaN or an infinity stays what it is, as NaN, in both.
 
-def init(shape: Sequence[int]) -> Averages:
-    """Averages of no samples, for maps of `shape` (unit, *spatial)."""
-    return Averages(moments.init(shape), moments.init(shape), moments.init(shape[:1]))
-
-
-def update(averages: Averages, maps: np.ndarray) -> Averages:
-    """Averages with `maps` (sample, unit, *spatial) added.
-
-    A non-finite map is left out everywhere.
-    A map without power counts as zero in the weighted average and in the power,
-    and is left out of the normalized one, where it has no shape to add.
-    How many were left out is the difference of the counts.
-    """
-    maps = np.asarray(maps, np.float64)
-    spatial = tuple(range(2, maps.ndim))
-    power = maps.sum(spatial)
-    finite = np.isfinite(power)
-    alive = finite & (power > 0)
-    divisor = np.where(alive, power, 1.0).reshape(power.shape + (1,) * len(spatial))
-    return Averages(
-        moments.update(averages.weighted, maps, finite),
-        moments.update(averages.normalized, np.where(np.isfinite(maps), maps, 0.0) / divisor, alive),
-        moments.update(averages.power, power, finite),
-    )
-
-
-def merge(a: Averages, b: Averages) -> Averages:
-    """Averages over the samples of `a` and of `b` together."""
-    return Averages(
-        moments.merge(a.weighted, b.weighted),
-        moments.merge(a.normalized, b.normalized),
-        moments.merge(a.power, b.power),
-    )
-
-
-def effective_sample_size(power: Moments) -> np.ndarray:
-    """How many equally strong samples the power-weighted average is worth: `(sum T)^2 / sum T^2` of the power T.
-
-    Between 1 (one sample has all the power) and the count (all have the same); NaN where there is no power at all.
-    Below some 30 the standard errors of the weighted average cannot be trusted.
+    Raises:
+        UnknownNameError: another average.
 
     Example:
-        >>> m = moments.update(moments.init(()), np.array([1.0, 1.0, 0.0, 0.0]))
-        >>> float(effective_sample_size(m))
-        2.0
+        >>> maps, keep = weigh(np.array([[[1.0, 3.0]], [[0.0, 0.0]]]), "normalized")
+        >>> maps[0].tolist(), keep.tolist()
+        ([[0.25, 0.75]], [[True], [False]])
+    """
+    if average not in AVERAGES:
+        raise unknown("average", average, AVERAGES)
+    maps = np.asarray(maps, np.float64)
+    if average == "weighted":
+        return maps, np.ones(maps.shape[:2], bool)
+    # Through the peak first: the sum of huge entries could overflow, and the inverse of tiny ones.
+    spatial = tuple(range(2, maps.ndim))
+    peak = np.abs(maps).max(spatial, keepdims=True)
+    scaled = maps / np.where(peak > 0, peak, 1.0)
+    power = scaled.sum(spatial, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return scaled / np.where(power == 0, 1.0, power), (power != 0).reshape(maps.shape[:2])
+
+
+def effective_sample_size(groups: Groups) -> np.ndarray:
+    """How many equally strong samples the weighted average is worth, (unit,): `(sum T)^2 / sum T^2` of the power T.
+
+    T is the power of all samples of one level of the factor, one seed or one image:
+    levels are independent of each other, samples of one level are not.
+    Between 1 (one level has all the power) and the number of levels (all have the same); NaN without any power.
+    Below some 30 the standard errors of the weighted average cannot be trusted.
+    Where levels share blocks, it is estimated from the blocks, whose powers scatter less, as independent sums do.
 
     References:
         Kish (1965), Survey Sampling, section 8.2: the effective size of a weighted sample.
     """
-    n = power.count
-    total_squared = np.square(n * power.mean)
-    squares = power.m2 + n * np.square(power.mean)
-    return np.divide(total_squared, squares, out=np.full(squares.shape, np.nan), where=squares > 0)
+    totals = groups.totals()
+    power = totals.sum(tuple(range(2, totals.ndim)))
+    squares = np.square(power).sum(0)
+    worth = np.divide(np.square(power.sum(0)), squares, out=np.full(squares.shape, np.nan), where=squares > 0)
+    blocks, levels = len(power), groups.levels
+    scatter = levels / blocks * (blocks / worth - 1)  # squared coefficient of variation of one level's power
+    return levels / (1 + scatter)

@@ -17,6 +17,7 @@ from jax.extend import core as jex
 
 from jaxrf.errors import TraceError
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable
+from jaxrf.tangent.rewrites import FORWARD, LINEAR, concatenate, cut, reshape
 from jaxrf.tangent.tap import TAP
 
 CALLS = {
@@ -30,6 +31,7 @@ CALLS = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "eval_jaxpr": "call_jaxpr",
 }
 UNROLL_LIMIT = 2048
 _HIDDEN = tuple(f"{os.sep}{name}{os.sep}" for name in ("jax", "jaxlib", "flax", "jaxrf", "site-packages", "contextlib"))
@@ -75,16 +77,17 @@ class Flattener:
         name = eqn.primitive.name
         if name in CALLS:
             return self.call(eqn.params[CALLS[name]], operands)
-        if not any(v.tangent for v in operands):
+        linear = any(v.tangent for v in operands)
+        rewrite = (LINEAR if linear else FORWARD).get(name)
+        rewritten = rewrite(self, eqn, operands) if rewrite else None
+        if rewritten is not None:
+            return rewritten
+        if not linear:
             return self.append(eqn, operands, self.forward, False)
         if name == "scan" and eqn.params["length"] <= UNROLL_LIMIT:
             return self.scan(eqn, operands)
         if name == "cond":
             return self.cond(eqn, operands)
-        if name == "split":
-            return self.split(eqn, operands[0])
-        if name == "optimization_barrier":
-            return [self.copy(v) if v.tangent else v for v in operands]
         return self.append(eqn, operands, self.linear, True)
 
     def call(self, jaxpr: Any, operands: list[Operand]) -> list[Operand]:
@@ -139,42 +142,16 @@ class Flattener:
 
     def item(self, x: Operand, i: int) -> Operand:
         """`x[i]` as a slice and a reshape."""
-        shape, rest = x.shape, (0,) * (len(x.shape) - 1)
         if not x.tangent:
-            return self.synthetic("index", [x], shape[1:], lambda value: value[i])
-        cut = self.synthetic(
-            "slice", [x], (1, *shape[1:]), lambda value: value[i : i + 1],
-            start_indices=(i, *rest), limit_indices=(i + 1, *shape[1:]), strides=None,
-        )  # fmt: skip
-        return self.synthetic("reshape", [cut], shape[1:], lambda value: value[0], new_sizes=shape[1:])
-
-    def split(self, eqn: Any, x: Operand) -> list[Operand]:
-        """The parts as slices."""
-        axis, start, parts = eqn.params["axis"], 0, []
-        for size in eqn.params["sizes"]:
-            begin, end = [0] * len(x.shape), [*x.shape]
-            begin[axis], end[axis] = start, start + size
-            shape = tuple(b - a for a, b in zip(begin, end))
-            cut = lambda value, a=tuple(begin), b=tuple(end): jax.lax.slice(value, a, b)  # noqa: E731
-            parts.append(
-                self.synthetic("slice", [x], shape, cut, start_indices=tuple(begin), limit_indices=tuple(end), strides=None)
-            )
-            start += size
-        return parts
-
-    def copy(self, x: Operand) -> Operand:
-        return self.synthetic("copy", [x], x.shape, lambda value: value)
+            return self.synthetic("index", [x], x.shape[1:], lambda value: value[i])
+        return reshape(self, cut(self, x, 0, i, i + 1), x.shape[1:])
 
     def stack(self, values: Sequence[Operand]) -> Operand:
         """The loop's iterations along a new first axis."""
         shape = (len(values), *values[0].shape)
         if not any(v.tangent for v in values):
             return self.synthetic("stack", values, shape, lambda *vs: jnp.stack(vs))
-        rows = [
-            self.synthetic("reshape", [v], (1, *v.shape), lambda value: value[None], new_sizes=(1, *v.shape))
-            for v in values
-        ]
-        return self.synthetic("concatenate", rows, shape, lambda *vs: jnp.concatenate(vs), dimension=0)
+        return concatenate(self, [reshape(self, v, (1, *v.shape)) for v in values], 0)
 
     def cond(self, eqn: Any, operands: list[Operand]) -> list[Operand]:
         """Every branch, joined by a select: which one runs may depend on the image."""

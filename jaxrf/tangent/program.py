@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,12 +43,22 @@ class Literal:
 Operand = Variable | Literal
 
 
+class Knowledge(Protocol):
+    """What an equation may ask about its coefficients; see `Constants`."""
+
+    def value(self, operand: Operand) -> np.ndarray | None: ...
+
+    def support(self, operand: Operand) -> np.ndarray | None: ...
+
+    def masked(self, operand: Operand) -> bool: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Equation:
     """`results = primitive(operands)`.
 
     `evaluate` computes it on values; `place` says where the user wrote it, for errors.
-    `constants` gives the value of an operand that depends on neither variables, image nor chance, else None.
+    `knowledge` answers what is known of its coefficients before any weight or image is.
     """
 
     primitive: str
@@ -58,11 +68,19 @@ class Equation:
     evaluate: Callable[..., Sequence[Any]]
     place: Callable[[], str] = field(default=lambda: "")
     layer: str = ""
-    constants: Callable[[Operand], np.ndarray | None] = field(default=lambda _: None)
+    knowledge: Knowledge | None = None
 
     def known(self, operand: int) -> np.ndarray | None:
         """The value of a coefficient that is the same for all variables and images; None for any other."""
-        return self.constants(self.operands[operand])
+        return self.knowledge.value(self.operands[operand]) if self.knowledge else None
+
+    def support(self, operand: int) -> np.ndarray | None:
+        """Where a coefficient that is made of variables and constants can be other than zero; None if nothing is known."""
+        return self.knowledge.support(self.operands[operand]) if self.knowledge else None
+
+    def masked(self, operand: int) -> bool:
+        """Whether a coefficient depends on the image and has zeros that nobody knows: attention weights behind a mask."""
+        return self.knowledge is not None and self.knowledge.masked(self.operands[operand])
 
     @property
     def result(self) -> Variable:
@@ -77,6 +95,9 @@ class Equation:
         """The layer and the line of the user's code, as errors say it."""
         parts = [f"in layer {self.layer!r}" if self.layer else "", self.place()]
         return ", ".join(p for p in parts if p)
+
+
+Lower = Callable[[Equation, Sequence[Any]], Sequence[Any] | None]
 
 
 @dataclass(frozen=True)
@@ -131,9 +152,16 @@ class TangentProgram:
                 dependent.update(eqn.results)
         return dependent
 
-    def evaluate(self, wanted: Sequence[Operand], known: Mapping[Variable, Any]) -> list[Any]:
-        """Values of `wanted` by running the part of the forward pass that they need."""
-        return evaluate(self.forward, wanted, {**self.consts, **known})
+    def needed(self, wanted: Iterable[Operand]) -> list[Equation]:
+        """The forward equations that compute `wanted`, in order."""
+        return needed(self.forward, wanted, self.consts)
+
+    def evaluate(self, wanted: Sequence[Operand], known: Mapping[Variable, Any], lower: Lower | None = None) -> list[Any]:
+        """Values of `wanted` by running the part of the forward pass that they need.
+
+        `lower(equation, values)` may compute an equation in a faster way; it returns None where it has none.
+        """
+        return evaluate(self.forward, wanted, {**self.consts, **known}, lower)
 
     def ancestors(self, variable: Variable, stop: Variable | None = None) -> list[Equation]:
         """The linear equations on the paths from the input (or `stop`) to `variable`, in order."""
@@ -159,7 +187,9 @@ def needed(forward: Sequence[Equation], wanted: Iterable[Operand], known: Mappin
     return kept[::-1]
 
 
-def evaluate(forward: Sequence[Equation], wanted: Sequence[Operand], known: Mapping[Variable, Any]) -> list[Any]:
+def evaluate(
+    forward: Sequence[Equation], wanted: Sequence[Operand], known: Mapping[Variable, Any], lower: Lower | None = None
+) -> list[Any]:
     """Values of `wanted`, given values of the variables that no equation computes."""
     values = dict(known)
 
@@ -167,29 +197,7 @@ def evaluate(forward: Sequence[Equation], wanted: Sequence[Operand], known: Mapp
         return operand.value if isinstance(operand, Literal) else values[operand]
 
     for eqn in needed(forward, wanted, known):
-        values.update(zip(eqn.results, eqn.evaluate(*map(read, eqn.operands))))
+        operands = [read(v) for v in eqn.operands]
+        results = lower(eqn, operands) if lower else None
+        values.update(zip(eqn.results, eqn.evaluate(*operands) if results is None else results))
     return [read(v) for v in wanted]
-
-
-class Constants:
-    """Values of the forward variables that depend on neither variables, image nor chance; evaluated when asked for.
-
-    Arrays of more than `cap` elements count as unknown.
-    """
-
-    def __init__(self, forward: Sequence[Equation], consts: Mapping[Variable, Any], free: Iterable[Variable], cap: int = 2**24):
-        self.forward, self.consts, self.cap = forward, consts, cap
-        self.values: dict[Variable, np.ndarray] = {}
-        self.free = set(free)
-        for eqn in forward:
-            if any(v in self.free for v in eqn.operands) or eqn.primitive.startswith(("random_", "threefry")):
-                self.free.update(eqn.results)
-
-    def __call__(self, operand: Operand) -> np.ndarray | None:
-        if isinstance(operand, Literal):
-            return np.asarray(operand.value)
-        if operand.tangent or operand in self.free or int(np.prod(operand.shape, dtype=np.int64)) > self.cap:
-            return None
-        if operand not in self.values:
-            self.values[operand] = np.asarray(evaluate(self.forward, [operand], self.consts)[0])
-        return self.values[operand]

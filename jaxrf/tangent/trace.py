@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrf.adapters.subject import Subject
-from jaxrf.errors import InputError, JaxrfError, TraceError
+from jaxrf.adapters.subject import CallAgain, Subject, failure
+from jaxrf.errors import InputError, JaxrfError
+from jaxrf.tangent.constants import Constants
 from jaxrf.tangent.flatten import Flattener
-from jaxrf.tangent.program import Constants, Equation, Layer, TangentProgram, Variable
+from jaxrf.tangent.program import Equation, Layer, TangentProgram, Variable
 from jaxrf.tangent.tap import TAP, Record, recording
 
 INPUT = "input"
@@ -32,8 +33,7 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
         A `TangentProgram`; its last layers are the outputs, named `output` (or `output/leaf` where there are several).
 
     Raises:
-        InputError: the input's dtype has no derivative.
-        TraceError: the model failed while it was traced; the cause is chained.
+        InputError: the input's dtype has no derivative, or the model fails on such an input; the cause is chained.
     """
     if not jnp.issubdtype(subject.dtype, jnp.inexact):
         raise InputError(f"Inputs are of dtype {subject.dtype}; a derivative needs a floating type. Cast them first.")
@@ -52,16 +52,19 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
         inner["linear"] = program.jaxpr
         return y, program.consts
 
-    with recording() as record, _fresh(object()):
+    def traced() -> tuple[Any, Record]:
+        with recording() as record, _fresh(object()):
+            return jax.make_jaxpr(values_and_coefficients)(subject.abstract, image), record
+
+    try:
         try:
-            forward = jax.make_jaxpr(values_and_coefficients)(subject.abstract, image)
-        except JaxrfError:
-            raise
-        except Exception as error:
-            raise TraceError(
-                f"{subject.name} failed while it was traced with an input of shape {image.shape}: "
-                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            ) from error
+            forward, record = traced()
+        except CallAgain:
+            forward, record = traced()
+    except JaxrfError:
+        raise
+    except Exception as error:
+        raise failure(subject.name, image, error) from error
     return _assemble(subject, forward, inner["linear"], inner["outputs"], record)
 
 
@@ -83,7 +86,7 @@ def _assemble(subject: Subject, forward: Any, linear: Any, outputs: Sequence[str
         found = derivative if isinstance(derivative, Variable) and derivative.tangent else None
         known = value if isinstance(value, Variable) else None
         layers[name] = Layer(name, subject.name, total, known, found, "" if found else "does not depend on the input")
-    constants = Constants(flat.forward, flat.consts, arguments)
+    constants = Constants(flat.forward, flat.consts, arguments[:-1], arguments[-1])
     linear_equations = _label(flat.linear, constants)
     return TangentProgram(
         arguments=tuple(arguments[:-1]),
@@ -124,5 +127,5 @@ def _label(equations: Sequence[Equation], constants: Constants) -> list[Equation
     for eqn in reversed(equations):
         if eqn.primitive == TAP:
             layer = eqn.params["name"]
-        labelled.append(replace(eqn, layer=layer, constants=constants))
+        labelled.append(replace(eqn, layer=layer, knowledge=constants))
     return labelled[::-1]

@@ -57,7 +57,7 @@ def values(subject: Subject, variables: Any, batch: np.ndarray, layer: str | Non
 def errors(
     model: Any, batch: np.ndarray, variables: Any = None, *, layer: str | None = None, wrt: str | None = None,
     channels: str | int = "probe", score: str = "square", units: Any = "all", own_axes: tuple[int, ...] | None = None,
-    change=lambda job: job, output: str | None = None, **call: Any,
+    change=lambda job: job, output: str | None = None, tight: bool = False, **call: Any,
 ) -> np.ndarray:  # fmt: skip
     """Largest difference between engine and Jacobian of each map (image, unit), as a share of the map's peak.
 
@@ -67,16 +67,17 @@ def errors(
         model, batch, variables, layer, wrt, channels, score, units, output, call: as for `jaxrf.erf`.
         own_axes: which axes of the layer are units, where the rule of `axes_of` does not say.
         change: makes another job of the prepared one.
+        tight: assert too that the box is no larger than the derivatives that are not zero.
     """
     given = as_images(batch, None)
     subject = adapt(model, given.shape, variables=variables, dtype=given.dtype, **call)
     job = change(prepare(subject, given, units=units, layer=layer, wrt=wrt, channels=channels, score=score, output=output))
     assert subject.variables is not None
     jacobian = np.asarray(oracles.jacobian(subject, subject.variables, batch, output, layer=layer, wrt=wrt))
-    return np.stack(list(_compare(job, subject, batch, jacobian, layer, own_axes)))
+    return np.stack(list(_compare(job, subject, batch, jacobian, layer, own_axes, tight)))
 
 
-def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes) -> Iterator[np.ndarray]:
+def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes, tight) -> Iterator[np.ndarray]:
     pull, done = job.pullback, 0
     rank = len(pull.windows.target.shape)
     whole = laid_out(jacobian, rank, subject, len(batch), own_axes)
@@ -91,9 +92,11 @@ def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes) -> It
                 part = whole[(image, *unit)]
                 drawn = number + i * len(job.units) if pull.tied else number
                 ct = _cotangent(job, subject, batch, sample.keys[0 if pull.tied else i], drawn, channel, image, unit, layer, part.shape[0], shape)
-                theirs = oracles.SCORES[pull.score](np.tensordot(ct, part, 1)).sum(-1)
-                _zero_outside(job, unit, part)
-                worst.append(_difference(maps[number], pull.origin[number], theirs))
+                score = oracles.SCORES[pull.score]
+                theirs = score(np.tensordot(ct, part, 1))
+                bound = score(np.tensordot(abs(ct), abs(part), 1)).max()
+                _check_box(job, unit, part, tight)
+                worst.append(_difference(maps[number], pull.origin[number], theirs, bound))
             yield np.array(worst)
         done += len(sample.maps)
 
@@ -115,16 +118,25 @@ def _cotangent(job, subject, batch, key, drawn, channel, image, unit, layer, cou
     return np.eye(count)[rule]
 
 
-def _zero_outside(job: Job, unit: tuple[int, ...], part: np.ndarray) -> None:
+def _check_box(job: Job, unit: tuple[int, ...], part: np.ndarray, tight: bool) -> None:
     """Every derivative (channel, *positions, feature) outside of the unit's clipped box is exactly zero."""
     box = job.row.box(unit, clip=True)
-    inside = np.zeros(part.shape[1:-1], bool)
-    inside[tuple(slice(lo, hi) for lo, hi in box)] = True
-    assert not part[:, ~inside].any(), f"unit {unit} of {job.row.name} reaches beyond its box {box}"
+    seen = part.any(axis=(0, -1))
+    inside = seen[tuple(slice(lo, hi) for lo, hi in box)]
+    assert np.count_nonzero(inside) == np.count_nonzero(seen), f"unit {unit} of {job.row.name} reaches beyond {box}"
+    if tight and not seen.any():
+        assert not inside.size, f"unit {unit} sees nothing, and has the box {box}"
+    elif tight:
+        at = np.argwhere(seen)
+        assert box == tuple(zip(at.min(0).tolist(), (at.max(0) + 1).tolist())), f"unit {unit} sees less than {box}"
 
 
-def _difference(mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference as a share of the peak; what the engine's map holds outside of the input counts too."""
+def _difference(mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, bound: float) -> float:
+    """Largest difference as a share of the peak; what the engine's map holds outside of the input counts too.
+
+    `bound` is the peak without cancellation over channels. It stands for the peak where a map is only rounding,
+    as that of a sum over channels behind a LayerNorm is.
+    """
     here = np.zeros(theirs.shape)
     inner, outer = [], []
     for start, size, extent in zip(origin, mine.shape, theirs.shape):
@@ -134,5 +146,6 @@ def _difference(mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray) -> flo
     here[tuple(inner)] = mine[tuple(outer)]
     lost = mine.copy()
     lost[tuple(outer)] = 0
-    peak = np.abs(theirs).max() or 1.0
+    peak = np.abs(theirs).max()
+    peak = peak if peak > 1e-9 * bound else bound or 1.0
     return max(float(np.abs(here - theirs).max()), float(np.abs(lost).max(initial=0))) / peak

@@ -15,7 +15,7 @@ CENTER = np.array([2.0, 3.0])
 BOX = np.array([[0, 5], [0, 7]])
 NEEDS_BOX = ("coverage", "ratio_luo2016")
 OWN_SCALE = ("radial", "axial")
-SCALE_DEPENDENT = ("area_ratio_replknet2022",)
+SCALE_DEPENDENT = ("area_ratio_replknet2022", "peak", "total")
 
 FLAT = {
     "anisotropy": np.sqrt(48 / 24),
@@ -27,16 +27,19 @@ FLAT = {
     "covariance": [[2, 0], [0, 4]],
     "coverage": 1,
     "energy_radius": np.sqrt(5),
+    "energy_within": 1,
     "entropy_positions": 35,
     "gaussian": [np.sqrt(2), 2],
     "orientation": [0, 1],
     "participation": 35,
+    "peak": 1,
     "radial": [1, 1, 1, 1, 1],
     "ratio_luo2016": 1,
     "sigma": [np.sqrt(2), 2],
     "size_half_width": [5, 7],
     "size_luo2016": np.sqrt(35),
     "smallest_area": 18,
+    "total": 35,
 }
 PIXEL = {
     "anisotropy": np.nan,
@@ -48,16 +51,19 @@ PIXEL = {
     "covariance": np.zeros((2, 2)),
     "coverage": 1 / 35,
     "energy_radius": 0,
+    "energy_within": 1,
     "entropy_positions": 1,
     "gaussian": [0, 0],
     "orientation": [np.nan, np.nan],
     "participation": 1,
+    "peak": 1,
     "radial": [1, 0, 0, 0, 0],
     "ratio_luo2016": 1 / np.sqrt(35),
     "sigma": [0, 0],
     "size_half_width": [1, 1],
     "size_luo2016": 1,
     "smallest_area": 1,
+    "total": 1,
 }
 
 

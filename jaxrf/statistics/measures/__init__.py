@@ -4,7 +4,7 @@ A measure is called by name, `measures["sigma"](maps, center=center)`, or throug
 `registry` says what all of them have in common.
 """
 
-from jaxrf.statistics.measures import area, concentration, coverage, energy, gaussian, luo, profiles, spread
+from jaxrf.statistics.measures import area, concentration, coverage, energy, gaussian, luo, power, profiles, spread
 from jaxrf.statistics.measures.registry import measures
 
-__all__ = ["area", "concentration", "coverage", "energy", "gaussian", "luo", "measures", "profiles", "spread"]
+__all__ = ["area", "concentration", "coverage", "energy", "gaussian", "luo", "measures", "power", "profiles", "spread"]

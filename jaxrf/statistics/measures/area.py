@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
 from jaxrf.statistics.measures.energy import reach
-from jaxrf.statistics.measures.registry import check_share, measures, offsets, read, spatial_axes, spatial_shape
+from jaxrf.statistics.measures.registry import (
+    check_share,
+    flatten,
+    measures,
+    offsets,
+    read,
+    spatial_shape,
+    step_function,
+)
 
 
 @measures.register("area_ratio")
+@step_function
 def area_ratio(
     maps: np.ndarray,
     share: float = 0.5,
@@ -57,30 +68,51 @@ def area_ratio(
 
 
 @measures.register("area_ratio_replknet2022")
-def area_ratio_replknet(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
-    """RepLKNet's high-contribution area ratio: on `log10(map + 1)`, about the middle of the map; no unit.
+@step_function
+def area_ratio_replknet(
+    maps: np.ndarray,
+    share: float = 0.5,
+    *,
+    center: np.ndarray,
+    origin: np.ndarray | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Float[np.ndarray, "*lead"]:
+    """RepLKNet's high-contribution area ratio: on `log10(map + 1)`, about the middle of the image; no unit.
 
-    Squares have the odd sides 3, 5, 7, ... about position `n // 2` of each axis; the first whose sum exceeds
-    `share` of the whole counts, as `(side / n)^2`; NaN where none does, as with `share` 1.
+    Squares have the odd sides 3, 5, 7, ... about position `n // 2` of each axis of the input; the first whose sum
+    exceeds `share` of the whole counts, as `(side / n)^2`; NaN where none does, as with `share` 1.
     The maps are the sums of `relu(gradient)` over channels and images of the protocol: another scale, another number.
     `center` gives the number of axes only. On a grid with unequal sides the area is over the product of the sides.
 
     A single pixel in the middle gives `9 / positions`, a flat map the first odd square above `share`, a zero map NaN.
+
+    Args:
+        maps: (*lead, *spatial), windows of the input; outside of them the map is zero.
+        share: of the sum of `log10(map + 1)`, in (0, 1].
+        center: true centers, in positions of the map.
+        origin: input position of element [0, ..., 0] of the maps; by default the input's own.
+        input_shape: spatial shape of the input; by default the shape of the maps.
 
     References:
         Ding et al. (2022), Scaling Up Your Kernels to 31x31, and the authors' erf/analyze_erf.py,
         which also stops before the square that would touch the far side: so does this.
     """
     check_share(share)
-    read(maps, center)
-    maps = np.log10(np.asarray(maps, np.float64) + 1)
-    d = np.shape(center)[-1]
-    shape = maps.shape[maps.ndim - d :]
-    axes = spatial_axes(d)
-    total = maps.sum(axes)
-    result = np.full(total.shape, np.nan)
-    for half in range(min(shape) // 2 - 1, 0, -1):
-        square = (..., *[slice(n // 2 - half, n // 2 + half + 1) for n in shape])
-        area = (2 * half + 1) ** d / np.prod(shape)
-        result = np.where(maps[square].sum(axes) > share * total, area, result)
-    return result
+    shares, center = read(maps, center)
+    d, lead = center.shape[-1], center.shape[:-1]
+    shape = spatial_shape(shares, center)
+    extent = shape if input_shape is None else tuple(input_shape)
+    logarithms = np.log10(np.asarray(maps, np.float64) + 1)
+    first = np.broadcast_to(np.zeros(d) if origin is None else np.asarray(origin), center.shape)
+    # Distance from the middle in whole positions, the largest over the axes: a square is what lies within one.
+    distance = [np.abs(r) for r in offsets(shape, np.array([n // 2 for n in extent]) - first)]
+    square = np.max(np.broadcast_arrays(*distance), axis=0).astype(int)
+    largest = max(min(extent) // 2 - 1, 0)
+    flat = flatten(logarithms, d).reshape(-1, math.prod(shape))
+    rings = np.minimum(flatten(np.broadcast_to(square, logarithms.shape), d).reshape(flat.shape), largest + 1)
+    sums = np.array([np.bincount(r, weights=row, minlength=largest + 2) for r, row in zip(rings, flat, strict=True)])
+    inside = np.cumsum(sums, axis=-1)
+    enough = inside[:, 1 : largest + 1] > share * inside[:, -1:]
+    side = 2 * np.argmax(enough, axis=-1) + 3 if largest else np.zeros(len(flat))
+    found = enough.any(axis=-1)
+    return np.where(found, side**d / math.prod(extent), np.nan).reshape(lead)

@@ -7,10 +7,11 @@ from jaxtyping import Float
 
 from jaxrf.errors import InputError
 from jaxrf.statistics.measures.luo import THRESHOLD
-from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
+from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape, step_function
 
 
 @measures.register("coverage")
+@step_function
 def coverage(
     maps: np.ndarray, threshold: float = THRESHOLD, *, center: np.ndarray, box: np.ndarray
 ) -> Float[np.ndarray, "*lead"]:

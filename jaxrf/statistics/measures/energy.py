@@ -5,13 +5,24 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.registry import check_share, flatten, measures, offsets, read, spatial_shape
+from jaxrf.errors import InputError
+from jaxrf.statistics.measures.registry import (
+    check_share,
+    flatten,
+    measures,
+    offsets,
+    read,
+    spatial_axes,
+    spatial_shape,
+    step_function,
+)
 
 ROUNDING = 1e-12
 """Of the sum of a map: how closely a share is met."""
 
 
 @measures.register("energy_radius")
+@step_function
 def energy_radius(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Radius of the smallest disk about the true center that holds `share` of the map, in input positions.
 
@@ -32,7 +43,34 @@ def energy_radius(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -
     return reach(shares, distance, check_share(share), center.shape[-1])
 
 
+@measures.register("energy_within")
+def energy_within(maps: np.ndarray, radius: float = 20, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """Share of the map within `radius` input positions of the true center; no unit.
+
+    A position counts when its middle is not farther than the radius.
+    A flat map gives the share of its positions, a single pixel 1 or 0, a zero map NaN.
+
+    Raises:
+        InputError: a negative radius.
+
+    Example:
+        >>> float(energy_within(np.array([0.25, 0.5, 0.25]), 0.5, center=np.array([1.0])))
+        0.5
+
+    References:
+        OpenERF (Kim et al., 2023) reports this for radii of 5 to 80, about position `n // 2` of the image.
+    """
+    if not radius >= 0:
+        raise InputError(f"A radius of {radius!r} was asked for. It is a distance in input positions, at least 0.")
+    shares, center = read(maps, center)
+    relative = offsets(spatial_shape(shares, center), center)
+    inside = sum(np.square(r) for r in relative) <= radius**2 + ROUNDING
+    axes = spatial_axes(center.shape[-1])
+    return np.where(inside, shares, 0.0).sum(axes) + 0 * shares.sum(axes)
+
+
 @measures.register("smallest_area")
+@step_function
 def smallest_area(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Number of positions in the smallest region of any shape that holds `share` of the map.
 

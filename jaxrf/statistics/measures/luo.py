@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.registry import measures, read, spatial_axes
+from jaxrf.statistics.measures.registry import measures, read, spatial_axes, step_function
 
 THRESHOLD = 1 - 0.9545
 
 
 @measures.register("size_luo2016")
+@step_function
 def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Side of a square with as many positions as are above 4.55 % of the peak, in input positions.
 
@@ -29,6 +30,7 @@ def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lea
     References:
         Luo, Li, Urtasun, Zemel (2016), Understanding the Effective Receptive Field in Deep CNNs, section 3.
         Ours takes the score as it is given; the paper does not say whether the square or its root is counted.
+        Theirs is the share of the value at the center point, ours that of the peak: the same where a map peaks there.
     """
     shares, center = read(maps, center)
     d = center.shape[-1]
@@ -38,6 +40,7 @@ def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lea
 
 
 @measures.register("ratio_luo2016")
+@step_function
 def luo_ratio(maps: np.ndarray, *, center: np.ndarray, box: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Luo's size divided by the side of the theoretical box (the d-th root of its area); no unit.
 

@@ -1,0 +1,203 @@
+"""What all benchmarks share: their options, interleaved timing, the FLOPs of cones, results on disk.
+
+A script measures its candidates in rounds, every candidate once per round, so that a change in the machine's speed meets
+all of them alike; medians are reported, and ratios are of medians from one run.
+What a first call takes longer than the median is compilation, and stands apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrf.engine.windows import Windows
+from jaxrf.primitives.rule import rules
+from jaxrf.provenance import PACKAGES, _version
+from jaxrf.tangent.program import Equation, TangentProgram, needed
+
+RESULTS = Path(__file__).parent / "results"
+PAUSE = 0.05
+"""Seconds between two candidates, so that the idle threads of one have gone to sleep before the next begins."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every script has: `--repeats`, `--small`, `--out`."""
+    made = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    made.add_argument("--repeats", type=int, default=5, help="rounds of the interleaved measurement (default: 5)")
+    made.add_argument("--small", action="store_true", help="tiny sizes: whether the script runs, not how fast")
+    made.add_argument("--out", type=Path, help="JSON file; default: results/NAME.json beside the script, none if --small")
+    return made
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the first call, with compilation, and of the calls after it."""
+
+    first: float
+    times: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Seconds of one call."""
+        return statistics.median(self.times)
+
+    @property
+    def compile(self) -> float:
+        """Seconds by which the first call was slower than the median."""
+        return max(0.0, self.first - self.median)
+
+
+def interleaved(candidates: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
+    """Times of each candidate, which must return only when its work is done.
+
+    All are called once before the first round.
+    """
+    first = {name: seconds(call) for name, call in candidates.items()}
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(repeats):
+        for name, call in candidates.items():
+            times[name].append(seconds(call))
+    return {name: Timing(first[name], tuple(times[name])) for name in candidates}
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    time.sleep(PAUSE)
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def fastest(forms: Mapping[str, Callable[[], Any]]) -> tuple[str, dict[str, float]]:
+    """The form that is fastest in one call after a first one, and the seconds of all."""
+    if len(forms) == 1:
+        return next(iter(forms)), {}
+    times = {name: timing.median for name, timing in interleaved(forms, 1).items()}
+    return min(times, key=times.__getitem__), times
+
+
+class Gemm:
+    """A large product of float32 matrices, as the rate that the machine can reach; a candidate among the others."""
+
+    def __init__(self, small: bool = False):
+        n = 128 if small else 2048
+        self.flops = 2 * n**3
+        self._factors = [jnp.asarray(np.random.default_rng(i).normal(size=(n, n)), jnp.float32) for i in (0, 1)]
+        self._product = jax.jit(jnp.dot)
+
+    def __call__(self) -> None:
+        self._product(*self._factors).block_until_ready()
+
+
+def cone_flops(windows: Windows) -> float:
+    """FLOPs of the pull-back of one unit on its windows.
+
+    Each equation counts with the share of its result that the window of a unit holds.
+    The convolutions, products and poolings are counted, elementwise work is not.
+    """
+    return sum(
+        rules[step.equation.primitive].flops(step.equation) * _share(windows.regions[step.equation.result])
+        for step in windows.steps
+    )
+
+
+def full_flops(windows: Windows) -> float:
+    """FLOPs of the same pull-back on whole arrays."""
+    return sum(rules[step.equation.primitive].flops(step.equation) for step in windows.steps)
+
+
+def _share(spans: Sequence[Any]) -> float:
+    return math.prod(min(span.size, span.extent) / span.extent for span in spans if span.extent)
+
+
+def forward_flops(program: TangentProgram, windows: Windows) -> float:
+    """FLOPs of the convolutions and products that compute the coefficients of a pull-back, for one image."""
+    known = {variable: None for variable in (*program.arguments, program.image, *program.consts)}
+    return sum(map(_forward, needed(program.forward, windows.coefficients(), known)))
+
+
+def _forward(equation: Equation) -> float:
+    counted = equation.primitive in ("conv_general_dilated", "dot_general")
+    return rules[equation.primitive].flops(equation) if counted else 0
+
+
+def whole_maps(maps: np.ndarray, origin: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Unit-centered maps (..., unit, y, x) laid into images (..., unit, *shape); what leaves the image is dropped."""
+    placed = np.zeros((*maps.shape[:-2], *shape), maps.dtype)
+    for unit, begin in enumerate(origin):
+        lo = np.maximum(begin, 0)
+        hi = np.minimum(begin + maps.shape[-2:], shape)
+        (y0, x0), (y1, x1), (dy, dx) = lo, hi, begin
+        placed[..., unit, y0:y1, x0:x1] = maps[..., unit, y0 - dy : y1 - dy, x0 - dx : x1 - dx]
+    return placed
+
+
+def relative_errors(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Per map: the norm of the difference over the norm of what was wanted; 0 where both are zero."""
+    axes = (-2, -1)
+    difference = np.sqrt(np.square(found.astype(np.float64) - wanted).sum(axes))
+    size = np.sqrt(np.square(wanted.astype(np.float64)).sum(axes))
+    return np.divide(difference, size, out=np.where(difference > 0, np.inf, 0.0), where=size > 0)
+
+
+def machine() -> dict[str, Any]:
+    """Facts that a time depends on."""
+    with open("/proc/cpuinfo") as lines:
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "cpu": model or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "device": str(jax.devices()[0].device_kind),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in (*PACKAGES, "torch")},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+class Report:
+    """The result file of one script: tables of rows, each row with its columns and its details.
+
+    A row is written as soon as it is there, and replaces the row of the same name in the file; so a long benchmark can be
+    run in parts. `table.py` makes the tables of the README from these files.
+    """
+
+    def __init__(self, name: str, options: argparse.Namespace):
+        self.file: Path | None = options.out or (None if options.small else RESULTS / f"{name}.json")
+        self.name, self.small = name, options.small
+
+    def add(self, table: str, row: str, columns: Mapping[str, Any], details: Mapping[str, Any] | None = None) -> None:
+        """Print and write one row: `columns` are shown in the tables, `details` are kept in the file only."""
+        print(f"{table} | {row}: " + ", ".join(f"{name} {shown(value)}" for name, value in columns.items()), flush=True)
+        if self.file is None:
+            return
+        content = json.loads(self.file.read_text()) if self.file.exists() else {"name": self.name, "tables": {}}
+        content["small"] = self.small
+        rows = content["tables"].setdefault(table, {})
+        rows[row] = {"columns": dict(columns), "details": {**(details or {}), "machine": machine()}}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def shown(value: Any) -> str:
+    """A number with three digits, as tables print it; None is empty."""
+    if value is None:
+        return ""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return str(value)
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{round(value, digits):.{max(0, digits)}f}"

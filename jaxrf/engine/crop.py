@@ -1,0 +1,187 @@
+"""The part of the image that a set of units needs, where leaving out the rest is exact.
+
+What a unit's gradient needs is more than where it flows to: its coefficients are values, and values may depend on
+places from which no derivative comes (behind `stop_gradient`, say). So the forward pass is interpreted too,
+with the same relations, and the crop holds every place on which a coefficient inside a window depends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxrf.engine.windows import Windows
+from jaxrf.geometry.field import Field
+from jaxrf.geometry.merge import merge, source
+from jaxrf.interpret.fields import Boxes
+from jaxrf.primitives import rules
+from jaxrf.primitives.elementwise import aligned
+from jaxrf.primitives.pooling import Pooling
+from jaxrf.primitives.rule import Span
+from jaxrf.tangent.program import Equation, TangentProgram, Variable
+
+Fields = tuple[Field, ...]
+# Operations whose result at a place depends on their operands at that place.
+LOCAL = frozenset(
+    "abs add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy cos cosh digamma div eq erf "
+    "erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg "
+    "nextafter not or pow reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh "
+    "xor jaxrf_tap name optimization_barrier real imag complex conj".split()
+)
+POOLS = frozenset({"reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window"})
+REDUCTIONS = frozenset({"reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin"})
+# Operations that mean the same for values as for tangents: their rules serve both.
+SHARED = frozenset(
+    "conv_general_dilated dot_general reduce_sum broadcast_in_dim transpose squeeze reshape pad slice rev concatenate "
+    "cumsum gather dynamic_slice".split()
+)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Half-open intervals of the image, one per spatial axis; or None and the reason why the image is run whole."""
+
+    box: tuple[tuple[int, int], ...] | None
+    why: str
+
+    def __str__(self) -> str:
+        return f"crop to {self.box}" if self.box else f"whole image: {self.why}"
+
+
+def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], step: tuple[int, ...]) -> Crop:
+    """The smallest exact crop of the image for the units of a plan.
+
+    Args:
+        program: traced on the whole image.
+        plan: the windows of all units.
+        spatial: the image's spatial axes.
+        step: per spatial axis, how far the whole network moves in one period of all its layers; a crop starts at a
+            multiple of it, and has the image's length modulo it, so that strides and SAME paddings fall as before.
+    """
+    extents = [program.image.shape[a] for a in spatial]
+    fields = value_fields(program, plan)
+    if isinstance(fields, str):
+        return Crop(None, fields)
+    lows, highs = list(extents), [0] * len(extents)
+    for step_ in plan.steps:
+        out = plan.regions[step_.equation.result]
+        for operand in step_.equation.operands:
+            if isinstance(operand, Variable) and operand in fields:
+                windows = _window_of(operand, step_, out)
+                for i, a in enumerate(spatial):
+                    lo, hi = _needed(fields[operand][a], windows, plan)
+                    lows[i], highs[i] = min(lows[i], lo), max(highs[i], hi)
+    region = plan.regions[plan.source]
+    box = []
+    for i, (a, n, s) in enumerate(zip(spatial, extents, step)):
+        if plan.source is program.input:
+            lo, hi = _reach(region[a], plan)
+            lows[i], highs[i] = min(lows[i], lo), max(highs[i], hi)
+        lo = max(0, lows[i]) // s * s
+        hi = min(n, highs[i])
+        hi = min(n, hi + (n - hi) % s)
+        box.append((lo, hi))
+    if all(hi - lo >= n * 0.9 for (lo, hi), n in zip(box, extents)):
+        return Crop(None, "the units' fields cover it")
+    return Crop(tuple(box), "")
+
+
+def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields] | str:
+    """On which places of the image each coefficient's value depends; or a reason why that is not known."""
+    shape = program.image.shape
+    fields: dict[Variable, Fields] = {program.image: tuple(source(shape, a) for a in range(len(shape)))}
+    for eqn in program.needed(plan.coefficients()):
+        used = [i for i, v in enumerate(eqn.operands) if v in fields]
+        if eqn.primitive.startswith(("random_", "threefry")):
+            return f"{eqn.primitive} draws at random over the whole array"
+        if not used:
+            continue
+        for result in eqn.results:
+            joined: Fields | None = None
+            for i in used:
+                link = _relation(eqn, i)
+                if link is None:
+                    return f"it is not known on which places the values of {eqn.primitive} {eqn.where()} depend"
+                pushed = tuple(link.push(f) for f in fields[eqn.operands[i]])  # type: ignore[index]
+                joined = pushed if joined is None else tuple(map(merge, joined, pushed))
+            assert joined is not None
+            fields[result] = joined
+    return fields
+
+
+def _relation(eqn: Equation, operand: int):
+    """How values of the result depend on an operand; None where that is not known."""
+    shape, out = eqn.operands[operand].shape, eqn.result.shape
+    if eqn.primitive in LOCAL and (shape == () or len(shape) == len(out)):
+        return aligned(shape, out)
+    if eqn.primitive in POOLS:
+        return Pooling().relation(eqn, operand)
+    if eqn.primitive in REDUCTIONS:
+        return rules["reduce_sum"].relation(eqn, operand)
+    return rules[eqn.primitive].relation(eqn, operand) if eqn.primitive in SHARED else None
+
+
+def _window_of(operand: Variable, step, out) -> tuple[Span, ...] | None:
+    """The window on which a coefficient is read: that of the result, or of the operand it stands beside."""
+    shape = operand.shape
+    for i, into in step.into.items():
+        if step.equation.primitive == "select_and_gather_add" and shape == step.equation.operands[i].shape:
+            return into
+    if len(shape) == len(out) and all(n in (1, span.extent) for n, span in zip(shape, out)):
+        return out
+    return None
+
+
+def _needed(field: Field, spans: tuple[Span, ...] | None, plan: Windows) -> tuple[int, int]:
+    """The hull of a field over all windows of a coefficient; over the whole coefficient where it has none."""
+    lo, hi = field.lo, field.hi
+    for axis in range(lo.ndim):
+        if spans is None or lo.shape[axis] == 1:
+            continue
+        first, last = _reach(spans[axis], plan)
+        cut = tuple(slice(max(0, first), last) if a == axis else slice(None) for a in range(lo.ndim))
+        lo, hi = lo[cut], hi[cut]
+    return (int(lo.min()), int(hi.max())) if lo.size else (field.extent, 0)
+
+
+def _reach(span: Span, plan: Windows) -> tuple[int, int]:
+    """From the first to the last position that any unit's window holds."""
+    if span.start is None:
+        return 0, span.extent
+    lo, hi = plan.starts.bounds(span.start)
+    return lo, hi + span.size
+
+
+def total_step(found: Boxes, passed: Iterable[Variable], spatial: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Per spatial axis, the least common multiple of the steps of the variables passed; None where one has none."""
+    steps = [1] * len(spatial)
+    for fields in (found.fields[v] for v in passed):
+        for i, a in enumerate(spatial):
+            c = fields[a].continuation
+            if c is None:
+                return None
+            steps[i] = math.lcm(steps[i], abs(c.step))
+    return tuple(steps)
+
+
+def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial: tuple[int, ...]) -> bool:
+    """Whether two plans are the same but for where their windows start on the image, which differs by `shift`."""
+    if len(whole.steps) != len(cropped.steps):
+        return False
+    for a, b in zip(whole.steps, cropped.steps):
+        if a.equation.primitive != b.equation.primitive:
+            return False
+        mine, theirs = whole.regions[a.equation.result], cropped.regions[b.equation.result]
+        if any(x.size != y.size for x, y in zip(mine, theirs) if x.moving and y.moving):
+            return False
+    mine, theirs = whole.regions[whole.source], cropped.regions[cropped.source]
+    for i, axis in enumerate(spatial):
+        x, y = mine[axis], theirs[axis]
+        if x.moving and y.moving:
+            moved = whole.starts.rows[x.start] - cropped.starts.rows[y.start]  # type: ignore[index]
+            if x.size != y.size or (moved != shift[i]).any():
+                return False
+    return bool(np.all(np.array(shift) >= 0))

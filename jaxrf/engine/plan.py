@@ -1,0 +1,170 @@
+"""How a map will be made, decided before anything runs: batches, memory, and why."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+import jax
+
+from jaxrf.engine.cost import Cost, image_cost, region_sizes, unit_cost
+from jaxrf.engine.crop import Crop
+from jaxrf.engine.windows import Windows
+from jaxrf.errors import InputError, PlanError
+from jaxrf.tangent.program import TangentProgram
+
+UNITS = {"cpu": 8, "gpu": 64, "tpu": 64}
+"""Units per batch where memory allows: a batch that fits the caches of a CPU is faster than a large one."""
+SHARE = 0.5
+"""Of the free memory, the part that a plan may use unless `memory=` says otherwise."""
+SHOWN = 12
+"""Windows that a printed plan shows."""
+SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choices for one map; `print(plan)` shows them.
+
+    Attributes:
+        layer: whose units are pulled back.
+        units: how many.
+        units_per_batch: how many are pulled back at once.
+        images_at_once: how many images go through side by side.
+        batches_per_call: how many batches of units one call of the compiled program takes.
+        cost: of one unit.
+        memory: predicted bytes in use, weights and results included.
+        limit: bytes that may be used.
+        windows: window and array shape of the layers on the way.
+        crop: the part of the image that is run, or why all of it is.
+        compilations: programs that are compiled.
+        why: reasons for the choices.
+    """
+
+    layer: str
+    units: int
+    units_per_batch: int
+    images_at_once: int
+    batches_per_call: int
+    cost: Cost
+    memory: int
+    limit: int
+    windows: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    crop: Crop
+    compilations: int
+    why: tuple[str, ...]
+
+    def __str__(self) -> str:
+        c = self.cost
+        lines = [
+            f"Plan for {self.units} unit{'s' * (self.units != 1)} of {self.layer!r}",
+            f"  batches     {self.units_per_batch} units, {self.images_at_once} images side by side, "
+            f"{self.batches_per_call} batches a call",
+            f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
+            f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
+            f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
+            f"  image       {self.crop}",
+            f"  programs    {self.compilations} to compile",
+            *(f"  because     {reason}" for reason in self.why),
+            "  windows",
+        ]
+        sizes = [f"    {n}: {'x'.join(map(str, w))} of {'x'.join(map(str, a))}" for n, (w, a) in self.windows.items()]
+        hidden = [f"    ... {len(sizes) - SHOWN} more in .windows"] if len(sizes) > SHOWN else []
+        return "\n".join([*lines, *sizes[: SHOWN // 2], *hidden, *sizes[max(SHOWN // 2, len(sizes) - SHOWN // 2) :]])
+
+
+def make_plan(
+    program: TangentProgram, windows: Windows, layer: str, map_bytes: int, *,
+    memory: int | str | float | None, crop: Crop, draws: bool, tied: bool = False, devices: int = 1,
+) -> Plan:  # fmt: skip
+    """Choose batch sizes that stay under the memory limit.
+
+    Args:
+        program, windows: what is pulled back.
+        layer: its name.
+        map_bytes: of the map of one unit and image.
+        memory: bytes, or "15GB"; None for half of what is free.
+        crop: the part of the image that is run.
+        draws: whether weights are drawn at random, which is a program of its own.
+        tied: whether all images go through as one.
+        devices: across which images or units are spread.
+
+    Raises:
+        PlanError: not even one unit fits.
+    """
+    limit = parse_memory(memory)
+    cost, fixed = unit_cost(windows), image_cost(program, windows)
+    weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
+    per_image = fixed.forward + fixed.padded
+    platform = jax.default_backend()
+    wanted = UNITS.get(platform, 8)
+    why = []
+
+    def total(units: int, images: int, batches: int) -> int:
+        return weights + images * (per_image + units * (2 * cost.live + 3 * batches * map_bytes))
+
+    units = max(1, min(wanted, windows.count))
+    images = 1 if tied else max(1, wanted // units)
+    while total(units, images, 1) > limit and (images > 1 or units > 1):
+        images, units = (images // 2, units) if images > 1 else (1, units // 2)
+    if total(units, images, 1) > limit:
+        needs = total(1, 1, 1)
+        raise PlanError(
+            f"Plan needs {human(needs)} for one unit and one image; {human(limit)} are allowed. Use memory=\"{human(needs)}\" "
+            "or more, fewer units, or a smaller input."
+        )
+    if (units, images) != (min(wanted, windows.count), 1 if tied else max(1, wanted // max(1, min(wanted, windows.count)))):
+        why.append(f"larger batches would need more than {human(limit)}")
+    why.append(f"{wanted} gradients at a time suit a {platform}")
+    batches = -(-windows.count // units)
+    while batches > 1 and (total(units, images, batches) > limit or units * images * batches * map_bytes > 2**28):
+        batches = -(-batches // 2)
+    return Plan(
+        layer, windows.count, units, images, batches, cost, total(units, images, batches), limit,
+        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
+    )  # fmt: skip
+
+
+def parse_memory(memory: int | float | str | None) -> int:
+    """Bytes from a number, or from words such as "15GB"; half of what is free from None.
+
+    >>> parse_memory("1.5GB")
+    1500000000
+    """
+    if memory is None:
+        return int(SHARE * free_memory())
+    if isinstance(memory, int | float) and memory > 0:
+        return int(memory)
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)i?b?\s*", str(memory).lower())
+    if not found:
+        raise InputError(f'memory={memory!r} is no amount; give bytes, or words such as "15GB".')
+    return int(float(found[1]) * SUFFIXES[found[2]])
+
+
+def free_memory() -> int:
+    """Bytes that are free on the first device, or on the host where that is the device."""
+    stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def human(size: float) -> str:
+    """Bytes in words: 1.5 GB."""
+    for suffix in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {suffix}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size

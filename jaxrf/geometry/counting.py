@@ -1,0 +1,261 @@
+"""Counts of paths, carried back through the relations of single operations.
+
+A path is a sequence of positions, so the axes of a variable are of two kinds: positions, which paths tell apart,
+and features, which they do not. Channels, heads and hidden units count once.
+Numbers only: nothing here knows of models or of JAX.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+import numpy as np
+
+from jaxrf.geometry.maps import Fixed, Window
+from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape
+
+Kinds = tuple[bool, ...]
+"""For each axis of a variable, whether it holds positions."""
+LIMIT = 2**62
+"""Counts that may be larger are kept as Python integers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many paths lead from each element of a variable to the unit.
+
+    `values` is the block of elements from `start` on; elsewhere there is no path.
+    `kinds` are those of the variable's axes; along a feature axis the block has size 1 and holds for every feature.
+    `bound` is at least every count. With `log` the values are natural logarithms, and `bound` is of no use.
+    """
+
+    kinds: Kinds
+    start: tuple[int, ...]
+    values: np.ndarray
+    bound: int = 1
+    log: bool = False
+
+    @property
+    def add(self) -> np.ufunc:
+        return np.logaddexp if self.log else np.add
+
+    @property
+    def none(self) -> float:
+        """The count of an element without a path."""
+        return -np.inf if self.log else 0
+
+    @property
+    def empty(self) -> bool:
+        return 0 in self.values.shape
+
+    def roomy(self, factor: int) -> np.ndarray:
+        """The values, in a type in which sums of `factor` of them do not overflow."""
+        small = self.log or self.values.dtype == object or self.bound * max(factor, 1) < LIMIT
+        return self.values if small else self.values.astype(object)
+
+    def join(self, other: Counts) -> Counts:
+        """The sum of two counts of the same variable.
+
+        Law: associative and commutative.
+        """
+        start = tuple(map(min, self.start, other.start))
+        stop = tuple(map(max, self._stop, other._stop))
+        factor = -(-(self.bound + other.bound) // self.bound)
+        values = np.full([b - a for a, b in zip(start, stop)], self.none, self.roomy(factor).dtype)
+        for one in (self, other):
+            place = tuple(slice(a - b, a - b + n) for a, b, n in zip(one.start, start, one.values.shape))
+            values[place] = self.add(values[place], one.values)
+        return replace(self, start=start, values=values, bound=self.bound + other.bound)
+
+    @property
+    def _stop(self) -> tuple[int, ...]:
+        return tuple(a + n for a, n in zip(self.start, self.values.shape))
+
+    def laid_out(self, shape: tuple[int, ...], kinds: Kinds, new_shape: tuple[int, ...]) -> Counts:
+        """Counts of a variable of `shape` as those of one of `new_shape` with the same positions, in order.
+
+        Axes of size 1 hold one position, and are not looked at.
+        """
+        pairs = zip(self.start, self.values.shape, self.kinds, shape, strict=True)
+        known = iter([(start, size) for start, size, position, n in pairs if position and n > 1])
+        placed = [next(known) if position and n > 1 else (0, 1) for position, n in zip(kinds, new_shape, strict=True)]
+        values = self.values.reshape([size for _, size in placed])
+        return replace(self, kinds=kinds, start=tuple(start for start, _ in placed), values=values)
+
+
+def unit_counts(kinds: Kinds, at: tuple[int, ...], log: bool) -> Counts:
+    """One path, from a single element to itself."""
+    values = np.zeros([1] * len(at)) if log else np.ones([1] * len(at), np.int64)
+    return Counts(kinds, at, values, 1, log)
+
+
+@singledispatch
+def pull(relation: Relation, counts: Counts, kinds: Kinds) -> Counts:
+    """Counts of an operand whose axes are of `kinds`, from counts of the result.
+
+    Law: a position of the operand has as many paths as all positions of the result that depend on it have together.
+    """
+    raise NotImplementedError(f"Paths cannot be counted through {type(relation).__name__}.")
+
+
+@singledispatch
+def forward(relation: Relation, kinds: Kinds) -> Kinds:
+    """Which axes of the result hold positions because those of the operand do."""
+    raise NotImplementedError(f"Positions cannot be followed through {type(relation).__name__}.")
+
+
+@singledispatch
+def backward(relation: Relation, kinds: Kinds) -> Kinds:
+    """Which axes of the operand hold positions because those of the result do."""
+    return (False,) * len(relation.in_shape)
+
+
+def moved_only(relation: Relation, operand: Kinds, result: Kinds) -> bool:
+    """Whether every position of the result is that of the operand: no window, no sum and no repetition over positions."""
+    pairs = _one_to_one(relation)
+    if pairs is None:
+        return False
+    mine = [a for a, position in enumerate(operand) if position and relation.in_shape[a] != 1]
+    theirs = [o for o, position in enumerate(result) if position and relation.out_shape[o] != 1]
+    return [pairs.get(a) for a in mine] == theirs
+
+
+def _one_to_one(relation: Relation) -> dict[int, int] | None:
+    """Operand axes that are read position by position, and their result axes; None where nothing of the kind is known."""
+    if isinstance(relation, Reshape):
+        return {ins[0]: outs[0] for ins, outs in relation.groups if len(ins) == len(outs) == 1}
+    if isinstance(relation, Product):
+        return {
+            a: o for a, (m, o) in enumerate(relation.axes) if o is not None and isinstance(m, Window) and m.identity
+        }
+    return None
+
+
+@forward.register
+def _(relation: Product, kinds: Kinds) -> Kinds:
+    driven = {o for position, (_, o) in zip(kinds, relation.axes) if position}
+    return tuple(o in driven for o in range(len(relation.out_shape)))
+
+
+@backward.register
+def _(relation: Product, kinds: Kinds) -> Kinds:
+    return tuple(o is not None and kinds[o] for _, o in relation.axes)
+
+
+@pull.register
+def _(relation: Product, counts: Counts, kinds: Kinds) -> Counts:
+    driven = [o for _, o in relation.axes if o is not None]
+    spare = tuple(o for o in range(counts.values.ndim) if o not in driven)
+    factor = math.prod(counts.values.shape[o] for o in spare)
+    factor *= math.prod(m.reach for (m, o), position in zip(relation.axes, kinds) if position and o is not None)
+    values = counts.add.reduce(counts.roomy(factor), axis=spare) if spare else counts.roomy(factor)
+    order = sorted(driven)
+    values = values.transpose([order.index(o) for o in driven])
+    values = np.expand_dims(values, [a for a, (_, o) in enumerate(relation.axes) if o is None])
+    start = [0] * len(relation.axes)
+    for a, (axis_map, out) in enumerate(relation.axes):
+        if not kinds[a]:
+            continue
+        if out is None:
+            assert isinstance(axis_map, Fixed)
+            values, start[a] = np.repeat(values, axis_map.hi - axis_map.lo, axis=a), axis_map.lo
+        elif isinstance(axis_map, Window) and axis_map.identity:
+            start[a] = counts.start[out]
+        else:
+            values, start[a] = axis_map.count(values, a, counts.start[out], counts.add, counts.none)
+    return replace(counts, kinds=kinds, start=tuple(start), values=values, bound=counts.bound * max(factor, 1))
+
+
+@forward.register
+def _(relation: Reshape, kinds: Kinds) -> Kinds:
+    result = [False] * len(relation.out_shape)
+    for ins, outs in relation.groups:
+        for o in outs:
+            result[o] = any(kinds[a] for a in ins)
+    return tuple(result)
+
+
+@backward.register
+def _(relation: Reshape, kinds: Kinds) -> Kinds:
+    pairs = _one_to_one(relation) or {}
+    return tuple(a in pairs and kinds[pairs[a]] for a in range(len(relation.in_shape)))
+
+
+@pull.register
+def _(relation: Reshape, counts: Counts, kinds: Kinds) -> Counts:
+    values, start, sizes = counts.values, [0] * len(relation.in_shape), [1] * len(relation.in_shape)
+    for ins, outs in relation.groups:
+        if len(outs) == len(ins) == 1:
+            sizes[ins[0]], start[ins[0]] = values.shape[outs[0]], counts.start[outs[0]]
+        elif any(counts.kinds[o] for o in outs):
+            for o in outs:
+                values = _whole(values, o, counts, relation.out_shape[o])
+            for a in ins:
+                sizes[a] = relation.in_shape[a]
+    return _per_position(replace(counts, start=tuple(start), values=values.reshape(sizes)), kinds)
+
+
+def _whole(values: np.ndarray, axis: int, counts: Counts, size: int) -> np.ndarray:
+    """A block of `counts` on the whole of one axis."""
+    if not counts.kinds[axis]:
+        return np.repeat(values, size, axis=axis)
+    around = [(0, 0)] * values.ndim
+    around[axis] = (counts.start[axis], size - counts.start[axis] - values.shape[axis])
+    return np.pad(values, around, constant_values=counts.none)
+
+
+def _per_position(counts: Counts, kinds: Kinds) -> Counts:
+    """Counts of a variable of other `kinds`: features of one position count once, by the one with the most paths."""
+    values = counts.values
+    for axis, (position, size) in enumerate(zip(kinds, values.shape)):
+        if not position and size > 1:
+            values = values.max(axis=axis, keepdims=True)
+    start = tuple(a if position else 0 for a, position in zip(counts.start, kinds))
+    return replace(counts, kinds=kinds, start=start, values=values)
+
+
+@forward.register
+def _(relation: Masked, kinds: Kinds) -> Kinds:
+    return forward(relation.inner, kinds)
+
+
+@backward.register
+def _(relation: Masked, kinds: Kinds) -> Kinds:
+    return backward(relation.inner, kinds)
+
+
+@pull.register
+def _(relation: Masked, counts: Counts, kinds: Kinds) -> Counts:
+    support = np.broadcast_to(relation.support, relation.out_shape)
+    for axis, position in enumerate(counts.kinds):
+        if position:
+            block = slice(counts.start[axis], counts.start[axis] + counts.values.shape[axis])
+            support = support[(slice(None),) * axis + (block,)]
+        else:
+            support = support.any(axis=axis, keepdims=True)
+    return pull(relation.inner, replace(counts, values=np.where(support, counts.values, counts.none)), kinds)
+
+
+@forward.register
+def _(relation: Elements, kinds: Kinds) -> Kinds:
+    index = relation.index.reshape(-1, *relation.out_shape)
+    places = np.unravel_index(np.maximum(index, 0), relation.in_shape)
+    moving = [place for place, position in zip(places, kinds) if position]
+    axes = range(1, index.ndim)
+    return tuple(any((place != np.take(place, [0], axis=o)).any() for place in moving) for o in axes)
+
+
+@pull.register
+def _(relation: Elements, counts: Counts, kinds: Kinds) -> Counts:
+    index = relation.index.reshape(-1, math.prod(relation.out_shape))
+    values = counts.roomy(index.size)
+    for axis, size in enumerate(relation.out_shape):
+        values = _whole(values, axis, counts, size)
+    result = np.full(math.prod(relation.in_shape), counts.none, values.dtype)
+    for row in index:
+        counts.add.at(result, row[row >= 0], values.ravel()[row >= 0])
+    result = result.reshape(relation.in_shape)
+    whole = Counts((True,) * result.ndim, (0,) * result.ndim, result, counts.bound * max(index.size, 1), counts.log)
+    return _per_position(whole, kinds)

@@ -1,0 +1,100 @@
+"""The path interpretation: how many paths join each input position to a unit.
+
+Counts are pulled back from the unit, coefficients set to one, through the relations that boxes are made of.
+Elementwise arithmetic between two steps is one step, however many terms its derivative has: x · sigmoid(x) counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxrf.errors import InputError
+from jaxrf.geometry.counting import Counts, pull, unit_counts
+from jaxrf.geometry.paths import PathCounts
+from jaxrf.geometry.row import Row
+from jaxrf.interpret.axes import Positions, positions
+from jaxrf.interpret.table import axes_of
+from jaxrf.tangent.program import Layer, TangentProgram, Variable
+
+Sources = dict[Variable, tuple[Variable, ...]]
+
+
+def count(
+    program: TangentProgram, layer: Layer, row: Row, unit: Sequence[int], spatial: Sequence[int], log: bool = False
+) -> PathCounts:
+    """Counts of the paths from every input position to one unit of a layer.
+
+    Args:
+        program: traced with a single image.
+        layer: the layer of the unit.
+        row: the layer's row, for its box.
+        unit: position in the layer.
+        spatial: axes of the batched input that are positions.
+        log: natural logarithms instead of whole numbers.
+
+    Raises:
+        InputError: no path leads to the unit.
+    """
+    assert layer.tangent is not None
+    box = row.box(unit, clip=True)
+    known = positions(program, spatial)
+    at, kinds = dict(zip(axes_of(program, layer, spatial).units, unit)), known.kinds[layer.tangent]
+    start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
+    found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
+    if found is None or found.empty:
+        raise InputError(f"No path leads from the input to unit {tuple(unit)} of layer {layer.name!r}. Choose another unit.")
+    return PathCounts(_on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, tuple(unit), log)
+
+
+def _pulled(program: TangentProgram, known: Positions, target: Variable, one: Counts) -> Counts | None:
+    """Counts at the input."""
+    sources = _sources(program, known)
+    found: dict[Variable, Counts] = {}
+
+    def enter(variable: Variable, counts: Counts) -> None:
+        for source in sources.get(variable, ()):
+            moved = counts if source is variable else counts.laid_out(variable.shape, known.kinds[source], source.shape)
+            found[source] = found[source].join(moved) if source in found else moved
+
+    enter(target, one)
+    for equation in reversed(list(known.links)):
+        counts = found.pop(equation.result, None)
+        if counts is None or counts.empty:
+            continue
+        for link in known.links[equation]:
+            if not known.pointwise(link):
+                enter(link.source, pull(link.relation, counts, known.kinds[link.source]))
+    return found.get(program.input)
+
+
+def _sources(program: TangentProgram, known: Positions) -> Sources:
+    """The variables that a variable is computed from position by position: results of other steps, or the input.
+
+    A variable whose own equation is such a step, for any of its operands, is among them itself.
+    """
+    sources: Sources = {program.input: (program.input,)}
+    for equation, links in known.links.items():
+        reached: dict[Variable, None] = {}
+        for link in links:
+            if known.pointwise(link):
+                reached.update(dict.fromkeys(sources[link.source]))
+            else:
+                reached[equation.result] = None
+        sources[equation.result] = tuple(reached)
+    return sources
+
+
+def _on_box(counts: Counts, spatial: Sequence[int], box: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The counts of the image's positions on a box that holds them all."""
+    result = np.full([hi - lo for lo, hi in box], counts.none, counts.values.dtype)
+    inner = counts.values.transpose(*spatial, *(a for a in range(counts.values.ndim) if a not in spatial))
+    inner = inner.reshape([counts.values.shape[a] for a in spatial])
+    place = []
+    for (lo, hi), axis, size in zip(box, spatial, inner.shape):
+        first, last = max(lo, counts.start[axis]), min(hi, counts.start[axis] + size)
+        place.append((slice(first - lo, last - lo), slice(first - counts.start[axis], last - counts.start[axis])))
+    result[tuple(a for a, _ in place)] = inner[tuple(b for _, b in place)]
+    largest = result.max(initial=0) if not counts.log else 0
+    return result.astype(np.int64) if not counts.log and largest < 2**63 else result

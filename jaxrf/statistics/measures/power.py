@@ -1,0 +1,38 @@
+"""How strong a map is: its sum and its largest entry, in the unit of the map."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxrf.statistics.measures.registry import measures, read, spatial_axes
+
+
+@measures.register("total")
+def total(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """Sum of the map, in the unit of the map: with the square score the squared norm of the gradient.
+
+    A flat map gives its value times its positions, a single pixel its value, a zero map NaN.
+
+    Example:
+        >>> float(total(np.array([1.0, 2.0]), center=np.array([0.5])))
+        3.0
+    """
+    shares, center = read(maps, center)
+    axes = spatial_axes(center.shape[-1])
+    return np.asarray(maps, np.float64).sum(axes) + 0 * shares.sum(axes)
+
+
+@measures.register("peak")
+def peak(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+    """Largest entry of the map, in the unit of the map; that of a noisy map is biased upward.
+
+    A flat map and a single pixel give their value, a zero map NaN.
+
+    Example:
+        >>> float(peak(np.array([1.0, 2.0]), center=np.array([0.5])))
+        2.0
+    """
+    shares, center = read(maps, center)
+    axes = spatial_axes(center.shape[-1])
+    return np.asarray(maps, np.float64).max(axes) + 0 * shares.sum(axes)

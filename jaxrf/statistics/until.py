@@ -1,0 +1,78 @@
+"""When to stop: a relative standard error that is wanted of a measure, looked at when the samples have doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jaxrf.errors import InputError
+from jaxrf.statistics.jackknife import Interval
+from jaxrf.statistics.measures import measures
+
+FIRST = 32
+
+
+@dataclass(frozen=True)
+class Until:
+    """A stopping rule.
+
+    It is looked at with 32 samples, 64, 128 and so on:
+    an error that is looked at after every sample is too small when the run stops,
+    because it stops where the error happens to be small.
+
+    Attributes:
+        error: relative standard error to reach, on all units.
+        measure: of which measure of the mean map.
+        options: of the measure.
+        part: which of its numbers, for a measure that has several.
+        cap: samples after which the run stops in any case.
+
+    Raises:
+        InputError: an error that is not positive, or a cap below 32.
+        UnknownNameError: there is no such measure.
+
+    Example:
+        >>> rule = Until(0.01, "area_ratio", options={"share": 0.5})
+        >>> rule.next_check(32), rule.next_check(33), rule.next_check(5000)
+        (64, 64, 4096)
+    """
+
+    error: float
+    measure: str = "sigma"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    part: str | None = None
+    cap: int = 4096
+
+    def __post_init__(self):
+        if not 0 < self.error < np.inf:
+            raise InputError(f"until={self.error!r} is no relative error. It is a positive number, such as 0.01.")
+        if self.cap < FIRST:
+            raise InputError(f"A cap of {self.cap} samples leaves nothing to look at: the first look is at {FIRST}.")
+        measures[self.measure]
+
+    def next_check(self, count: int) -> int:
+        """How many samples the next look needs, after `count` samples."""
+        check = FIRST
+        while check <= count:
+            check *= 2
+        return min(check, self.cap)
+
+    def stops(self, count: int, interval: Callable[..., Interval]) -> bool:
+        """Whether to stop, at a look after `count` samples.
+
+        Args:
+            count: samples so far.
+            interval: of a result: `interval(measure, part=..., **options)`.
+        """
+        if count >= self.cap:
+            return True
+        found = interval(self.measure, part=self.part, **self.options)
+        return bool((found.relative <= self.error).all())
+
+
+def as_until(until: float | Until | None) -> Until | None:
+    """A number as the rule for sigma."""
+    return until if until is None or isinstance(until, Until) else Until(float(until))

@@ -1,0 +1,149 @@
+"""What is known of coefficients before any weight or image is: values, zeros, masks.
+
+Takes the forward equations and evaluates small slices of them, each when it is asked for and once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
+
+CHANCE = ("random_", "threefry")
+ZEROING = {"mul", "select_n", "pad", "concatenate", "scatter", "scatter-add", "scatter-mul", "dynamic_update_slice"}
+MIXING = {"dot_general", "conv_general_dilated", "ragged_dot_general"}
+EXPONENTIALS = {"exp", "exp2", "logistic"}
+DEEP = 50.0
+"""A constant that lowers some logits by more than this is a mask: exp(-50) is 2e-22."""
+
+
+class Constants:
+    """Answers what rules ask about coefficients.
+
+    Args:
+        forward: the forward equations, in order.
+        consts: values of the variables that the model closed over.
+        parameters: the model's variables, as arguments of the program.
+        image: the input's value.
+        cap: larger slices, in elements, count as unknown.
+    """
+
+    def __init__(
+        self, forward: Sequence[Equation], consts: Mapping[Variable, Any], parameters: Iterable[Variable], image: Variable,
+        cap: int = 2**24,
+    ):  # fmt: skip
+        self.forward, self.consts, self.cap = forward, consts, cap
+        self.parameters = set(parameters)
+        self.changing = self._dependent({image}, CHANCE)
+        self.free = self.changing | self._dependent(self.parameters)
+        self._values: dict[Variable, np.ndarray] = {}
+        self._supports: dict[Variable, np.ndarray | None] = {}
+
+    def value(self, operand: Operand) -> np.ndarray | None:
+        """The value of an operand that depends on neither variables, image nor chance; None for any other."""
+        if isinstance(operand, Literal):
+            return np.asarray(operand.value)
+        if operand.tangent or operand in self.free or math.prod(operand.shape) > self.cap:
+            return None
+        if operand not in self._values:
+            self._values[operand] = np.asarray(evaluate(self.slice([operand]), [operand], self.consts)[0])
+        return self._values[operand]
+
+    def support(self, operand: Operand) -> np.ndarray | None:
+        """Where an operand made of variables and constants can be other than zero; None where nothing is known.
+
+        Read off random variables, where the operand is made by an operation with a constant that holds zeros.
+        Draws of either sign are joined, so that a rectified weight does not count as zero.
+        """
+        value = self.value(operand)
+        if value is not None:
+            return np.asarray(value != 0)
+        if isinstance(operand, Literal) or operand.tangent or operand in self.changing or operand in self.parameters:
+            return None
+        if operand not in self._supports:
+            self._supports[operand] = self._drawn_support(operand)
+        return self._supports[operand]
+
+    def masked(self, operand: Operand) -> bool:
+        """Whether an operand is made of exponentials of masked logits, as attention weights are: zeros in it are likely."""
+        return operand in self._masked
+
+    def slice(self, wanted: Iterable[Operand], through: Any = None) -> list[Equation]:
+        """The forward equations that `wanted` are made by, in order; only those that `through` accepts, if given."""
+        waiting, found = [v for v in wanted if isinstance(v, Variable)], {}
+        while waiting:
+            place = self._producers.get(waiting.pop())
+            if place is None or place in found or (through and not through(self.forward[place])):
+                continue
+            found[place] = self.forward[place]
+            waiting.extend(v for v in found[place].operands if isinstance(v, Variable))
+        return [found[place] for place in sorted(found)]
+
+    @cached_property
+    def _producers(self) -> dict[Variable, int]:
+        return {v: place for place, eqn in enumerate(self.forward) for v in eqn.results}
+
+    def _dependent(self, start: set[Variable], primitives: tuple[str, ...] = ()) -> set[Variable]:
+        """`start`, and what is made from it or by `primitives` (beginnings of names)."""
+        found = set(start)
+        for eqn in self.forward:
+            if any(v in found for v in eqn.operands) or (primitives and eqn.primitive.startswith(primitives)):
+                found.update(eqn.results)
+        return found
+
+    def _drawn_support(self, operand: Variable) -> np.ndarray | None:
+        equations = self.slice([operand])
+        size = sum(math.prod(v.shape) for eqn in equations for v in eqn.results)
+        if size > self.cap or not any(map(self._zeroes, equations)):
+            return None
+        needed = {v for eqn in equations for v in eqn.operands if v in self.parameters}
+        if any(v.dtype.kind not in "fc" and v.dtype.name != "bfloat16" for v in needed):
+            return None
+        draw, found = np.random.default_rng(0), np.zeros(operand.shape, bool)
+        for sign in (1, -1, 0):
+            values = {v: _random(draw, v.shape, sign).astype(v.dtype) for v in needed}
+            found |= np.asarray(evaluate(equations, [operand], {**self.consts, **values})[0]) != 0
+        return found
+
+    def _zeroes(self, eqn: Equation) -> bool:
+        if eqn.primitive not in ZEROING:
+            return False
+        values = (self.value(v) for v in eqn.operands)
+        return any(value is not None and not value.all() for value in values)
+
+    @cached_property
+    def _masked(self) -> set[Operand]:
+        """Results of exponentials of masked logits, and what is made of them without mixing positions."""
+        found: set[Operand] = set()
+        for eqn in self.forward:
+            if eqn.primitive in MIXING:
+                continue
+            mask = eqn.primitive in EXPONENTIALS and eqn.results[0] in self.changing and self._lowered(eqn.operands[0])
+            if mask or any(v in found for v in eqn.operands):
+                found.update(eqn.results)
+        return found
+
+    def _lowered(self, logits: Operand) -> bool:
+        """Whether a constant pushes some of the logits far below the others."""
+        local = self.slice([logits], lambda eqn: eqn.primitive not in MIXING | EXPONENTIALS)
+        return any(map(self._lowers, local))
+
+    def _lowers(self, eqn: Equation) -> bool:
+        if eqn.primitive not in {"add", "sub", "select_n"} or eqn.results[0] not in self.changing:
+            return False
+        if eqn.primitive == "select_n":
+            cases = [self.value(v) for v in eqn.operands[1:]]
+            return any(value is not None and value.size > 0 and value.min() < -DEEP for value in cases)
+        added = [self.value(v) for v in eqn.operands]
+        return any(value is not None and value.size > 0 and value.max() - value.min() > DEEP for value in added)
+
+
+def _random(draw: np.random.Generator, shape: tuple[int, ...], sign: int) -> np.ndarray:
+    """Normal numbers of one sign, or of both where `sign` is 0; none is near zero."""
+    normal = draw.standard_normal(shape)
+    return normal if sign == 0 else sign * (0.1 + np.abs(normal))

@@ -1,0 +1,168 @@
+"""What maps do not depend on: batches of units and images, windows or whole arrays; and where images see each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import jaxrf
+from jaxrf.adapters import adapt
+from jaxrf.engine.windows import windows
+from jaxrf.inputs import as_images
+from jaxrf.job import Job, prepare
+from tests.engine import models
+from tests.engine.dense import EXACT, errors
+from tests.engine.models import conv, weights
+
+SHAPE = (9, 13, 2)
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def residual_job(batch: np.ndarray, **options) -> Job:
+    given = as_images(batch, None)
+    subject = adapt(models.residual, given.shape, variables=weights(*models.RESIDUAL), dtype=given.dtype)
+    return prepare(subject, given, **options)
+
+
+def per_batch(job: Job, units: int) -> Job:
+    return replace(job, pullback=replace(job.pullback, per_batch=units))
+
+
+def on_whole_arrays(job: Job) -> Job:
+    pull = job.pullback
+    at = {axis: job.units[:, i] for i, axis in enumerate((1, 2))}
+    plan = windows(pull.program, pull.windows.target, pull.windows.source, at, whole=True)
+    return replace(job, pullback=replace(pull, windows=plan))
+
+
+def test_batches_of_units_do_not_matter():
+    """One, three or eight units at a time, with a remainder, give the same maps of all 35 units of a layer."""
+    batch = models.images(1, *SHAPE)
+    jobs = [per_batch(residual_job(batch, layer="stem", units="all"), n) for n in (1, 3, 8)]
+    found = [next(job.samples(as_images(batch, None), None)).maps for job in jobs]
+    assert [job.pullback.per_batch for job in jobs] == [1, 3, 8]
+    assert found[0].shape[1] == 35
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=0, atol=EXACT * found[0].max())
+
+
+def test_blocks_of_units_do_not_matter(monkeypatch):
+    """Maps that do not fit into one call of the compiled program come in several, the last of which is padded."""
+    monkeypatch.setattr("jaxrf.job.BLOCK", 8 * 9 * 13 * 2)
+    found = errors(models.residual, models.images(1, *SHAPE), weights(*models.RESIDUAL), layer="stem", channels="each")
+    assert found.shape == (1, 35 * 4)
+    assert found.max() < EXACT
+
+
+def test_whole_arrays_and_windows_agree():
+    """A plain pull-back on whole arrays, by the same code, equals the dense Jacobian too."""
+    w, batch = weights(*models.RESIDUAL), models.images(2, *SHAPE)
+    assert errors(models.residual, batch, w, layer="first", change=on_whole_arrays).max() < EXACT
+
+
+def test_windows_are_smaller_than_the_image():
+    """A layer with a small field is pulled back on windows of its size; on whole arrays the map is that of the image."""
+    job = residual_job(models.images(1, 33, 41, 2), layer="pool", units="all")
+    assert job.pullback.map_shape == job.row.size == (7, 7)
+    assert on_whole_arrays(job).pullback.map_shape == (33, 41)
+
+
+def test_batches_of_images_do_not_matter():
+    """An array, batches of it, and single images give the same mean and standard error."""
+    w, batch = weights(*models.RESIDUAL), models.images(5, *SHAPE)
+    sources = batch, iter([batch[:2], batch[2:]]), list(batch[:, None])
+    results = [jaxrf.erf(models.residual, w, source, units=[[0, 1], [1, 1]]) for source in sources]
+    for result in results:
+        assert result.count == 5
+        np.testing.assert_allclose(result.mean, results[0].mean, rtol=0, atol=EXACT * results[0].mean.max())
+        np.testing.assert_allclose(result.stderr, results[0].stderr, rtol=0, atol=EXACT * results[0].stderr.max())
+
+
+def test_a_unit_has_the_same_map_among_others():
+    """A unit's map is the same alone and among all others, at a corner, at a border and inside."""
+    w, batch = weights(*models.RESIDUAL), models.images(1, *SHAPE)
+    every = jaxrf.erf(models.residual, w, batch, layer="stem", units="all", channels="sum")
+    for unit in [(0, 0), (4, 6), (0, 3), (2, 3)]:
+        alone = jaxrf.erf(models.residual, w, batch, layer="stem", units=[unit], channels="sum")
+        among = every.mean[unit[0] * 7 + unit[1]]
+        np.testing.assert_allclose(alone.mean[0], among, rtol=0, atol=EXACT * every.mean.max())
+        assert alone.origin[0].tolist() == every.origin[unit[0] * 7 + unit[1]].tolist()
+
+
+def test_choices_of_units():
+    """The center unit is the one nearest to the middle by geometry; a grid and positions are taken as given."""
+    w, batch = weights(*models.MOBILE), models.images(1, *SHAPE)
+    center = jaxrf.erf(models.mobile, w, batch)
+    assert center.units.tolist() == [[2, 6]]
+    assert center.theoretical.center((2, 6)) == (4.0, 6.0)
+    grid = jaxrf.erf(models.mobile, w, batch, units=jaxrf.grid(2, 3))
+    assert grid.units.tolist() == [[1, 2], [1, 6], [1, 10], [3, 2], [3, 6], [3, 10]]
+
+
+def batch_norm(w, x):
+    y = conv(x, w[0], 2)
+    y = (y - y.mean((0, 1, 2))) * lax.rsqrt(y.var((0, 1, 2)) + 0.1)
+    return conv(jnp.tanh(y), w[1])
+
+
+@pytest.mark.parametrize("channels", ["probe", "sum", "each"])
+def test_images_that_see_each_other(channels):
+    """Under batch statistics the array handed in is the batch: each map shows the unit's own image."""
+    w = weights((3, 3, 2, 3), (3, 3, 3, 2))
+    assert errors(batch_norm, models.images(3, 7, 8, 2), w, channels=channels).max() < EXACT
+
+
+def test_share_on_the_own_image():
+    """Under batch statistics the result records which share of all maps lies on the unit's own image."""
+    w, batch = weights((3, 3, 2, 3), (3, 3, 3, 2)), models.images(3, 7, 8, 2)
+    result = jaxrf.erf(batch_norm, w, batch, units=[[1, 2]], channels=0)
+    own = every = 0.0
+    for image in range(3):
+        gradient = jax.grad(lambda x, i=image: batch_norm(w, x)[i, 1, 2, 0])(batch)
+        own, every = own + float((gradient[image] ** 2).sum()), every + float((gradient**2).sum())
+    assert result.theoretical.global_axes == ("y", "x", "batch")
+    assert result.provenance["share_on_own_image"] == pytest.approx(own / every, rel=1e-9)
+    assert own < every
+
+
+def test_tied_batches_of_other_sizes_are_refused():
+    """Where images see each other, a smaller last batch would be another model."""
+    w, batch = weights((3, 3, 2, 3), (3, 3, 3, 2)), models.images(3, 7, 8, 2)
+    with pytest.raises(jaxrf.errors.InputError, match="all batches need the same size; found 1 after 2"):
+        jaxrf.erf(batch_norm, w, [batch[:2], batch[2:]])
+
+
+def tokens(w, x):
+    """Patches as tokens, windows of attention as a larger batch, and a pooled head."""
+    n = x.shape[0]
+    y = conv(x, w[0], 2, "VALID")  # (n, 4, 6, 3)
+    y = jaxrf.tap(y.reshape(n, 24, 3), "tokens")
+    groups = y.reshape(n, 2, 2, 3, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n * 6, 4, 3)
+    attention = jax.nn.softmax(jnp.einsum("gic,gjc->gij", groups, groups))
+    groups = jaxrf.tap(groups + jnp.einsum("gij,gjc->gic", attention, groups), "windows")
+    y = groups.reshape(n, 2, 3, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, 4, 6, 3)
+    return {"map": conv(y, w[1]), "pooled": jnp.tanh(y).mean((1, 2))}
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [({"layer": "tokens"}, 24), ({"layer": "windows", "own_axes": (0, 1)}, 24), ({"output": "map"}, 24),
+     ({"output": "pooled"}, 1)],
+    ids=["tokens", "windows", "map", "pooled"],
+)  # fmt: skip
+def test_layers_without_image_axes(options, count):
+    """Units are tokens, tokens of windows, or none at all: each has the map of the dense Jacobian."""
+    w = weights((2, 2, 2, 3), (3, 3, 3, 2))
+    found = errors(tokens, models.images(2, 8, 12, 2), w, channels="sum", **options)
+    assert found.shape == (2, count)
+    assert found.max() < EXACT
