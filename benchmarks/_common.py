@@ -1,22 +1,21 @@
-"""What all benchmarks share: their options, interleaved timing, the FLOPs of cones, results on disk.
+"""What all benchmarks share: their options, interleaved timing, comparison of maps, results on disk.
 
-A script measures its candidates in rounds, every candidate once per round, so that a change in the machine's speed meets
-all of them alike; medians are reported, and ratios are of medians from one run.
-What a first call takes longer than the median is compilation, and stands apart.
+A script measures its candidates in rounds, every candidate once per round, so that a change in the machine's speed
+meets all of them alike; medians are reported, and ratios are of medians from one run. Compilation stands apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
+import importlib.util
 import json
 import math
 import os
 import platform
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,12 @@ import numpy as np
 
 from jaxrf.engine.windows import Windows
 from jaxrf.primitives.rule import rules
-from jaxrf.provenance import PACKAGES, _version
-from jaxrf.tangent.program import Equation, TangentProgram, needed
+from jaxrf.provenance import PACKAGES
+from jaxrf.tangent.program import TangentProgram
 
 RESULTS = Path(__file__).parent / "results"
+EXTRA = ("torch",)
+"""Packages of peers, which need not be installed."""
 PAUSE = 0.05
 """Seconds between two candidates, so that the idle threads of one have gone to sleep before the next begins."""
 
@@ -39,39 +40,20 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     made.add_argument("--repeats", type=int, default=5, help="rounds of the interleaved measurement (default: 5)")
     made.add_argument("--small", action="store_true", help="tiny sizes: whether the script runs, not how fast")
-    made.add_argument("--out", type=Path, help="JSON file; default: results/NAME.json beside the script, none if --small")
+    made.add_argument("--out", type=Path, help="JSON file; default: results/NAME.json here, none if --small")
     return made
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of the first call, with compilation, and of the calls after it."""
+def interleaved(candidates: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each call of each candidate, one call of each per round.
 
-    first: float
-    times: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """Seconds of one call."""
-        return statistics.median(self.times)
-
-    @property
-    def compile(self) -> float:
-        """Seconds by which the first call was slower than the median."""
-        return max(0.0, self.first - self.median)
-
-
-def interleaved(candidates: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
-    """Times of each candidate, which must return only when its work is done.
-
-    All are called once before the first round.
+    A candidate returns only when its work is done, and has been called before, so that nothing is compiled here.
     """
-    first = {name: seconds(call) for name, call in candidates.items()}
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats):
         for name, call in candidates.items():
             times[name].append(seconds(call))
-    return {name: Timing(first[name], tuple(times[name])) for name in candidates}
+    return times
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -82,14 +64,6 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def fastest(forms: Mapping[str, Callable[[], Any]]) -> tuple[str, dict[str, float]]:
-    """The form that is fastest in one call after a first one, and the seconds of all."""
-    if len(forms) == 1:
-        return next(iter(forms)), {}
-    times = {name: timing.median for name, timing in interleaved(forms, 1).items()}
-    return min(times, key=times.__getitem__), times
-
-
 class Gemm:
     """A large product of float32 matrices, as the rate that the machine can reach; a candidate among the others."""
 
@@ -98,41 +72,18 @@ class Gemm:
         self.flops = 2 * n**3
         self._factors = [jnp.asarray(np.random.default_rng(i).normal(size=(n, n)), jnp.float32) for i in (0, 1)]
         self._product = jax.jit(jnp.dot)
+        self()
 
     def __call__(self) -> None:
         self._product(*self._factors).block_until_ready()
 
 
-def cone_flops(windows: Windows) -> float:
-    """FLOPs of the pull-back of one unit on its windows.
-
-    Each equation counts with the share of its result that the window of a unit holds.
-    The convolutions, products and poolings are counted, elementwise work is not.
-    """
-    return sum(
-        rules[step.equation.primitive].flops(step.equation) * _share(windows.regions[step.equation.result])
-        for step in windows.steps
-    )
-
-
-def full_flops(windows: Windows) -> float:
-    """FLOPs of the same pull-back on whole arrays."""
-    return sum(rules[step.equation.primitive].flops(step.equation) for step in windows.steps)
-
-
-def _share(spans: Sequence[Any]) -> float:
-    return math.prod(min(span.size, span.extent) / span.extent for span in spans if span.extent)
-
-
 def forward_flops(program: TangentProgram, windows: Windows) -> float:
     """FLOPs of the convolutions and products that compute the coefficients of a pull-back, for one image."""
-    known = {variable: None for variable in (*program.arguments, program.image, *program.consts)}
-    return sum(map(_forward, needed(program.forward, windows.coefficients(), known)))
-
-
-def _forward(equation: Equation) -> float:
-    counted = equation.primitive in ("conv_general_dilated", "dot_general")
-    return rules[equation.primitive].flops(equation) if counted else 0
+    counted = ("conv_general_dilated", "dot_general")
+    return sum(
+        rules[eqn.primitive].flops(eqn) for eqn in program.needed(windows.coefficients()) if eqn.primitive in counted
+    )
 
 
 def whole_maps(maps: np.ndarray, origin: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -154,6 +105,11 @@ def relative_errors(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.divide(difference, size, out=np.where(difference > 0, np.inf, 0.0), where=size > 0)
 
 
+def is_there(package: str) -> bool:
+    """Whether a package is installed."""
+    return importlib.util.find_spec(package) is not None
+
+
 def machine() -> dict[str, Any]:
     """Facts that a time depends on."""
     with open("/proc/cpuinfo") as lines:
@@ -164,7 +120,7 @@ def machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "device": str(jax.devices()[0].device_kind),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in (*PACKAGES, "torch")},
+        "versions": {name: importlib.metadata.version(name) for name in (*PACKAGES, *EXTRA) if is_there(name)},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -172,8 +128,8 @@ def machine() -> dict[str, Any]:
 class Report:
     """The result file of one script: tables of rows, each row with its columns and its details.
 
-    A row is written as soon as it is there, and replaces the row of the same name in the file; so a long benchmark can be
-    run in parts. `table.py` makes the tables of the README from these files.
+    A row is written as soon as it is there, and replaces the row of the same name in the file; so a long benchmark can
+    be run in parts. `table.py` makes the tables of the README from these files.
     """
 
     def __init__(self, name: str, options: argparse.Namespace):
@@ -200,4 +156,4 @@ def shown(value: Any) -> str:
     if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
     digits = 2 - math.floor(math.log10(abs(value))) if value else 0
-    return f"{round(value, digits):.{max(0, digits)}f}"
+    return f"{value:.{max(0, digits)}f}"

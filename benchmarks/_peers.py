@@ -7,7 +7,6 @@ the image's channels.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -119,11 +118,6 @@ def jax_seed_forms(model: Any, keys: jax.Array, samples: Samples, sizes: tuple[i
     return {f"vmap over {k} seeds": partial(run, k) for k in sizes}, {"jitted, seed by seed": partial(run, 1)}
 
 
-def torch_is_there() -> bool:
-    """Whether PyTorch can be imported."""
-    return importlib.util.find_spec("torch") is not None
-
-
 class Torch:
     """PyTorch on all cores: `torch.autograd.grad` per unit with the graph retained, and batched in two ways.
 
@@ -159,7 +153,7 @@ class Torch:
         return found
 
     def _output(self, order: str, image: Any) -> tuple[Any, Any]:
-        x = self.images[order][image].requires_grad_()
+        x = self.images[order][image].contiguous(memory_format=self.orders[order]).requires_grad_()
         return x, self.models[order](x)
 
     def _per_unit(self, order: str) -> np.ndarray:
@@ -168,7 +162,8 @@ class Torch:
             x, y = self._output(order, slice(image, image + 1))
             for n in numbers:
                 i, j = self.samples.units[n]
-                (g,) = self.torch.autograd.grad(y[0, :, i, j], x, self.cotangents[n], retain_graph=n != numbers[-1])
+                more = bool(n != numbers[-1])
+                (g,) = self.torch.autograd.grad(y[0, :, i, j], x, self.cotangents[n], retain_graph=more)
                 found[n] = (g * g).sum((0, 1))
         return self.torch.stack(found).numpy()
 

@@ -9,18 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxrf.api import check, erf, plan, trf
+    from jaxrf.api import check, erf, paths, plan, trf
     from jaxrf.engine.units import grid
     from jaxrf.inputs import noise
     from jaxrf.result import load
     from jaxrf.tangent.tap import tap
 
 __version__ = "0.1.0"
-__all__ = ["check", "erf", "grid", "load", "noise", "plan", "tap", "trf"]
+__all__ = ["check", "erf", "grid", "load", "noise", "paths", "plan", "tap", "trf"]
 
 _HOMES = {
     "check": "jaxrf.api",
     "erf": "jaxrf.api",
+    "paths": "jaxrf.api",
     "plan": "jaxrf.api",
     "trf": "jaxrf.api",
     "grid": "jaxrf.engine.units",

@@ -16,11 +16,17 @@ from jaxrf.checking import compare
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.units import Grid
 from jaxrf.errors import InputError
+from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.table import Table
 from jaxrf.inputs import Images
+from jaxrf.interpret import cut
 from jaxrf.interpret import table as tables
-from jaxrf.job import Job, Request, geometry_program, open_job
+from jaxrf.interpret.emptiness import check_not_empty
+from jaxrf.interpret.fields import boxes
+from jaxrf.interpret.paths import count as path_counts
+from jaxrf.job import Job, Request, choose, geometry_program, open_job
 from jaxrf.result import Result
+from jaxrf.tangent.trace import trace
 from jaxrf.typing import Batches, PyTree, Units
 
 PRECISION = "highest"
@@ -37,6 +43,8 @@ def trf(
     spatial_axes: tuple[int, ...] | None = None,
     dtype: Any = np.float32,
     unknown: str = "raise",
+    wrt: str | None = None,
+    treat_as_constant: Sequence[str] = (),
 ) -> Table:
     """Theoretical receptive fields of all layers of a model.
 
@@ -53,13 +61,18 @@ def trf(
         spatial_axes: axes of the batched input that are positions; all between batch and features if None.
         dtype: of the input.
         unknown: "raise" for operations that have no rule, or "global": they count as seeing everything.
+        wrt: fields on this layer instead of the input: the rows of the layers behind it, in positions of its units.
+        treat_as_constant: layers inside of which reduced statistics (means, variances, pooled gates, attention weights)
+            count as constants, while the main path stays; their sublayers are inside. What joins as `x - mean(x)` or
+            `x * gate(x)` then has the field of x; a mean that has no other path beside it stays.
 
     Returns:
         A `Table` with one row per layer, in order; the last rows are the outputs.
 
     Raises:
-        InputError: the model does not take such an input.
+        InputError: the model does not take such an input, or a layer comes out empty.
         UnknownPrimitiveError: an operation has no rule.
+        UnknownNameError: no layer has a name given.
 
     Example:
         >>> import jaxrf
@@ -77,7 +90,72 @@ def trf(
         model, tuple(input_shape), variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
-    return tables.table(geometry_program(subject), subject.spatial_axes, model=subject.name, unknown=unknown)
+    program = cut.treat_as_constant(geometry_program(subject), treat_as_constant, subject.spatial_axes, "global")
+    source = choose(program, wrt, None) if wrt is not None else None
+    return tables.table(program, subject.spatial_axes, model=subject.name, unknown=unknown, wrt=source)
+
+
+def paths(
+    model: Any,
+    input_shape: Sequence[int],
+    *,
+    unit: Sequence[int] | str = "center",
+    layer: str | None = None,
+    log: bool = False,
+    output: str | None = None,
+    variables: PyTree | None = None,
+    method: str | Callable[..., Any] | None = None,
+    apply_kwargs: Mapping[str, Any] | None = None,
+    args: tuple[Any, ...] | None = None,
+    spatial_axes: tuple[int, ...] | None = None,
+    dtype: Any = np.float32,
+    treat_as_constant: Sequence[str] = (),
+) -> PathCounts:
+    """How many paths join each input position to a unit, channels counted once.
+
+    A path is a sequence of positions, one for each convolution, pooling, product or move on the way, up to the unit.
+    Elementwise arithmetic and normalization over channels are no steps of their own, so `x * sigmoid(x)` counts once;
+    the two sides of a residual block are two ways. Positions are the axes that come from the image's; which channels a
+    path runs through is not followed.
+    The work grows with the number of equations and with the unit's box, not with the channels.
+
+    Args:
+        model, variables, method, apply_kwargs, args, spatial_axes, dtype, treat_as_constant: as for `trf`.
+        input_shape: of one image, without the batch axis.
+        unit: position in the layer, or "center".
+        layer: a name from the table; None for the output.
+        log: natural logarithms in float64 instead of exact whole numbers.
+        output: which leaf, where the model has several outputs.
+
+    Returns:
+        A `PathCounts`: counts over the unit's box, their exact `support`, its `density`.
+
+    Raises:
+        InputError: the model does not take such an input, or the unit is none of the layer.
+        UnknownPrimitiveError: an operation has no rule.
+        UnknownNameError: no layer has a name given.
+
+    Example:
+        >>> import jaxrf
+        >>> from jaxrf import zoo
+        >>> paths = jaxrf.paths(zoo.conv_stack(depth=2), (9, 9, 3))
+        >>> paths.counts[2].tolist(), paths.total, paths.density
+        ([3, 6, 9, 6, 3], 81, 1.0)
+
+    References:
+        Luo, Li, Urtasun, Zemel (2016), section 2.2: with weights of one a linear network's field is the count of paths.
+    """
+    subject = adapt(
+        model, tuple(input_shape), variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
+        spatial_axes=spatial_axes, dtype=dtype,
+    )  # fmt: skip
+    program, spatial = trace(subject), subject.spatial_axes
+    check_not_empty(program, spatial, subject.name)
+    program = cut.treat_as_constant(program, treat_as_constant, spatial)
+    target = choose(program, layer, output)
+    row = tables.row(program, target, boxes(program), spatial)
+    place = row.center_unit if isinstance(unit, str) and unit == "center" else unit
+    return path_counts(program, target, row, place, spatial, log)
 
 
 def erf(

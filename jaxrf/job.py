@@ -24,6 +24,7 @@ from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.row import Row
 from jaxrf.inputs import Images, as_images
 from jaxrf.interpret import table as tables
+from jaxrf.interpret.emptiness import check_not_empty
 from jaxrf.interpret.fields import boxes
 from jaxrf.provenance import provenance
 from jaxrf.result import Result
@@ -32,12 +33,19 @@ from jaxrf.tangent.program import Layer, TangentProgram, Variable
 from jaxrf.tangent.trace import OUTPUT, output_name, trace
 from jaxrf.typing import PyTree, Units
 
+
 def geometry_program(subject: Subject) -> TangentProgram:
-    """The program for boxes: traced with two images, so that it is seen whether they are mixed."""
+    """The program for boxes: traced with two images, so that it is seen whether they are mixed.
+
+    Raises:
+        InputError: the model fails on such an input, or a layer comes out empty.
+    """
     try:
-        return trace(subject, batch=2)
+        program = trace(subject, batch=2)
     except InputError:
-        return trace(subject, batch=1)  # a model that takes one image only
+        program = trace(subject, batch=1)  # a model that takes one image only
+    check_not_empty(program, subject.spatial_axes, subject.name)
+    return program
 
 
 def seed_numbers(seeds: int | Sequence[int] | None, subject: Subject) -> list[int | None]:

@@ -18,6 +18,7 @@ from flax.core import tracers
 from jaxtyping import Array, Float
 
 from jaxrf.adapters import Subject, intercepting
+from jaxrf.compiler import jit
 from jaxrf.errors import InputError, unknown
 
 PyTree = Any
@@ -70,7 +71,7 @@ def jacobian(
     """
     images = jnp.asarray(images)
     value, shift = _value_of_shift(subject, layer, wrt, select, variables, images)
-    return jax.jit(jax.jacrev(value, argnums=2))(variables, images, jnp.zeros(shift.shape, shift.dtype))
+    return jit(jax.jacrev(value, argnums=2))(variables, images, jnp.zeros(shift.shape, shift.dtype))
 
 
 def erf_map(
@@ -133,7 +134,7 @@ def erf_map(
     place = _Place(len(images), result.shape, _axes(unit_axes, subject, result.shape), tuple(unit))
     cotangents = place.cotangents(np.asarray(cotangent), result.dtype)
 
-    @jax.jit
+    @jit
     def pull(variables: PyTree, images: jax.Array, cotangent: jax.Array) -> jax.Array:
         zero = jnp.zeros(shift.shape, shift.dtype)
         _, vjp = jax.vjp(lambda shift: value(variables, images, shift), zero)

@@ -156,6 +156,10 @@ class Result:
         kept, factor = self.samples_over(over)
         self._warn_of_few()
         measured, rough = self.measuring(measure, part, **options), is_step_function(measure)
+        if is_dataclass(whole := measured(self.mean)):
+            raise InputError(
+                f"The measure {measure!r} gives several numbers. Choose one, such as part={fields(whole)[0].name!r}."
+            )
         return jackknife.interval(kept, measured, self.mean, level=level, over=factor, approximate=rough)
 
     def samples_over(self, over: str | None = None) -> tuple[Groups, str]:
@@ -333,6 +337,6 @@ def _groups(record: store.Record, name: str, facts: Mapping[str, Any]) -> Groups
 def _part(value: Any, part: str, name: str) -> np.ndarray:
     """One of the arrays that a measure returns together."""
     known = [entry.name for entry in fields(value)] if is_dataclass(value) else []
-    if part in known or isinstance(getattr(type(value), part, None), property) and known:
+    if part in known or (isinstance(getattr(type(value), part, None), property) and known):
         return getattr(value, part)
     raise InputError(f"The measure {name!r} has no part {part!r}. It has: {', '.join(known) or 'a single number'}.")

@@ -10,7 +10,7 @@ from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.geometry.field import Continuation, Field
 from jaxrf.geometry.row import Row
 from jaxrf.result import Result
-from jaxrf.statistics import measures
+from jaxrf.statistics import gathered, measures
 
 
 def row_of(units: tuple[int, ...], stride: int, size: int, padding: int) -> Row:
@@ -187,3 +187,99 @@ def test_a_header_that_does_not_fit_is_damage(tmp_path):
     (path / "zarr.json").write_text(text.replace('"kind"', '"knid"'))
     with pytest.raises(StoreError, match=r"is damaged: .*not a row of a table"):
         jaxrf.result.load(path)
+
+
+def sampled(seeds=6, images=3, average="weighted", **changes) -> Result:
+    """A result with the samples of two units under several seeds and images."""
+    shape = (2, 15, 15)
+    y, x = np.mgrid[-7:8, -7:8]
+    bell = np.exp(-(y**2 / 8 + x**2 / 18))
+    found = gathered.init(shape, average)
+    for seed in range(seeds):
+        noise = (seed + 1) * np.random.default_rng(seed).gamma(4.0, size=(images, *shape))
+        found = gathered.update(found, bell * noise, seed, range(images))
+    return result_of(**(vars(gathered.finalize(found)) | changes))
+
+
+def test_intervals_of_measures():
+    """An interval has the measure's value, one number per unit, over seeds or images as asked."""
+    result = sampled()
+    with pytest.warns(UserWarning, match=r"The 18 samples are worth 4\.\d+ equally strong ones.*some 30"):
+        found = result.interval("sigma")
+    np.testing.assert_array_equal(found.value, result.measure("sigma"))
+    assert found.stderr.shape == (2, 2)
+    assert (found.stderr > 0).all() and (found.low < found.value).all()
+    assert (found.over, found.blocks, found.approximate) == ("seeds", 6, False)
+    with pytest.warns(UserWarning, match="equally strong"):
+        other = result.interval("size_luo2016", over="images", level=0.5)
+    assert (other.over, other.blocks, other.approximate, other.level) == ("images", 3, True, 0.5)
+
+
+def test_intervals_of_measures_with_several_numbers():
+    """A part is chosen by name, a property too; without one, or with a wrong one, the parts are named."""
+    result = sampled(average="normalized")
+    assert result.interval("gaussian", part="sigma").value.shape == (2, 2)
+    np.testing.assert_array_equal(
+        result.interval("gaussian", part="residual").value, result.measure("gaussian").residual
+    )
+    with pytest.raises(InputError, match=r"'gaussian' has no part 'width'. It has: amplitude, mean, covariance"):
+        result.interval("gaussian", part="width")
+    with pytest.raises(InputError, match=r"The measure 'gaussian' gives several numbers.*part='amplitude'"):
+        result.interval("gaussian")
+    with pytest.raises(InputError, match=r"'sigma' has no part 'x'. It has: a single number"):
+        result.interval("sigma", part="x")
+
+
+def test_normalized_results_do_not_warn_of_few_samples():
+    """Every sample counts the same in a normalized mean, so nothing is said of strong ones."""
+    result = sampled(average="normalized")
+    assert result.interval("sigma").blocks == 6
+    assert "worth" not in repr(result)
+    assert "18 samples worth 4." in repr(sampled())
+
+
+def test_intervals_need_samples():
+    """A result of one network and one image says what to run."""
+    with pytest.raises(InputError, match=r"12 samples holds no sums over seeds or images, which intervals need"):
+        result_of().interval("sigma")
+    with pytest.raises(InputError, match="Run it with several seeds"):
+        sampled(seeds=1).interval("sigma", over="seeds")
+    with pytest.raises(UnknownNameError, match="Unknown factor 'probes'. Known: 'images', 'seeds'"):
+        sampled().interval("sigma", over="probes")
+
+
+def test_root_mean_square_and_its_error():
+    """The root of the mean, with stderr / (2 rms); exact zeros have no error; other scores and averages have none."""
+    mean, stderr = np.full((2, 15, 15), 4.0), np.full((2, 15, 15), 0.5)
+    mean[0, 0, 0] = stderr[0, 0, 0] = 0
+    root, error = result_of(mean=mean, stderr=stderr).rms()
+    assert (root[1, 0, 0], error[1, 0, 0]) == (2, 0.125)
+    assert (root[0, 0, 0], error[0, 0, 0]) == (0, 0)
+    with pytest.raises(InputError, match="needs the score 'square' and the weighted average; this result has 'abs'"):
+        result_of(score="abs").rms()
+    with pytest.raises(InputError, match="this result has 'square' and 'normalized'"):
+        sampled(average="normalized").rms()
+
+
+def test_root_mean_square_errors_are_true():
+    """Over repeated experiments the error of the root is its standard deviation, to 10 %."""
+    rng = np.random.default_rng(0)
+    samples = np.square(rng.standard_normal((50, 15 * 15)))
+    repeated = np.sqrt(np.square(rng.standard_normal((50, 4000))).mean(0))
+    mean, stderr = samples.mean(0), samples.std(0, ddof=1) / np.sqrt(50)
+    error = result_of(mean=np.tile(mean, 2).reshape(2, 15, 15), stderr=np.tile(stderr, 2).reshape(2, 15, 15)).rms()[1]
+    assert error.mean() == pytest.approx(repeated.std(), rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["r.zarr", "r.npz", "r.nc"])
+def test_samples_survive_saving(tmp_path, name):
+    """Sums by seed and image, variances and the average come back, and give the same intervals."""
+    result = sampled(average="normalized")
+    again = jaxrf.result.load(result.save(tmp_path / name))
+    assert again.average == "normalized"
+    for array in ("between", "within", "effective"):
+        np.testing.assert_array_equal(getattr(again, array), getattr(result, array))
+    for over in ("seeds", "images"):
+        ours, theirs = result.interval("sigma", over=over), again.interval("sigma", over=over)
+        np.testing.assert_array_equal(ours.low, theirs.low)
+    assert (again.groups["seeds"].seen, again.groups["seeds"].levels) == (0b111111, 6)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jaxrf.cli import values
+from jaxrf.cli import figures, values
 from jaxrf.cli.folder import RunFolder
 from jaxrf.cli.models import ModelOptions
 from jaxrf.cli.options import Command, commands, option, positional
@@ -126,23 +126,12 @@ def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:
 
 def save_figure(result: Result, file: str, photo: str | None = None) -> None:
     """The map of the result's first unit, over the photo where there is one, saved at `file`."""
-    from pathlib import Path
-
     from jaxrf import photos
 
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise InputError("--plot needs matplotlib, which is not installed. Run pip install 'jaxrf[plot]'.") from error
-    matplotlib.use("Agg")
+    figures.without_window()
     height, width = result.input_shape[0], result.input_shape[-1]
     seen = None if photo is None else photos.displayable(photos.read(photo, (height, width)))
-    figure = result.plot(photo=seen)
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"The figure cannot be saved as {file}: {error}. Use a .png, .pdf or .svg file.") from error
+    figures.save(result.plot(photo=seen), file)
 
 
 def summary(result: Result) -> dict[str, Any]:

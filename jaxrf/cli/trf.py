@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jaxrf.cli import values
+from jaxrf.cli import figures, values
 from jaxrf.cli.models import ModelOptions
 from jaxrf.cli.options import Command, commands, option
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxrf.geometry.paths import PathCounts
     from jaxrf.geometry.table import Row, Table
 
 
@@ -26,6 +27,8 @@ class Trf(ModelOptions, Command):
     EXAMPLES: ClassVar[str] = """examples:
   jaxrf trf zoo:resnet50
   jaxrf trf zoo:resnet50 --layer layer2 --unit 3,3
+  jaxrf trf zoo:resnet50 --layer layer2 --unit 3,3 --paths --plot box.png
+  jaxrf trf zoo:resnet50 --plot sizes.png
   jaxrf trf my_models.py:make_net --input 224x224x3 --csv > table.csv"""
 
     layer: str | None = option("show this layer alone", metavar="NAME")
@@ -39,6 +42,17 @@ class Trf(ModelOptions, Command):
         default="raise",
         choices=("raise", "global"),
     )
+    wrt: str | None = option("fields on this layer instead of the input", metavar="NAME")
+    treat_as_constant: tuple[str, ...] = option(
+        "a layer whose means, variances, gates and attention weights count as constants; may be repeated",
+        metavar="NAME",
+        repeat=True,
+    )
+    paths: bool = option("with --layer: count the paths to the unit, and the share of its box that they reach", default=False)
+    plot: str | None = option(
+        "draw sizes over depth, or with --layer the unit's box, or with --paths its counts, into this file",
+        metavar="FILE",
+    )
     csv: bool = option("print CSV", default=False)
     markdown: bool = option("print a Markdown table", default=False)
 
@@ -47,9 +61,15 @@ class Trf(ModelOptions, Command):
 
         self._validate()
         loaded, input_shape = self.load()
-        table = jaxrf.trf(loaded.model, input_shape, unknown=self.unknown, **self.call_arguments())
-        print(self._layer(table[self.layer]) if self.layer is not None else self._table(table))
-        return 0
+        how = {**self.call_arguments(), "treat_as_constant": self.treat_as_constant}
+        table = jaxrf.trf(loaded.model, input_shape, unknown=self.unknown, wrt=self.wrt, **how)
+        if self.layer is None:
+            return self._finish(self._table(table), table)
+        row = table[self.layer]
+        unit = self.unit or row.center_unit
+        row.box(unit)  # a unit that does not fit is said before paths are counted
+        counts = jaxrf.paths(loaded.model, input_shape, layer=self.layer, unit=unit, **how) if self.paths else None
+        return self._finish(self._layer(row, unit, counts), row, unit, counts)
 
     def _validate(self) -> None:
         formats = [name for name in ("json", "csv", "markdown") if getattr(self, name)]
@@ -57,6 +77,10 @@ class Trf(ModelOptions, Command):
             raise InputError(f"--{' and --'.join(formats)} were given; the table is printed in one format. Choose one.")
         if self.unit is not None and self.layer is None:
             raise InputError("--unit needs the layer that the unit belongs to. Add --layer NAME.")
+        if self.paths and self.layer is None:
+            raise InputError("--paths needs the layer that its paths lead to. Add --layer NAME.")
+        if self.paths and self.wrt is not None:
+            raise InputError("--paths counts from the input, so it does not go with --wrt. Leave one of them out.")
         if self.layer is not None and (self.csv or self.markdown):
             raise InputError("--csv and --markdown print the whole table. Leave --layer out, or use --json.")
 
@@ -67,17 +91,33 @@ class Trf(ModelOptions, Command):
             return table.to_csv().rstrip("\n")
         return table.to_markdown().rstrip("\n") if self.markdown else str(table)
 
-    def _layer(self, row: Row) -> str:
-        unit = self.unit or row.center_unit
-        facts = layer_facts(row, unit)
+    def _layer(self, row: Row, unit: tuple[int, ...], counts: PathCounts | None) -> str:
+        facts = layer_facts(row, unit, counts)
         if self.json:
             return json.dumps(facts, indent=2)
+        facts["global_cause"] = "; ".join(f"{axis}: {cause}" for axis, cause in row.global_cause.items()) or None
         facts["notes"] = "; ".join(row.notes) or None
-        return "\n".join(f"{name.replace('_', ' '):>12}  {_plain(value)}" for name, value in facts.items())
+        return "\n".join(f"{name.replace('_', ' '):>14}  {_plain(value)}" for name, value in facts.items())
+
+    def _finish(
+        self, text: str, shown: Table | Row, unit: tuple[int, ...] = (), counts: PathCounts | None = None
+    ) -> int:
+        """Print, and draw what was asked for."""
+        if self.plot is not None:
+            figures.without_window()
+            from jaxrf.report import geometry_figures as draw
+
+            if self.layer is None:
+                axes = draw.plot_size_over_depth(shown)  # type: ignore[arg-type]
+            else:
+                axes = counts.plot() if counts is not None else draw.plot_boxes(shown, [unit])  # type: ignore[arg-type]
+            figures.save(axes.figure, self.plot)
+        print(text)
+        return 0
 
 
-def layer_facts(row: Row, unit: tuple[int, ...]) -> dict[str, Any]:
-    """What one layer's row says about itself and about `unit`, in JSON's types."""
+def layer_facts(row: Row, unit: tuple[int, ...], counts: PathCounts | None = None) -> dict[str, Any]:
+    """What one layer's row says about itself and about `unit`, and the paths to it, in JSON's types."""
     from jaxrf.geometry.encode import number
 
     return {
@@ -87,12 +127,21 @@ def layer_facts(row: Row, unit: tuple[int, ...]) -> dict[str, Any]:
         "size": number(row.size),
         "stride": number(row.stride),
         "padding": number(row.padding),
+        "min_size": number(row.min_size),
+        "halo": number(row.halo()),
+        "halo_unaligned": number(row.halo(aligned=False)),
+        "smallest_input": number(row.smallest_input),
+        "global_axes": list(row.global_axes),
+        "global_cause": dict(row.global_cause),
+        "unproductive": row.unproductive,
         "aligned": row.aligned,
         "exact": row.exact,
         "unit": list(unit),
         "center": number(row.center(unit)),
         "box": number(row.box(unit)),
         "clipped_box": number(row.box(unit, clip=True)),
+        "share": round(row.share, 4),
+        **({} if counts is None else {"paths": counts.total, "density": round(counts.density, 4)}),
         "notes": list(row.notes),
     }
 

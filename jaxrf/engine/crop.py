@@ -80,8 +80,9 @@ def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], 
         if plan.source is program.input:
             lo, hi = _reach(region[a], plan)
             lows[i], highs[i] = min(lows[i], lo), max(highs[i], hi)
-        lo = max(0, lows[i]) // s * s
-        hi = min(n, highs[i])
+        wide = region[a].size + 1 if region[a].moving else 0  # so that maps have the shape that they have on the whole image
+        lo = max(0, min(lows[i], n - wide)) // s * s
+        hi = min(n, max(highs[i], lo + wide))
         hi = min(n, hi + (n - hi) % s)
         box.append((lo, hi))
     if all(hi - lo >= n * 0.9 for (lo, hi), n in zip(box, extents)):
@@ -180,7 +181,9 @@ def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial
     mine, theirs = whole.regions[whole.source], cropped.regions[cropped.source]
     for i, axis in enumerate(spatial):
         x, y = mine[axis], theirs[axis]
-        if x.moving and y.moving:
+        if x.moving != y.moving:
+            return False
+        if x.moving:
             moved = whole.starts.rows[x.start] - cropped.starts.rows[y.start]  # type: ignore[index]
             if x.size != y.size or (moved != shift[i]).any():
                 return False

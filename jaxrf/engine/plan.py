@@ -8,16 +8,20 @@ from dataclasses import dataclass
 
 import jax
 
-from jaxrf.engine.cost import Cost, image_cost, region_sizes, unit_cost
+from jaxrf.engine.cost import Cost, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, PlanError
 from jaxrf.tangent.program import TangentProgram
 
-UNITS = {"cpu": 8, "gpu": 64, "tpu": 64}
-"""Units per batch where memory allows: a batch that fits the caches of a CPU is faster than a large one."""
+UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
+"""Fewest and most gradients at a time, where memory allows."""
+BATCH = {"cpu": 2**24, "gpu": 2**28, "tpu": 2**28}
+"""Bytes of the largest window of a batch: one that fits the caches of a CPU is faster than a larger one."""
 SHARE = 0.5
 """Of the free memory, the part that a plan may use unless `memory=` says otherwise."""
+RESULT = 2**28
+"""Bytes of maps that one call returns at most."""
 SHOWN = 12
 """Windows that a printed plan shows."""
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -98,7 +102,9 @@ def make_plan(
     weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
     per_image = fixed.forward + fixed.padded
     platform = jax.default_backend()
-    wanted = UNITS.get(platform, 8)
+    fewest, most = UNITS.get(platform, UNITS["cpu"])
+    largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
+    wanted = int(min(max(BATCH.get(platform, BATCH["cpu"]) // largest, fewest), most))
     why = []
 
     def total(units: int, images: int, batches: int) -> int:
@@ -114,12 +120,19 @@ def make_plan(
             f"Plan needs {human(needs)} for one unit and one image; {human(limit)} are allowed. Use memory=\"{human(needs)}\" "
             "or more, fewer units, or a smaller input."
         )
-    if (units, images) != (min(wanted, windows.count), 1 if tied else max(1, wanted // max(1, min(wanted, windows.count)))):
+    if units * images < min(wanted, windows.count):
         why.append(f"larger batches would need more than {human(limit)}")
-    why.append(f"{wanted} gradients at a time suit a {platform}")
+    why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {platform}")
     batches = -(-windows.count // units)
-    while batches > 1 and (total(units, images, batches) > limit or units * images * batches * map_bytes > 2**28):
+    while batches > 1 and (total(units, images, batches) > limit or units * images * batches * map_bytes > RESULT):
         batches = -(-batches // 2)
+    if devices > 1:
+        if windows.count <= units and not tied:
+            images *= devices
+            why.append(f"images are spread over {devices} devices")
+        else:
+            batches = -(-batches // devices) * devices
+            why.append(f"units are spread over {devices} devices")
     return Plan(
         layer, windows.count, units, images, batches, cost, total(units, images, batches), limit,
         dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
@@ -134,10 +147,8 @@ def parse_memory(memory: int | float | str | None) -> int:
     """
     if memory is None:
         return int(SHARE * free_memory())
-    if isinstance(memory, int | float) and memory > 0:
-        return int(memory)
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)i?b?\s*", str(memory).lower())
-    if not found:
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)b?\s*", str(memory).lower())
+    if not found or float(found[1]) <= 0:
         raise InputError(f'memory={memory!r} is no amount; give bytes, or words such as "15GB".')
     return int(float(found[1]) * SUFFIXES[found[2]])
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxrf.compiler import jit
 from jaxrf.engine.channels import cotangents
 from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
@@ -102,14 +103,14 @@ class Pullback:
         """`(variables, images, numbers, tables, shifts, weights, keys) -> (maps, elsewhere)`, jitted."""
         run = jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
         if len(self.devices) < 2:
-            return jax.jit(run)
+            return jit(run)
         mesh = Mesh(np.array(self.devices), ("device",))
         one, split = PartitionSpec(), PartitionSpec("device")
-        if self.side % len(self.devices) == 0 and not self.tied:
+        if self.batches_per_call % len(self.devices):
             inputs, outputs = (one, split, one, one, one, one, split), split
         else:
             inputs, outputs = (one, one, split, split, split, split, one), PartitionSpec(None, "device")
-        return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False))
+        return jit(jax.shard_map(run, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False))
 
     def maps(self, leaves: Sequence[jax.Array], images: np.ndarray, keys: jax.Array) -> Iterator[Part]:
         """Maps of all units for some images.

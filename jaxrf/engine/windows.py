@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrf.engine.lattice import Lattice, meet_all, through
 from jaxrf.geometry.maps import AxisMap, Interval, Pattern, Window
-from jaxrf.geometry.relations import Masked, Product, Relation, Reshape
+from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Union
 from jaxrf.interpret.fields import relation
 from jaxrf.primitives.rule import Span, Spans, rules
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
@@ -190,6 +190,8 @@ def _axes(link: Relation) -> tuple[tuple[AxisMap | None, int | None], ...]:
     """Map and driving result axis of each operand axis, as far as a relation has them."""
     if isinstance(link, Masked):
         return _axes(link.inner)
+    if isinstance(link, Union):
+        return _axes(link.hull)
     if isinstance(link, Product):
         return link.axes
     if isinstance(link, Reshape):

@@ -7,14 +7,15 @@ Numbers only: nothing here knows of models or of JAX.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from functools import reduce, singledispatch
 
 import numpy as np
 
-from jaxrf.geometry.maps import Fixed, Window
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape
+from jaxrf.geometry.maps import Blocks, Fixed, Window
+from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Union
 
 Kinds = tuple[bool, ...]
 """For each axis of a variable, whether it holds positions."""
@@ -112,6 +113,34 @@ def backward(relation: Relation, kinds: Kinds) -> Kinds:
     return (False,) * len(relation.in_shape)
 
 
+def merged(relation: Relation, result: Kinds, used: Kinds, named: Kinds) -> Kinds:
+    """Operand axes that a reshape merges into positions, and that hold positions too.
+
+    Merged with others into an axis of positions, an axis holds positions where the merged one is `used` as such
+    (depth to space), and where it holds no `named` features (the copies of a nearest upsampling).
+    A feature map that is flattened for a dense layer keeps its features.
+    """
+    found = [False] * len(relation.in_shape)
+    for ins, outs in relation.groups if isinstance(relation, Reshape) else ():
+        if len(ins) > 1 and all(result[o] for o in outs):
+            for a in ins:
+                found[a] = all(used[o] for o in outs) or not named[a]
+    return tuple(found)
+
+
+def windowed(relation: Relation) -> Kinds:
+    """Operand axes that are read through a window or another pattern of positions, not one to one and not whole."""
+    if isinstance(relation, Masked):
+        return windowed(relation.inner)
+    product = relation.hull if isinstance(relation, Union) else relation
+    if not isinstance(product, Product):
+        return (False,) * len(relation.in_shape)
+    return tuple(
+        o is not None and not isinstance(m, Blocks | Fixed) and not (isinstance(m, Window) and m.identity)
+        for m, o in product.axes
+    )
+
+
 def moved_only(relation: Relation, operand: Kinds, result: Kinds) -> bool:
     """Whether every position of the result is that of the operand: no window, no sum and no repetition over positions."""
     pairs = _one_to_one(relation)
@@ -185,16 +214,22 @@ def _(relation: Reshape, kinds: Kinds) -> Kinds:
 
 @pull.register
 def _(relation: Reshape, counts: Counts, kinds: Kinds) -> Counts:
-    values, start, sizes = counts.values, [0] * len(relation.in_shape), [1] * len(relation.in_shape)
+    values, start, sizes = counts.roomy(counts.values.size), [0] * len(relation.in_shape), [1] * len(relation.in_shape)
+    factor = 1
     for ins, outs in relation.groups:
         if len(outs) == len(ins) == 1:
             sizes[ins[0]], start[ins[0]] = values.shape[outs[0]], counts.start[outs[0]]
+        elif not any(kinds[a] for a in ins):  # positions that are read off features, as depth to space does
+            several = tuple(o for o in outs if counts.kinds[o])
+            factor *= math.prod(values.shape[o] for o in several)
+            values = counts.add.reduce(values, axis=several, keepdims=True) if several else values
         elif any(counts.kinds[o] for o in outs):
             for o in outs:
                 values = _whole(values, o, counts, relation.out_shape[o])
             for a in ins:
                 sizes[a] = relation.in_shape[a]
-    return _per_position(replace(counts, start=tuple(start), values=values.reshape(sizes)), kinds)
+    moved = replace(counts, start=tuple(start), values=values.reshape(sizes), bound=counts.bound * factor)
+    return _per_position(moved, kinds)
 
 
 def _whole(values: np.ndarray, axis: int, counts: Counts, size: int) -> np.ndarray:
@@ -236,6 +271,37 @@ def _(relation: Masked, counts: Counts, kinds: Kinds) -> Counts:
         else:
             support = support.any(axis=axis, keepdims=True)
     return pull(relation.inner, replace(counts, values=np.where(support, counts.values, counts.none)), kinds)
+
+
+@forward.register
+def _(relation: Union, kinds: Kinds) -> Kinds:
+    return forward(relation.hull, kinds)
+
+
+@backward.register
+def _(relation: Union, kinds: Kinds) -> Kinds:
+    return backward(relation.hull, kinds)
+
+
+@pull.register
+def _(relation: Union, counts: Counts, kinds: Kinds) -> Counts:
+    found = [pull(part, counts, kinds) for part in _single_taps(relation, kinds)]
+    if not found:
+        return replace(pull(relation.hull, counts, kinds), values=np.zeros((0,) * len(kinds), counts.values.dtype))
+    return reduce(Counts.join, found)
+
+
+def _single_taps(relation: Union, kinds: Kinds) -> list[Product]:
+    """The taps over positions, each once: parts for different features may share some."""
+    single: dict[tuple, Product] = {}
+    for part in relation.parts:
+        moving = [a for a, (m, o) in enumerate(part.axes) if kinds[a] and o is not None and isinstance(m, Window)]
+        for taps in itertools.product(*(part.axes[a][0].offsets for a in moving)):  # type: ignore[attr-defined]
+            axes = list(part.axes)
+            for a, tap in zip(moving, taps):
+                axes[a] = (replace(axes[a][0], offsets=(tap,)), axes[a][1])  # type: ignore[call-arg]
+            single[taps] = replace(part, axes=tuple(axes))
+    return list(single.values())
 
 
 @forward.register

@@ -51,6 +51,9 @@ def summary(row: Row) -> dict[str, Any]:
         "center_unit": row.center_unit if some else None,
         "center": row.center(row.center_unit) if some else None,
         "share": row.share if some else None,
+        "halo": row.halo(),
+        "halo_unaligned": row.halo(aligned=False),
+        "smallest_input": row.smallest_input,
         "aligned": row.aligned,
         "unproductive": row.unproductive,
     }

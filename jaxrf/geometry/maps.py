@@ -228,8 +228,9 @@ class Fixed(AxisMap):
         return np.full_like(lo, self.lo), np.full_like(hi, self.hi)
 
     def push(self, lo, hi, axis):
-        if self.hi <= self.lo:
-            return np.full_like(lo, EMPTY_LO), np.full_like(hi, EMPTY_HI)
+        if self.hi <= self.lo or 0 in lo.shape:
+            none = [1 if a == axis else n for a, n in enumerate(lo.shape)]
+            return np.full(none, EMPTY_LO), np.full(none, EMPTY_HI)
         if lo.shape[axis] == 1:
             return lo, hi
         part = slice(self.lo, self.hi)

@@ -88,11 +88,19 @@ def smallest_input(pattern: Pattern) -> int | None:
     enough = max(int((hi - lo).max()) + pattern.step, lowest)
     repeats = (enough + max(-lowest, 0)) // pattern.step + 2
     lo, hi = pattern.at(np.flatnonzero(np.tile(some, repeats)))
-    for size in range(1, enough):
-        nearest = int(np.argmin(np.abs(lo + hi - size)))
-        if lo[nearest] >= 0 and hi[nearest] <= size:
-            return size
-    return enough
+    sizes = np.arange(1, enough)
+    nearest = _nearest(lo + hi, sizes)
+    fits = (lo[nearest] >= 0) & (hi[nearest] <= sizes)
+    return int(sizes[fits.argmax()]) if fits.any() else enough
+
+
+def _nearest(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """For each target the index of the nearest value, the first of several."""
+    places, first = np.unique(values, return_index=True)
+    above = np.searchsorted(places, targets).clip(0, len(places) - 1)
+    below = (above - 1).clip(0)
+    gap = np.abs(places[below] - targets) - np.abs(places[above] - targets)
+    return np.where(gap == 0, np.minimum(first[below], first[above]), np.where(gap < 0, first[below], first[above]))
 
 
 def plain(number: Fraction) -> int | Fraction:

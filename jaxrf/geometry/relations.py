@@ -9,12 +9,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
 from jaxrf.geometry.maps import AxisMap, Fixed, Interval, Window, union, whole
+from jaxrf.geometry.merge import merge
 
 Shape = tuple[int, ...]
 
@@ -248,12 +249,60 @@ class Masked(Relation):
 
     def push(self, field):
         field = self.inner.push(field)
-        lo = np.where(self.support, field.lo, EMPTY_LO)
-        hi = np.where(self.support, field.hi, EMPTY_HI)
+        support = self.support.reshape([1] * (len(self.out_shape) - self.support.ndim) + [*self.support.shape])
+        lo, hi = np.where(support, field.lo, EMPTY_LO), np.where(support, field.hi, EMPTY_HI)
+        old = field.continuation
+        if old is not None and support.shape[old.axis] == 1:  # the mask is the same all along
+            ends = {"lo": np.where(support, old.lo, EMPTY_LO), "hi": np.where(support, old.hi, EMPTY_HI)}
+            return replace(field, lo=lo, hi=hi, continuation=replace(old, **ends))
         return _refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
 
     def pull(self, box):
         return self.inner.pull(box)
+
+
+@dataclass(frozen=True, eq=False)
+class Union(Relation):
+    """An element of the result depends on what it depends on by any of the `parts`; `hull` is one relation that holds all.
+
+    For windows whose taps are no product of axes, as those of causal kernels in two dimensions.
+    """
+
+    parts: tuple[Product, ...]
+    hull: Product
+
+    @property
+    def in_shape(self):  # type: ignore[override]
+        return self.hull.in_shape
+
+    @property
+    def out_shape(self):  # type: ignore[override]
+        return self.hull.out_shape
+
+    def push(self, field):
+        around = self.hull.push(field)
+        if not self.parts:
+            nothing = np.zeros([1] * len(self.out_shape), np.int64)
+            return Field(field.extent, nothing + EMPTY_LO, nothing + EMPTY_HI)
+        joined = reduce(merge, (part.push(field) for part in self.parts))
+        return replace(joined, paths=around.paths)
+
+    def pull(self, box):
+        return self.hull.pull(box)
+
+
+def products(support: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """A boolean array as a union of products of index sets, one set per axis.
+
+    >>> products(np.array([[True, True], [True, False]]))
+    [(array([0]), array([0, 1])), (array([1]), array([0]))]
+    """
+    if support.ndim == 0:
+        return [()] if support else []
+    rows: dict[bytes, list[int]] = {}
+    for i, row in enumerate(support):
+        rows.setdefault(row.tobytes(), []).append(i)
+    return [(np.array(same), *rest) for same in rows.values() for rest in products(support[same[0]])]
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 NOTHING = "–"
 LEFT = ("layer", "kind", "output", "notes")
 DROPPED = ("share", "min size", "kind", "FLOPs", "center", "params", "output", "exact", "aligned")
+CSV_COLUMNS = (
+    "size", "smallest", "min_size", "stride", "padding", "period", "center", "halo_before", "halo_after", "smallest_input"
+)  # fmt: skip
 AXIS_NAMES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
 
@@ -133,14 +136,15 @@ def csv(rows: Sequence[Row]) -> str:
 
 def _csv_heads(names: Sequence[str]) -> list[str]:
     plain = ["name", "kind", "shape", "unit_shape", "parameters", "flops"]
-    columns = ["size", "smallest", "min_size", "stride", "padding", "period", "center"]
-    spread = [f"{column}_{axis}" for column in columns for axis in names]
-    return plain + spread + ["center_unit", "share", "aligned", "exact", "unproductive", "global_axes", "notes"]
+    spread = [f"{column}_{axis}" for column in CSV_COLUMNS for axis in names]
+    return plain + spread + ["center_unit", "share", "aligned", "exact", "unproductive", "global_axes", "global_cause", "notes"]
 
 
 def _csv_line(row: Row, names: Sequence[str]) -> dict[str, Any]:
     values = summary(row)
     values["smallest"] = tuple(small for small, _ in row.sizes)
+    values["halo_before"] = tuple(sides and sides[0] for sides in row.halo())
+    values["halo_after"] = tuple(sides and sides[1] for sides in row.halo())
     line = {
         "name": row.name,
         "kind": row.kind,
@@ -154,9 +158,10 @@ def _csv_line(row: Row, names: Sequence[str]) -> dict[str, Any]:
         "exact": row.exact,
         "unproductive": row.unproductive,
         "global_axes": " ".join(row.global_axes),
+        "global_cause": " | ".join(dict.fromkeys(row.global_cause.values())),
         "notes": " | ".join(_remarks(row)),
     }
-    for column in ("size", "smallest", "min_size", "stride", "padding", "period", "center"):
+    for column in CSV_COLUMNS:
         line |= {f"{column}_{axis}": number(value) for axis, value in zip(names, values[column] or (), strict=False)}
     return {key: "" if value is None else value for key, value in line.items()}
 

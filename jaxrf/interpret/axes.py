@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jaxrf.geometry.counting import Kinds, backward, forward, moved_only
+from jaxrf.geometry.counting import Kinds, backward, forward, merged, moved_only, windowed
 from jaxrf.geometry.relations import Relation
 from jaxrf.interpret.fields import relation
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
+
+PRODUCTS = ("conv_general_dilated", "dot_general")
+"""Primitives whose results have features of their own; on a path each is a step, even where it sees one position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,8 @@ class Link:
 class Positions:
     """The linear equations behind the input as links, and the kinds of all axes.
 
-    An axis holds positions if it comes from a position axis of the input, or is added to, or multiplied with, one that
-    does. All others are features: channels, heads, hidden units.
+    An axis holds positions if it comes from a position axis of the input, if it is added to or multiplied with one that
+    does, or if it is merged into one (upsampling, depth to space). All others are features: channels, heads, hidden units.
     """
 
     links: dict[Equation, list[Link]]
@@ -40,7 +44,7 @@ class Positions:
 
         Products with kernels and matrices are steps of a path of their own, even where they see one position.
         """
-        if link.equation.primitive in ("conv_general_dilated", "dot_general"):
+        if link.equation.primitive in PRODUCTS:
             return False
         return moved_only(link.relation, self.kinds[link.source], self.kinds[link.equation.result])
 
@@ -54,35 +58,78 @@ def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "r
         unknown: as for `boxes`.
     """
     links: dict[Equation, list[Link]] = {}
-    kinds: dict[Variable, Kinds] = {
-        program.input: tuple(a == 0 or a in spatial for a in range(len(program.input.shape)))
-    }
+    reached = {program.input}
     for equation in program.linear:
-        mine = [i for i in equation.tangents if equation.operands[i] in kinds]
+        mine = [i for i in equation.tangents if equation.operands[i] in reached]
         if mine:
             links[equation] = [Link(equation, i, relation(program, equation, i, unknown)[0]) for i in mine]
-            kinds[equation.result] = (False,) * len(equation.result.shape)
-    while any([_spread(links.values(), kinds), _recede(links.values(), kinds)]):
-        pass
-    return Positions(links, kinds)
+            reached.add(equation.result)
+    each = [link for group in links.values() for link in group]
+    used, named = _used(program, each, spatial), _named(program, links, spatial)
+    kinds = Marks()
+    kinds.enter(program.input, tuple(a == 0 or a in spatial for a in range(len(program.input.shape))))
+
+    def back(link: Link) -> Kinds:
+        theirs = kinds[link.equation.result]
+        merges = merged(link.relation, theirs, used[link.equation.result], named[link.source])
+        return tuple(map(operator.or_, backward(link.relation, theirs), merges))
+
+    kinds.spread(each, lambda link: forward(link.relation, kinds[link.source]), back)
+    return Positions(links, {variable: kinds[variable] for variable in reached})
 
 
-def _spread(links, kinds: dict[Variable, Kinds]) -> bool:
-    """From operands to results, in order; whether anything was new."""
-    return any([_enter(kinds, one.equation.result, forward(one.relation, kinds[one.source])) for one in _each(links)])
+class Marks:
+    """Some axes of each variable; they grow along the equations until nothing is new."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Variable, Kinds] = {}
+
+    def __getitem__(self, variable: Variable) -> Kinds:
+        return self._kinds.get(variable, (False,) * len(variable.shape))
+
+    def enter(self, variable: Variable, more: Kinds) -> bool:
+        """Add axes; whether any was new."""
+        old = self[variable]
+        self._kinds[variable] = tuple(map(operator.or_, old, more))
+        return self._kinds[variable] != old
+
+    def spread(
+        self, links: Sequence[Link], ahead: Callable[[Link], Kinds] | None, back: Callable[[Link], Kinds] | None
+    ) -> None:
+        """From operands to results by `ahead`, from results to operands by `back`, over and over."""
+        grown = True
+        while grown:
+            grown = False
+            for link in links if ahead else ():
+                grown |= self.enter(link.equation.result, ahead(link))  # type: ignore[misc]
+            for link in reversed(links) if back else ():
+                grown |= self.enter(link.source, back(link))  # type: ignore[misc]
 
 
-def _recede(links, kinds: dict[Variable, Kinds]) -> bool:
-    """From results to operands, in reverse order; whether anything was new."""
-    last_first = reversed(list(_each(links)))
-    return any([_enter(kinds, one.source, backward(one.relation, kinds[one.equation.result])) for one in last_first])
+def _used(program: TangentProgram, links: Sequence[Link], spatial: Sequence[int]) -> Marks:
+    """Axes along which a window slides further on, or that are the positions of a layer: they are no mere list."""
+    used = Marks()
+    for layer in program.layers.values():
+        if layer.tangent is not None and len(layer.tangent.shape) == len(program.input.shape):
+            used.enter(layer.tangent, tuple(a in spatial for a in range(len(layer.tangent.shape))))
+    for link in links:
+        used.enter(link.source, windowed(link.relation))
+    used.spread(links, None, lambda link: backward(link.relation, used[link.equation.result]))
+    return used
 
 
-def _each(links) -> Iterator[Link]:
-    return (link for group in links for link in group)
-
-
-def _enter(kinds: dict[Variable, Kinds], variable: Variable, more: Kinds) -> bool:
-    old = kinds[variable]
-    kinds[variable] = tuple(a or b for a, b in zip(old, more, strict=True))
-    return kinds[variable] != old
+def _named(program: TangentProgram, links: dict[Equation, list[Link]], spatial: Sequence[int]) -> Marks:
+    """Axes that hold features: those of the input, of kernels and matrices, and what is joined with them."""
+    named = Marks()
+    named.enter(program.input, tuple(a != 0 and a not in spatial for a in range(len(program.input.shape))))
+    for equation, mine in links.items():
+        if equation.primitive in PRODUCTS:
+            driven = [forward(link.relation, (True,) * len(link.source.shape)) for link in mine]
+            named.enter(equation.result, tuple(not any(axis) for axis in zip(*driven)))
+    each = [link for group in links.values() for link in group]
+    named.spread(
+        each,
+        lambda link: forward(link.relation, named[link.source]),
+        lambda link: backward(link.relation, named[link.equation.result]),
+    )
+    return named

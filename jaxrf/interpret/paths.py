@@ -39,13 +39,14 @@ def count(
     """
     assert layer.tangent is not None
     box = row.box(unit, clip=True)
+    unit = tuple(int(u) for u in np.atleast_1d(unit))
     known = positions(program, spatial)
     at, kinds = dict(zip(axes_of(program, layer, spatial).units, unit)), known.kinds[layer.tangent]
     start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
     found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
-    if found is None or found.empty:
-        raise InputError(f"No path leads from the input to unit {tuple(unit)} of layer {layer.name!r}. Choose another unit.")
-    return PathCounts(_on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, tuple(unit), log)
+    if found is None:
+        raise InputError(f"No path leads from the input to unit {unit} of layer {layer.name!r}. Choose another unit.")
+    return PathCounts(_on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log)
 
 
 def _pulled(program: TangentProgram, known: Positions, target: Variable, one: Counts) -> Counts | None:
@@ -54,6 +55,8 @@ def _pulled(program: TangentProgram, known: Positions, target: Variable, one: Co
     found: dict[Variable, Counts] = {}
 
     def enter(variable: Variable, counts: Counts) -> None:
+        if counts.empty:
+            return
         for source in sources.get(variable, ()):
             moved = counts if source is variable else counts.laid_out(variable.shape, known.kinds[source], source.shape)
             found[source] = found[source].join(moved) if source in found else moved
@@ -61,7 +64,7 @@ def _pulled(program: TangentProgram, known: Positions, target: Variable, one: Co
     enter(target, one)
     for equation in reversed(list(known.links)):
         counts = found.pop(equation.result, None)
-        if counts is None or counts.empty:
+        if counts is None:
             continue
         for link in known.links[equation]:
             if not known.pointwise(link):

@@ -45,32 +45,46 @@ def unit_axes(shape: tuple[int, ...], batch_field: Field, images: int, spatial: 
     return UnitAxes(units, batch, per_image)
 
 
-def axes_of(program: TangentProgram, layer: Layer, spatial: Sequence[int]) -> UnitAxes:
-    """How the axes of a layer's output are read."""
+def axes_of(program: TangentProgram, layer: Layer, spatial: Sequence[int], inputs: Boxes | None = None) -> UnitAxes:
+    """How the axes of a layer's output are read.
+
+    `inputs` are the boxes on the input, where the caller has them.
+    """
     assert layer.tangent is not None
-    batch = boxes(program, unknown="global").fields[layer.tangent][0]
+    found = inputs or boxes(program, unknown="global")
+    batch = found.fields[layer.tangent][0]
     return unit_axes(layer.tangent.shape, batch, program.input.shape[0], spatial, len(program.input.shape))
 
 
-def table(program: TangentProgram, spatial: Sequence[int], *, model: str, unknown: str = "raise") -> Table:
-    """The rows of all layers, in order; the last are the outputs."""
-    found = boxes(program, unknown=unknown)
-    reached = [layer.tangent for layer in program.layers.values() if layer.tangent in found.fields]
+def table(
+    program: TangentProgram, spatial: Sequence[int], *, model: str, unknown: str = "raise", wrt: Layer | None = None
+) -> Table:
+    """The rows of all layers, in order; the last are the outputs.
+
+    With `wrt`, the rows of the layers behind that layer, in positions of its units.
+    """
+    inputs = boxes(program, unknown=unknown)
+    reached = [layer.tangent for layer in program.layers.values() if layer.tangent in inputs.fields]
     costs = flops(program, reached)  # type: ignore[arg-type]
-    rows = [row(program, layer, found, spatial, costs) for layer in program.layers.values()]
-    return Table(rows, model=model, input_shape=program.input.shape[1:])
+    if wrt is None:
+        rows = [row(program, layer, inputs, spatial, costs) for layer in program.layers.values()]
+        return Table(rows, model=model, input_shape=program.input.shape[1:])
+    found, source = boxes(program, wrt.tangent, unknown), axes_of(program, wrt, spatial, inputs)
+    behind = [one for one in program.layers.values() if one.tangent in found.fields and one.tangent is not wrt.tangent]
+    rows = [row(program, layer, found, spatial, costs, source, inputs) for layer in behind]
+    return Table(rows, model=f"{model} seen from {wrt.name!r}", input_shape=_one_image(wrt.tangent.shape, source))  # type: ignore[union-attr]
 
 
 def row(
     program: TangentProgram, layer: Layer, found: Boxes, spatial: Sequence[int],
-    costs: dict[Variable, int] | None = None, source: UnitAxes | None = None,
+    costs: dict[Variable, int] | None = None, source: UnitAxes | None = None, inputs: Boxes | None = None,
 ) -> Row:  # fmt: skip
     """One layer's row.
 
-    `source` says which axes of the variable that `found` starts from are positions, where that is not the input.
+    `source` says which axes of the variable that `found` starts from are positions, where that is not the input;
+    `inputs` then are the boxes on the input, where the caller has them.
     """
     images = program.input.shape[0]
-    names = axis_names(len(spatial))
     if layer.tangent not in found.fields:
         shape = layer.value.shape[1:] if layer.value is not None and layer.value.shape else ()
         extents = [program.input.shape[a] for a in spatial]
@@ -78,20 +92,20 @@ def row(
         note = layer.note or "does not depend on the input"
         return Row(layer.name, layer.kind, tuple(shape), (), none, parameters=layer.parameters, notes=(note,))
     fields, shape = found.fields[layer.tangent], layer.tangent.shape
-    axes = unit_axes(shape, fields[0], images, spatial, len(program.input.shape))
-    positions = source.units if source else tuple(spatial)
-    chosen = tuple(_on_units(fields[a], shape, axes) for a in positions)
-    unit_shape = tuple(axes.per_image if a == axes.batch else shape[a] for a in axes.units)
-    causes = {n: f.global_cause for n, f in zip(names, chosen) if f.global_cause}
-    batch = _on_units(fields[0], shape, axes)
-    if images > 1 and (np.minimum(batch.hi, images) - np.maximum(batch.lo, 0) > 1).any():
-        causes["batch"] = batch.global_cause or "images are mixed"
+    axes = axes_of(program, layer, spatial, found if source is None else inputs)
+    start = source or UnitAxes(tuple(spatial), 0, 1)
+    chosen = tuple(_on_units(fields[a], shape, axes) for a in start.units)
+    chosen = tuple(replace(f, extent=start.per_image) if a == start.batch else f for a, f in zip(start.units, chosen))
+    causes = {n: f.global_cause for n, f in zip(axis_names(len(chosen)), chosen) if f.global_cause}
+    if start.batch is not None and images > 1:
+        batch = _on_units(fields[start.batch], shape, axes)
+        if (np.minimum(batch.hi, images * start.per_image) > np.maximum(start.per_image, batch.lo)).any():
+            causes["batch"] = batch.global_cause or "images are mixed"
     return Row(
         name=layer.name,
         kind=layer.kind,
-        shape=tuple(axes.per_image if a == axes.batch else n for a, n in enumerate(shape)
-                    if a != axes.batch or axes.per_image > 1),
-        unit_shape=unit_shape,
+        shape=_one_image(shape, axes),
+        unit_shape=tuple(axes.per_image if a == axes.batch else shape[a] for a in axes.units),
         fields=chosen,
         parameters=layer.parameters,
         flops=costs[layer.tangent] // images if costs else None,
@@ -99,7 +113,13 @@ def row(
         notes=tuple(note for note in (layer.note, *found.loose[layer.tangent]) if note),
         global_axes=tuple(causes),
         global_cause=causes,
-    )  # fmt: skip
+    )
+
+
+def _one_image(shape: tuple[int, ...], axes: UnitAxes) -> tuple[int, ...]:
+    """The part of `shape` that one image has."""
+    kept = (a for a in range(len(shape)) if a != axes.batch or axes.per_image > 1)
+    return tuple(axes.per_image if a == axes.batch else shape[a] for a in kept)
 
 
 def _on_units(field: Field, shape: tuple[int, ...], axes: UnitAxes) -> Field:

@@ -2,17 +2,114 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import jax
+import numpy as np
+
 from jaxrf.lowering.lowering import lowerings
-FORCE = None
-def choose(problem, platform=None):
-    if FORCE: return FORCE(problem)
-    if lowerings["gemm"].applies(problem): return "gemm"
-    if lowerings["shifts"].applies(problem): return "shifts"
+from jaxrf.lowering.problem import Problem
+from jaxrf.lowering.tuned import tuned_choices
+
+TUNING = "JAXRF_TUNING"
+CACHE = 2**24  # bytes of an intermediate result beyond which memory, not arithmetic, takes the time
+REWRITTEN = ("float32", "float64")  # in narrower types the order of additions is XLA's to say
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A line of the table: a lowering, where it is taken, and what was measured."""
+
+    lowering: str
+    where: str
+    when: Callable[[Problem], bool]
+    why: str
+
+
+def _few_numbers(p: Problem) -> bool:
+    """Depthwise, or so few results of one feature that patches cost more than arithmetic."""
+    return p.depthwise or (p.spec.groups == 1 and p.outputs * math.prod(p.taps) <= 256)
+
+
+def _few_outputs(p: Problem) -> bool:
+    return p.outputs <= 4 and p.inputs >= 16 and not p.dilated
+
+
+def _growing(p: Problem) -> bool:
+    """Multiplications saved outweigh the memory of the product, of which each element is worth `inputs` of them."""
+    product = math.prod(p.image[:-1]) * math.prod(p.taps) * p.outputs
+    wasted = math.prod(p.result[1:-1]) / max(math.prod(p.spatial), 1)
+    fits = product * np.dtype(p.dtype).itemsize <= CACHE
+    return fits and not p.dilated and wasted >= 1 + 16 / max(p.inputs, 1)
+
+
+def _wide(p: Problem) -> bool:
+    return p.inputs >= 512 and math.prod(p.image[:-1]) <= 1024 and not p.dilated and math.prod(p.taps) <= 9
+
+
+def _large_image(p: Problem) -> bool:
+    return p.outputs <= 4 and math.prod(p.result[1:-1]) >= 128**2
+
+
+TABLE = (
+    Decision("gemm", "one tap", lambda p: True, "1.1 to 2.5 times"),
+    Decision("shifts", "depthwise, or one input feature and few results", _few_numbers, "10 to 80 times"),
+    Decision("phases", "holes and groups", lambda p: p.spec.groups > 1, "20 to 100 times for depthwise"),
+    Decision("groups", "groups", lambda p: True, "1.3 to 7 times"),
+    Decision("interleave", "holes, large image, at most 4 outputs", _large_image, "up to 3 times for a 7x7/2 stem"),
+    Decision("scatter", "at most 4 outputs of at least 16 inputs", _few_outputs, "1 to 6 times"),
+    Decision("scatter", "the result is larger than the image", _growing, "1.2 to 3.9 times on small windows"),
+    Decision("scatter", "at least 512 inputs on few positions", _wide, "1.3 to 1.5 times"),
+)
+
+
+def choose(problem: Problem, platform: str | None = None) -> str:
+    """The name of the lowering that computes `problem`.
+
+    In this order: what the file named by the environment variable JAXRF_TUNING says for this platform and problem;
+    on a CPU the first line of the table that applies, in float32 and float64; else `plain`.
+
+    Args:
+        problem: the convolution.
+        platform: `cpu`, `cuda`, `tpu`, ...; default: that of JAX's default device.
+
+    Raises:
+        InputError: JAXRF_TUNING names a file that is none of `jaxrf tune`.
+
+    >>> from jaxrf.lowering import ConvolutionSpec
+    >>> spec = ConvolutionSpec((1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), groups=96)
+    >>> problem = Problem((8, 56, 56, 96), (3, 3, 1, 96), spec)
+    >>> choose(problem, "cpu"), choose(problem, "tpu")
+    ('shifts', 'plain')
+    """
+    platform = platform or jax.default_backend()
+    if file := os.environ.get(TUNING):
+        name = tuned_choices(file, platform).get(problem.key)
+        if name is not None and lowerings[name].applies(problem):
+            return name
+    if platform == "cpu" and problem.dtype in REWRITTEN:
+        for decision in TABLE:
+            if lowerings[decision.lowering].applies(problem) and decision.when(problem):
+                return decision.lowering
     return "plain"
 
-def prepare(kernel, problem):
+
+def decisions() -> str:
+    """The table for CPUs as text: the first line that fits decides."""
+    width = max(len(d.where) for d in TABLE)
+    lines = [f"{d.lowering:<10}  {d.where:<{width}}  {d.why}" for d in TABLE]
+    return "\n".join([*lines, f"{'plain':<10}  {'otherwise':<{width}}  a GEMM already"])
+
+
+def prepare(kernel: jax.Array, problem: Problem) -> Any:
+    """What `compute` needs of the kernel (*spatial, in / groups, out); worth making once for many images."""
     return lowerings[choose(problem)].prepare(kernel, problem)
 
-def compute(x, prepared, problem):
+
+def compute(x: jax.Array, prepared: Any, problem: Problem) -> jax.Array:
+    """The convolution (n, *spatial, out) of `x` (n, *spatial, in) by the lowering that `choose` names."""
     return lowerings[choose(problem)].run(x, prepared, problem)

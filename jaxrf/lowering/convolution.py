@@ -1,33 +1,58 @@
-"""The input gradient of a convolution, in one layout: batch first, features last, kernel (*spatial, in / groups, out)."""
+"""Convolutions and their input gradients, each by the lowering that suits it.
+
+The input gradient of a convolution is a convolution too: of the cotangent, with the flipped kernel, strides become holes.
+"""
 
 from __future__ import annotations
-
-import math
-from dataclasses import dataclass
-from typing import Any
 
 import jax
 from jax import lax
 
-Pads = tuple[tuple[int, int], ...]
+from jaxrf.lowering.choice import compute, prepare
+from jaxrf.lowering.problem import ConvolutionSpec, Problem
 
 
-@dataclass(frozen=True)
-class ConvolutionSpec:
-    """The static side of a convolution `y = conv(x, kernel)` over `d` spatial axes."""
+def convolution_forward(x: jax.Array, kernel: jax.Array, spec: ConvolutionSpec) -> jax.Array:
+    """The convolution of `x` (n, *spatial, in) with `kernel` (*spatial, in / groups, out): (n, *spatial, out).
 
-    strides: tuple[int, ...]
-    padding: Pads
-    lhs_dilation: tuple[int, ...]
-    rhs_dilation: tuple[int, ...]
-    groups: int = 1
-    precision: Any = None
+    >>> import jax.numpy as jnp
+    >>> spec = ConvolutionSpec((1,), ((1, 1),), (1,), (1,))
+    >>> convolution_forward(jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((3, 1, 1)), spec).ravel().tolist()
+    [1.0, 3.0, 6.0, 5.0]
+    """
+    problem = Problem(x.shape, kernel.shape, spec, x.dtype.name)
+    return compute(x, prepare(kernel, problem), problem)
 
-    @property
-    def numbers(self) -> lax.ConvDimensionNumbers:
-        d = len(self.strides)
-        batch_last = (0, d + 1, *range(1, d + 1))
-        return lax.ConvDimensionNumbers(batch_last, (d + 1, d, *range(d)), batch_last)
+
+def input_gradient(
+    ct: jax.Array, kernel: jax.Array, spec: ConvolutionSpec, sizes: tuple[int, ...]
+) -> jax.Array:
+    """Pull `ct` (n, *out spatial, out) back through the convolution with `kernel`, to (n, *sizes, in).
+
+    >>> import jax.numpy as jnp
+    >>> spec = ConvolutionSpec((2,), ((1, 1),), (1,), (1,))
+    >>> input_gradient(jnp.ones((1, 2, 1)), jnp.arange(3.0).reshape(3, 1, 1), spec, (4,)).ravel().tolist()
+    [1.0, 2.0, 1.0, 2.0]
+    """
+    problem = gradient_problem(ct.shape, kernel.shape, spec, sizes, ct.dtype.name)
+    return compute(ct, prepare(flipped(kernel, spec.groups), problem), problem)
+
+
+def gradient_problem(
+    ct: tuple[int, ...], kernel: tuple[int, ...], spec: ConvolutionSpec, sizes: tuple[int, ...], dtype: str
+) -> Problem:
+    """The convolution, by the `flipped` kernel, that pulls a cotangent of shape `ct` back to `sizes` positions.
+
+    Args:
+        ct: (n, *out spatial, out).
+        kernel: the shape (*spatial, in / groups, out) of the kernel before it is flipped.
+        spec: of the convolution that is pulled back through.
+        sizes: spatial positions of its input.
+        dtype: of the cotangent.
+    """
+    *taps, inputs, outputs = kernel
+    transposed = (*taps, outputs // spec.groups, spec.groups * inputs)
+    return Problem(ct, transposed, spec.adjoint(tuple(taps), sizes, ct[1:-1]), dtype)
 
 
 def flipped(kernel: jax.Array, groups: int) -> jax.Array:
@@ -41,30 +66,3 @@ def flipped(kernel: jax.Array, groups: int) -> jax.Array:
     kernel = kernel.reshape(*spatial, per_group, groups, outputs // groups)
     kernel = kernel.transpose(*range(d), d + 2, d + 1, d).reshape(*spatial, outputs // groups, groups * per_group)
     return lax.optimization_barrier(kernel)
-
-
-def input_gradient(ct: jax.Array, kernel: jax.Array, spec: ConvolutionSpec, sizes: tuple[int, ...]) -> jax.Array:
-    """Pull `ct` (n, *out spatial, out) back to (n, *sizes, in); `kernel` is already `flipped`."""
-    padding = []
-    for axis, size in enumerate(sizes):
-        reach = (kernel.shape[axis] - 1) * spec.rhs_dilation[axis]
-        dilated_in = (size - 1) * spec.lhs_dilation[axis] + 1
-        dilated_out = (ct.shape[1 + axis] - 1) * spec.strides[axis] + 1
-        before = reach - spec.padding[axis][0]
-        padding.append((before, dilated_in - dilated_out + reach - before))
-    return lax.conv_general_dilated(
-        ct,
-        kernel,
-        window_strides=spec.lhs_dilation,
-        padding=padding,
-        lhs_dilation=spec.strides,
-        rhs_dilation=spec.rhs_dilation,
-        dimension_numbers=spec.numbers,
-        feature_group_count=spec.groups,
-        precision=spec.precision,
-    )
-
-
-def multiply_adds(out_spatial: tuple[int, ...], kernel_shape: tuple[int, ...], batch: int) -> int:
-    """Multiply-adds of a convolution, padding counted as if it were data."""
-    return batch * math.prod(out_spatial) * math.prod(kernel_shape)

@@ -19,6 +19,13 @@ from jaxrf.lowering.choice import compute, prepare
 from jaxrf.lowering.lowering import Lowering, lowerings
 from jaxrf.lowering.problem import Problem
 
+MOST_PHASES = 64
+
+
+def has_phases(problem: Problem) -> bool:
+    """Whether there are holes, no strides, and not more phases than a program can hold."""
+    return problem.dilated and not problem.strided and math.prod(problem.spec.lhs_dilation) <= MOST_PHASES
+
 
 def interleave(y: jax.Array, problem: Problem) -> jax.Array:
     """From (n, *q, *t, out) to (n, *spatial, out): position h q + t, as many of them as the result has."""
@@ -38,32 +45,28 @@ class Phases(Lowering):
     """One convolution per phase, with the taps that it meets: no multiplication is wasted."""
 
     def applies(self, problem):
-        return problem.dilated and not problem.strided and math.prod(problem.spec.lhs_dilation) <= 64
+        return has_phases(problem)
 
     def parts(self, problem: Problem) -> list[tuple[tuple[slice, ...], Problem] | None]:
         """The taps and the problem of each phase, in order; None where it meets no tap."""
-        spec, found = problem.spec, []
-        for phase in itertools.product(*map(range, spec.lhs_dilation)):
-            taps, pads, dilation = [], [], []
-            for i, (t, m) in enumerate(zip(phase, counts(problem))):
-                h, r, p = spec.lhs_dilation[i], spec.rhs_dilation[i], spec.padding[i][0]
-                step = h // math.gcd(h, r)
-                first = next((k for k in range(min(step, problem.taps[i])) if (t + r * k - p) % h == 0), None)
-                if first is None:
-                    break
-                taps.append(slice(first, None, step))
-                dilation.append(r * step // h)
-                low = (p - t - r * first) // h
-                reach = (len(range(first, problem.taps[i], step)) - 1) * dilation[-1]
-                pads.append((low, m - problem.spatial[i] - low + reach))
-            if len(taps) < len(problem.axes):
-                found.append(None)
-                continue
-            ones = (1,) * len(taps)
-            sizes = [len(range(n)[cut]) for n, cut in zip(problem.taps, taps)]
-            part = replace(spec, strides=ones, padding=tuple(pads), lhs_dilation=ones, rhs_dilation=tuple(dilation))
-            found.append((tuple(taps), replace(problem, kernel=(*sizes, *problem.kernel[-2:]), spec=part)))
-        return found
+        return [self._part(problem, phase) for phase in itertools.product(*map(range, problem.spec.lhs_dilation))]
+
+    def _part(self, problem: Problem, phase: tuple[int, ...]) -> tuple[tuple[slice, ...], Problem] | None:
+        spec, taps, sizes, pads, dilation = problem.spec, [], [], [], []
+        for i, (t, m) in enumerate(zip(phase, counts(problem))):
+            h, r, p = spec.lhs_dilation[i], spec.rhs_dilation[i], spec.padding[i][0]
+            step = h // math.gcd(h, r)  # from one tap that is met to the next
+            first = next((k for k in range(min(step, problem.taps[i])) if (t + r * k - p) % h == 0), None)
+            if first is None:
+                return None
+            taps.append(slice(first, None, step))
+            sizes.append(len(range(first, problem.taps[i], step)))
+            dilation.append(r * step // h)
+            low = (p - t - r * first) // h
+            pads.append((low, m - problem.spatial[i] - low + (sizes[-1] - 1) * dilation[-1]))
+        ones = (1,) * len(taps)
+        part = replace(spec, strides=ones, padding=tuple(pads), lhs_dilation=ones, rhs_dilation=tuple(dilation))
+        return tuple(taps), replace(problem, kernel=(*sizes, *problem.kernel[-2:]), spec=part)
 
     def prepare(self, kernel, problem):
         return [None if part is None else prepare(kernel[part[0]], part[1]) for part in self.parts(problem)]
@@ -86,7 +89,7 @@ class Interleave(Lowering):
     """
 
     def applies(self, problem):
-        return Phases.applies(self, problem) and problem.spec.groups == 1 and set(problem.spec.rhs_dilation) == {1}  # type: ignore[arg-type]
+        return has_phases(problem) and problem.spec.groups == 1 and set(problem.spec.rhs_dilation) == {1}
 
     def offsets(self, problem: Problem) -> list[range]:
         """On which positions of the input, from q on, the results h q + t depend, whatever t is."""

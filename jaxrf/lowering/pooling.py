@@ -1,72 +1,126 @@
-"""Max-pooling on windows as a maximum of shifted slices: who won, and the pull-back to the winners."""
+"""Pooling as shifted slices, one axis after the other: maxima, sums, and what pulls their cotangents back.
+
+A window of 3 x 3 is thus 3 + 3 comparisons instead of 9, each of them one pass without branches.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+# Each position of a window is an operation of the program; longer ones are left to XLA.
+MOST_SHIFTS = 64
+
 
 @dataclass(frozen=True)
 class PoolingSpec:
-    """The static side of a pooling over all axes of an array."""
+    """The static side of a pooling over all axes of an array, whose padding it already holds."""
 
     window: tuple[int, ...]
     strides: tuple[int, ...]
     dilation: tuple[int, ...]
 
-    def shifts(self) -> Iterator[tuple[int, ...]]:
-        """Positions inside the window, in the order in which XLA visits them."""
-        return itertools.product(*(range(0, k * d, d) for k, d in zip(self.window, self.dilation)))
+    @property
+    def axes(self) -> list[int]:
+        """The axes along which anything happens, the last first."""
+        moved = zip(self.window, self.strides)
+        return [axis for axis, (k, s) in enumerate(moved) if k > 1 or s > 1][::-1]
+
+    def shifts(self, axis: int) -> range:
+        """Positions of the window along `axis`."""
+        return range(0, self.window[axis] * self.dilation[axis], self.dilation[axis])
 
 
-def shifted(x: jax.Array, shift: tuple[int, ...], strides: tuple[int, ...], sizes: tuple[int, ...]) -> jax.Array:
-    """What each of the `sizes` windows holds at `shift`."""
-    stops = [a + (n - 1) * s + 1 for a, s, n in zip(shift, strides, sizes)]
-    return lax.slice(x, shift, stops, strides)
+def max_pool_forward(x: jax.Array, spec: PoolingSpec) -> jax.Array:
+    """The maximum of each window of `x`, which already holds the padding (minus infinity); NaN where it holds one."""
+    return _pool(x, spec, jnp.maximum)
+
+
+def min_pool_forward(x: jax.Array, spec: PoolingSpec) -> jax.Array:
+    """The minimum of each window of `x`, which already holds the padding (infinity); NaN where it holds one."""
+    return _pool(x, spec, jnp.minimum)
+
+
+def sum_pool_forward(x: jax.Array, spec: PoolingSpec) -> jax.Array:
+    """The sum of each window of `x`, which already holds the padding (zeros)."""
+    return _pool(x, spec, jnp.add)
+
+
+def _pool(x: jax.Array, spec: PoolingSpec, join: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
+    for axis in spec.axes:
+        parts = [shifted(x, spec, axis, at) for at in spec.shifts(axis)]
+        x = parts[0]
+        for part in parts[1:]:
+            x = join(x, part)
+    return x
+
+
+def shifted(x: jax.Array, spec: PoolingSpec, axis: int, at: int) -> jax.Array:
+    """What each window along `axis` holds at its position `at`."""
+    count = (x.shape[axis] - spec.shifts(axis)[-1] - 1) // spec.strides[axis] + 1
+    return lax.slice_in_dim(x, at, at + max((count - 1) * spec.strides[axis] + 1, 0), spec.strides[axis], axis)
 
 
 def max_gradient(ct: jax.Array, x: jax.Array, spec: PoolingSpec) -> jax.Array:
     """Pull `ct` back to the shape of `x`, each element to the first maximum of its window.
 
+    The first one of a window, in row-major order, is in the first row that has the maximum, and the first there.
+    So the winners along the last axis compete along the one before, and the cotangents go the same way back.
     `x` already holds the padding (minus infinity); a window of a wholly padded place passes nothing that is kept.
     """
-    best, owner = None, None
-    for k, shift in enumerate(spec.shifts()):
-        value = shifted(x, shift, spec.strides, ct.shape)
-        if best is None:
-            best, owner = value, jnp.zeros(value.shape, jnp.int32)
-        else:
-            wins = value > best
-            best, owner = jnp.where(wins, value, best), jnp.where(wins, k, owner)
-    pulled = jnp.zeros(x.shape, ct.dtype)
-    for k, shift in enumerate(spec.shifts()):
-        part = jnp.where(owner == k, ct, jnp.zeros((), ct.dtype))
-        pulled = pulled + spread(part, shift, spec.strides, x.shape)
-    return pulled
+    steps: list[tuple[int, int, jax.Array]] = []
+    for axis in spec.axes:
+        best, owner = _first_maximum(x, spec, axis)
+        steps.append((axis, x.shape[axis], owner))
+        x = best
+    for axis, size, owner in reversed(steps):
+        ct = _spread(ct, owner, spec, axis, size)
+    return ct
+
+
+def _first_maximum(x: jax.Array, spec: PoolingSpec, axis: int) -> tuple[jax.Array, jax.Array]:
+    """The maximum of each window along `axis`, and which of its positions has it first."""
+    best = shifted(x, spec, axis, 0)
+    owner = jnp.zeros(best.shape, jnp.int8 if spec.window[axis] < 128 else jnp.int32)
+    for k, at in enumerate(spec.shifts(axis)[1:], start=1):
+        value = shifted(x, spec, axis, at)
+        wins = value > best
+        best, owner = jnp.where(wins, value, best), jnp.where(wins, owner.dtype.type(k), owner)
+    return best, owner
 
 
 def sum_gradient(ct: jax.Array, spec: PoolingSpec, shape: tuple[int, ...]) -> jax.Array:
     """Pull the cotangent of a window sum back to `shape`: every place of a window gets its cotangent."""
-    config = []
-    for axis, size in enumerate(shape):
-        reach = (spec.window[axis] - 1) * spec.dilation[axis]
-        dilated = (ct.shape[axis] - 1) * spec.strides[axis] + 1
-        config.append((reach, size - dilated, spec.strides[axis] - 1))
-    wide = lax.pad(ct, jnp.zeros((), ct.dtype), config)
-    ones = (1,) * len(shape)
-    return lax.reduce_window(
-        wide, jnp.zeros((), ct.dtype), lax.add, spec.window, ones, "VALID", window_dilation=spec.dilation
-    )
+    for axis in reversed(spec.axes):
+        ct = _spread(ct, None, spec, axis, shape[axis])
+    return ct
 
 
-def spread(part: jax.Array, shift: tuple[int, ...], strides: tuple[int, ...], shape: tuple[int, ...]) -> jax.Array:
-    """The transpose of `shifted`."""
-    config = [
-        (a, n - a - ((m - 1) * s + 1), s - 1) for a, s, m, n in zip(shift, strides, part.shape, shape)
-    ]
-    return lax.pad(part, jnp.zeros((), part.dtype), config)
+def _spread(ct: jax.Array, owner: jax.Array | None, spec: PoolingSpec, axis: int, size: int) -> jax.Array:
+    """From windows along `axis` to `size` positions: position `at` of a window gets its cotangent.
+
+    With an `owner`, only the position that it names does.
+    Done by phases: with stride s, position s q + t is at place t, t + s, ... of windows q, q - 1, ...
+    """
+    stride, shifts = spec.strides[axis], spec.shifts(axis)
+    count, reach = -(-size // stride), shifts[-1] // stride
+    config = [(0, 0, 0)] * ct.ndim
+    config[axis] = (reach, count - ct.shape[axis], 0)
+    ct = lax.pad(ct, jnp.zeros((), ct.dtype), config)
+    owner = None if owner is None else lax.pad(owner, jnp.zeros((), owner.dtype), config)
+    none = jnp.zeros((*ct.shape[:axis], count, *ct.shape[axis + 1 :]), ct.dtype)
+    phases = [none] * stride
+    for k, at in enumerate(shifts):
+        first = reach - at // stride
+        part = lax.slice_in_dim(ct, first, first + count, axis=axis)
+        if owner is not None:
+            part = jnp.where(lax.slice_in_dim(owner, first, first + count, axis=axis) == k, part, none)
+        phases[at % stride] = part if phases[at % stride] is none else phases[at % stride] + part
+    if stride == 1:
+        return lax.slice_in_dim(phases[0], 0, size, axis=axis)
+    mixed = jnp.stack(phases, axis + 1).reshape(*ct.shape[:axis], count * stride, *ct.shape[axis + 1 :])
+    return lax.slice_in_dim(mixed, 0, size, axis=axis)

@@ -10,7 +10,9 @@ from jax import lax
 
 from jaxrf.lowering.gemm import features
 from jaxrf.lowering.lowering import Lowering, lowerings
-from jaxrf.lowering.shifts import MOST_TAPS
+
+# Each tap is an operation of the program.
+MOST_TAPS = 64
 
 
 class Scatter(Lowering):

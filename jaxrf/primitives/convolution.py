@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrf.geometry.maps import AxisMap, Blocks, Window, identity, whole
-from jaxrf.geometry.relations import Product
-from jaxrf.lowering.convolution import ConvolutionSpec, flipped, input_gradient
-from jaxrf.primitives.rule import Rule, linear_transpose, rule
+from jaxrf.geometry.maps import AxisMap, Blocks, Pattern, Window, identity, whole
+from jaxrf.geometry.relations import Product, Union, products
+from jaxrf.lowering.choice import compute, prepare
+from jaxrf.lowering.convolution import flipped, gradient_problem
+from jaxrf.lowering.problem import ConvolutionSpec
+from jaxrf.primitives.rule import MASKED, Rule, linear_transpose, rule
 from jaxrf.tangent.program import Equation
+
+PART_LIMIT = 2**26
+"""Parts times features of a kernel, beyond which its zeros are not followed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A product of taps (one array of them per spatial axis) and of pairs of features (None: all of a group)."""
+
+    features: AxisMap | None
+    taps: Sequence[np.ndarray]
 
 
 @rule("conv_general_dilated")
@@ -21,47 +37,115 @@ class Convolution(Rule):
     y[o] = sum_k w[k] x[(s o + d k - p) / h]    with stride s, kernel dilation d, padding p, input dilation h
     Example (5 positions, kernel 3, stride 2, padding 1): result 0 sees 0, 1; 1 sees 1, 2, 3; 2 sees 3, 4.
     Operand 0 is the image, operand 1 the kernel; a kernel that depends on the input is pulled back on whole arrays.
-    Spatial taps at which a known kernel is zero are left out.
+    Taps at which a known or a masked kernel is zero are left out; they need not be a product of axes.
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.conv_general_dilated.html
     """
 
     def relation(self, equation, operand):
-        shape, out = equation.operands[operand].shape, equation.result.shape
+        if operand == 1:
+            return self._of_kernel(equation)
+        hull = self._of_image(equation, self.windows(equation))
+        parts = self._parts(equation)
+        if parts is None:
+            return hull
+        return Union(tuple(self._of_image(equation, self._windows(equation, p.taps), p.features) for p in parts), hull)
+
+    def loose(self, equation, operand):
+        if equation.masked(1 - operand):
+            return MASKED
+        if operand == 0 and equation.params["batch_group_count"] > 1:
+            return "groups of its batch are not told apart"
+        sparse = operand == 0 and self._parts(equation) is None and self._kernel(equation) is not None
+        return "the zeros of its kernel have no simple form and are not all followed" if sparse else ""
+
+    def _of_image(self, equation: Equation, windows: Sequence[Window], features: AxisMap | None = None) -> Product:
+        shape, out = equation.operands[0].shape, equation.result.shape
         numbers = equation.params["dimension_numbers"]
-        axes: dict[int, tuple[AxisMap, int | None]] = {}
-        if operand == 1:  # the kernel: its output features are those of the result
-            feature = numbers.rhs_spec[0]
-            axes = {a: (whole(n), None) for a, n in enumerate(shape)}
-            axes[feature] = (identity(shape[feature]), numbers.out_spec[1])
-            return Product(shape, out, tuple(axes[a] for a in range(len(shape))))
         (batch, feature, *spatial), out_spec = numbers.lhs_spec, numbers.out_spec
         groups, batch_groups = equation.params["feature_group_count"], equation.params["batch_group_count"]
+        axes: dict[int, tuple[AxisMap, int | None]] = {}
         axes[batch] = (identity(shape[batch]), out_spec[0]) if batch_groups == 1 else (whole(shape[batch]), None)
-        if groups == 1:
+        if features is not None:
+            axes[feature] = (features, out_spec[1])
+        elif groups == 1:
             axes[feature] = (whole(shape[feature]), None)
         else:
             n, m = shape[feature], out[out_spec[1]]
             axes[feature] = (Blocks(n, m, n // groups, m // groups), out_spec[1])
-        for window, a, o in zip(self.windows(equation), spatial, out_spec[2:]):
+        for window, a, o in zip(windows, spatial, out_spec[2:]):
             axes[a] = (window, o)
         return Product(shape, out, tuple(axes[a] for a in range(len(shape))))
 
+    def _of_kernel(self, equation: Equation) -> Product:
+        """Each position of the result sees the taps that do not fall into the padding, all inputs and its own output."""
+        shape, numbers = equation.operands[1].shape, equation.params["dimension_numbers"]
+        feature, inputs, *spatial = numbers.rhs_spec
+        axes: dict[int, tuple[AxisMap, int | None]] = {
+            feature: (identity(shape[feature]), numbers.out_spec[1]),
+            inputs: (whole(shape[inputs]), None),
+        }
+        full = [np.arange(shape[a]) for a in spatial]
+        for window, a, o in zip(self._windows(equation, full), spatial, numbers.out_spec[2:]):
+            index, valid = window.taps(np.arange(window.out_size))
+            inside = (valid & (index >= 0) & (index < window.in_size)).T
+            axes[a] = (whole(shape[a]), None) if inside.all() else (Pattern(shape[a], window.out_size, inside), o)
+        return Product(shape, equation.result.shape, tuple(axes[a] for a in range(len(shape))))
+
     def windows(self, equation: Equation) -> list[Window]:
-        """The sliding window of each spatial axis."""
+        """The sliding window of each spatial axis, over all taps that are not zero."""
+        return self._windows(equation, self._kept(equation))
+
+    def _windows(self, equation: Equation, taps: Sequence[np.ndarray]) -> list[Window]:
         params, numbers = equation.params, equation.params["dimension_numbers"]
-        kernel = equation.operands[1].shape
-        known = equation.known(1)
         result = []
         for i, (a, o) in enumerate(zip(numbers.lhs_spec[2:], numbers.out_spec[2:])):
-            axis = numbers.rhs_spec[2 + i]
-            taps = np.arange(kernel[axis])
-            if known is not None:
-                taps = taps[(known != 0).any(axis=tuple(b for b in range(known.ndim) if b != axis))]
-            offsets = taps * params["rhs_dilation"][i] - params["padding"][i][0]
+            offsets = taps[i] * params["rhs_dilation"][i] - params["padding"][i][0]
             sizes = equation.operands[0].shape[a], equation.result.shape[o]
             stride, holes = params["window_strides"][i], params["lhs_dilation"][i]
             result.append(Window(*sizes, stride, tuple(map(int, offsets)), holes))
         return result
+
+    def _kept(self, equation: Equation) -> list[np.ndarray]:
+        """Along each spatial axis the taps that are not all zero; all of them where the whole kernel is."""
+        kernel, spec = self._kernel(equation), equation.params["dimension_numbers"].rhs_spec
+        if kernel is None or not kernel.any():
+            return [np.arange(equation.operands[1].shape[a]) for a in spec[2:]]
+        others = [tuple(b for b in range(kernel.ndim) if b != axis) for axis in range(2, kernel.ndim)]
+        return [np.flatnonzero(kernel.any(axis=rest)) for rest in others]
+
+    def _kernel(self, equation: Equation) -> np.ndarray | None:
+        """Where the kernel (out, in, *spatial) can be other than zero; None if everywhere."""
+        support = equation.support(1)
+        if support is None or support.all():
+            return None
+        return support.transpose(equation.params["dimension_numbers"].rhs_spec)
+
+    def _parts(self, equation: Equation) -> list[Part] | None:
+        """The kernel's support as a union of products of features and taps; None if it has no zeros, or too many parts."""
+        kernel = self._kernel(equation)
+        if kernel is None or equation.params["batch_group_count"] > 1:
+            return None
+        outputs: dict[bytes, list[int]] = {}
+        for o, row in enumerate(kernel):
+            outputs.setdefault(row.tobytes(), []).append(o)
+        parts: list[Part] = []
+        for rows in outputs.values():
+            for inputs, *taps in products(kernel[rows[0]]):
+                parts.append(Part(self._features(equation, rows, inputs), taps))
+            if len(parts) * kernel.shape[0] * kernel.shape[1] > PART_LIMIT:
+                return None
+        return parts
+
+    def _features(self, equation: Equation, outputs: Sequence[int], inputs: np.ndarray) -> AxisMap | None:
+        """The map from the `outputs` to those `inputs` of their group; None where it is all to all."""
+        numbers, groups = equation.params["dimension_numbers"], equation.params["feature_group_count"]
+        n, m = equation.operands[0].shape[numbers.lhs_spec[1]], equation.result.shape[numbers.out_spec[1]]
+        if len(outputs) == m and len(inputs) == n // groups:
+            return None
+        support = np.zeros((m, n), bool)
+        for o in outputs:
+            support[o, o // (m // groups) * (n // groups) + inputs] = True
+        return Pattern(n, m, support)
 
     def needs_whole(self, equation):
         everything = frozenset(range(len(equation.result.shape)))
@@ -75,21 +159,24 @@ class Convolution(Rule):
             return linear_transpose(view, operand, ct)
         d, groups = len(numbers.lhs_spec) - 2, eqn.params["feature_group_count"]
 
-        def canonical(kernel: jax.Array) -> jax.Array:
-            out, per_group, *spatial = numbers.rhs_spec
-            return flipped(kernel.transpose(*spatial, per_group, out), groups)
-
-        kernel = view.once("flipped", 1, canonical)
-        out, into = numbers.out_spec, numbers.lhs_spec
+        out, into, weights = numbers.out_spec, numbers.lhs_spec, numbers.rhs_spec
         order = [0, out[0] + 1, *(a + 1 for a in out[2:]), out[1] + 1]
         ct = ct.transpose(order)
         units, batch = ct.shape[:2]
+        ct = ct.reshape(units * batch, *ct.shape[2:])
         sizes = tuple(view.into[a].size for a in into[2:])
         spec = ConvolutionSpec(
             tuple(eqn.params["window_strides"]), self._padding(view), tuple(eqn.params["lhs_dilation"]),
             tuple(eqn.params["rhs_dilation"]), groups, eqn.params["precision"],
         )  # fmt: skip
-        pulled = input_gradient(ct.reshape(units * batch, *ct.shape[2:]), kernel, spec, sizes)
+        layout = (*weights[2:], weights[1], weights[0])
+        shape = tuple(eqn.operands[1].shape[a] for a in layout)
+        problem = gradient_problem(ct.shape, shape, spec, sizes, ct.dtype.name)
+
+        def prepared(kernel: jax.Array) -> Any:
+            return prepare(flipped(kernel.transpose(layout), groups), problem)
+
+        pulled = compute(ct, view.once(f"kernel of {problem.key}", 1, prepared), problem)
         pulled = pulled.reshape(units, batch, *pulled.shape[1:])
         back = [0] * (d + 3)
         for place, axis in enumerate([0, into[0] + 1, *(a + 1 for a in into[2:]), into[1] + 1]):
@@ -97,10 +184,12 @@ class Convolution(Rule):
         return pulled.transpose(back).astype(eqn.operands[0].dtype)
 
     def _padding(self, view) -> tuple[tuple[int, int], ...]:
-        """On a moving window there is none: the window starts where the first tap reads."""
+        """A moving window starts where the first tap that is not zero reads; taps before it read in front of the window."""
         params, numbers = view.equation.params, view.equation.params["dimension_numbers"]
+        before = [int(kept[0]) * d if len(kept) else 0 for kept, d in zip(self._kept(view.equation), params["rhs_dilation"])]
         return tuple(
-            (0, 0) if view.out[o].moving else tuple(pad) for o, pad in zip(numbers.out_spec[2:], params["padding"])
+            (skipped, 0) if view.out[o].moving else tuple(pad)
+            for o, pad, skipped in zip(numbers.out_spec[2:], params["padding"], before)
         )
 
     def flops(self, equation):

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxrf.geometry.maps import AxisMap, Fixed, Pattern, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Product, Relation
-from jaxrf.primitives.movement import fit
+from jaxrf.primitives.movement import Movement, fit
 from jaxrf.primitives.rule import Rule, linear_transpose, rule
 from jaxrf.tangent.program import Equation
 
@@ -40,47 +40,59 @@ class Gather(Rule):
         return Elements(shape, out, index[None])
 
     def axes(self, equation: Equation) -> Axes | None:
-        """The relation axis by axis; None where several result axes drive one operand axis."""
-        shape, out, index = equation.operands[0].shape, equation.result.shape, equation.known(1)
+        """The relation axis by axis; None where known indices give none: one axis by two of the result, or two by one."""
+        shape, out = equation.operands[0].shape, equation.result.shape
+        starts = self.starts(equation)
         numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
         gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
         offsets = dict(zip((a for a in range(len(shape)) if a not in gone), numbers.offset_dims))
         batch = [o for o in range(len(out)) if o not in numbers.offset_dims]
         axes: list[tuple[AxisMap, int | None]] = []
         for a, n in enumerate(shape):
+            found: tuple[AxisMap, int | None] | None
             if a in numbers.operand_batching_dims:
                 where = numbers.start_indices_batching_dims[numbers.operand_batching_dims.index(a)]
-                axes.append((identity(n), batch[where]))
-            elif a not in numbers.start_index_map:
-                axes.append((Window(n, sizes[a]), offsets[a]) if a in offsets else (Fixed(n, 1, 0, 1), None))
-            elif index is None:
-                axes.append((whole(n), None))
+                found = identity(n), batch[where]
+            elif a not in starts:
+                found = (Window(n, sizes[a]), offsets[a]) if a in offsets else (Fixed(n, 1, 0, 1), None)
+            elif starts[a] is None:
+                found = (identity(n), offsets[a]) if a in offsets and sizes[a] == n else (whole(n), None)
             else:
-                found = self._indexed(equation, index, a, offsets, batch)
-                if found is None:
+                found = self._indexed(equation, starts[a], a, offsets, batch)
+            clash = found is not None and found[1] in {o for _, o in axes if o is not None}
+            if found is None or clash:
+                if all(start is not None for start in starts.values()):
                     return None
-                axes.append(found)
+                found = whole(n), None
+            axes.append(found)
         return tuple(axes)
 
-    def _indexed(self, equation, index, axis, offsets, batch) -> tuple[AxisMap, int | None] | None:
+    def starts(self, equation: Equation) -> dict[int, np.ndarray | None]:
+        """Where the slices start along each indexed axis; None where that depends on values."""
+        places, columns = equation.params["dimension_numbers"].start_index_map, equation.columns(1)
+        return {a: None if c is None else c.astype(np.int64) for a, c in zip(places, columns)}
+
+    def _indexed(self, equation, starts, axis, offsets, batch) -> tuple[AxisMap, int | None] | None:
         """The map of an indexed axis: by one start for all, or by one index per position of one result axis."""
         n, size = equation.operands[0].shape[axis], equation.params["slice_sizes"][axis]
-        starts = index[..., equation.params["dimension_numbers"].start_index_map.index(axis)].astype(np.int64)
         if equation.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
             starts = np.clip(starts, 0, n - size)
         varying = [i for i, m in enumerate(starts.shape) if m > 1 and (starts != np.take(starts, [0], axis=i)).any()]
         if not varying:
             start = int(starts.ravel()[0]) if starts.size else 0
-            if axis in offsets:
-                return Window(n, equation.result.shape[offsets[axis]], 1, (start,)), offsets[axis]
-            return (Fixed(n, 1, start, start + 1) if 0 <= start < n else Fixed(n, 1, 0, 0)), None
+            inside = 0 <= start <= n - size
+            if axis not in offsets:
+                return Fixed(n, 1, start, start + 1) if inside else Fixed(n, 1, 0, 0), None
+            if inside:
+                return Window(n, size, 1, (start,)), offsets[axis]
+            return Pattern(n, size, np.zeros((size, n), bool)), offsets[axis]  # the whole slice is dropped
         if len(varying) > 1 or axis in offsets:
             return None
         along = np.moveaxis(starts, varying[0], 0).reshape(starts.shape[varying[0]], -1)[:, 0]
         return Pattern(n, len(along), along[:, None] == np.arange(n)), batch[varying[0]]
 
     def loose(self, equation, operand):
-        return UNKNOWN if equation.known(1) is None else ""
+        return UNKNOWN if any(start is None for start in self.starts(equation).values()) else ""
 
     def needs_whole(self, equation):
         exact = equation.known(1) is not None and self.axes(equation) is not None
@@ -116,7 +128,7 @@ class Gather(Rule):
 
 
 @rule("dynamic_slice")
-class DynamicSlice(Rule):
+class DynamicSlice(Movement):
     """A slice whose start is a coefficient; where it is known, a slice like any other.
 
     Example: start 2, size 3 of 7 positions: result 1 sees 3.
@@ -124,17 +136,29 @@ class DynamicSlice(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dynamic_slice.html
     """
 
-    def relation(self, equation, operand):
-        axes: list[tuple[AxisMap, int | None]] = []
+    def windows(self, equation, operand):
+        sizes = zip(equation.operands[0].shape, equation.result.shape, self._starts(equation))
+        return [Window(n, m, 1, (start or 0,)) for n, m, start in sizes]
+
+    def _starts(self, equation: Equation) -> list[int | None]:
+        """Where the slice starts along each axis; None where that depends on values."""
+        result: list[int | None] = []
         for a, (n, m) in enumerate(zip(equation.operands[0].shape, equation.result.shape)):
-            start = equation.known(1 + a)
-            if start is None and n != m:
-                axes.append((whole(n), None))
-            else:
-                begin = 0 if start is None else int(np.clip(start, 0, n - m))
-                axes.append((Window(n, m, 1, (begin,)), a))
-        return Product(equation.operands[0].shape, equation.result.shape, tuple(axes))
+            start = np.asarray(0) if n == m else equation.known(1 + a)
+            result.append(None if start is None else int(np.clip(start, 0, n - m)))
+        return result
+
+    def relation(self, equation, operand):
+        pairs = zip(self.windows(equation, operand), self._starts(equation))
+        axes = tuple((whole(w.in_size), None) if start is None else (w, a) for a, (w, start) in enumerate(pairs))
+        return Product(equation.operands[0].shape, equation.result.shape, axes)
 
     def loose(self, equation, operand):
-        sizes = zip(equation.operands[0].shape, equation.result.shape)
-        return UNKNOWN if any(n != m and equation.known(1 + a) is None for a, (n, m) in enumerate(sizes)) else ""
+        return UNKNOWN if None in self._starts(equation) else ""
+
+    def needs_whole(self, equation):
+        return frozenset(range(len(equation.result.shape))) if None in self._starts(equation) else frozenset()
+
+    def transpose(self, view, operand, ct):
+        known = None not in self._starts(view.equation)
+        return super().transpose(view, operand, ct) if known else linear_transpose(view, operand, ct)

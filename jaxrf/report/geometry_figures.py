@@ -1,6 +1,6 @@
-"""Figures of theoretical fields: boxes over an image, and size over depth.
+"""Figures of theoretical fields: boxes over an image, size over depth, and counts of paths.
 
-Takes rows and tables, draws with matplotlib on the axes given or on new ones, and returns the axes.
+Takes rows, tables and counts, draws with matplotlib on the axes given or on new ones, and returns the axes.
 It runs no model and shows or saves nothing.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxrf.errors import InputError
+from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
 
@@ -22,6 +23,8 @@ Box = tuple[tuple[int, int], ...]
 
 CURVES = ("#2563a8", "#c8442d", "#3f8f4f")
 MOST_TICKS = 24
+MOST_NUMBERS = 19
+"""Positions per side up to which a map of counts shows its numbers."""
 
 
 def plot_boxes(
@@ -125,6 +128,66 @@ def plot_size_over_depth(rows: Sequence[Row], *, ax: Axes | None = None) -> Axes
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     return ax
+
+
+def plot_path_counts(paths: PathCounts, *, numbers: bool | None = None, ax: Axes | None = None) -> Axes:
+    """Counts of paths over the unit's box: darker where more paths end, hatched where none does.
+
+    Args:
+        paths: counts over one or two spatial axes.
+        numbers: write each count into its position; None for small boxes only.
+        ax: matplotlib axes to draw on; new ones if None.
+
+    Returns:
+        The axes, in input positions.
+
+    Raises:
+        InputError: the counts have three or more spatial axes.
+    """
+    if paths.counts.ndim not in (1, 2):
+        raise InputError(
+            f"A picture of counts needs one or two spatial axes; here the box is {'×'.join(map(str, paths.counts.shape))}. "
+            "Draw a slice: dataclasses.replace(paths, counts=paths.counts[i], origin=..., input_shape=...)."
+        )
+    counts, origin = (paths.counts, paths.origin) if paths.counts.ndim == 2 else (paths.counts[None], (0, *paths.origin))
+    height, width = counts.shape
+    ax = _axes(ax, (min(2.4 + 0.42 * width, 7.4), min(1.2 + 0.42 * height, 6.4)) if height > 1 else (7.4, 1.7))
+    share = np.where(paths.support, paths.share(), np.nan).reshape(counts.shape)
+    relative = share / np.nanmax(share)
+    extent = (origin[1] - 0.5, origin[1] + width - 0.5, origin[0] + height - 0.5, origin[0] - 0.5)
+    ax.patch.set(hatch="////", edgecolor="#d5d8dc", facecolor="#f6f7f8")
+    image = ax.imshow(relative, cmap="YlGnBu", vmin=0, vmax=1, extent=extent, aspect="equal" if height > 1 else "auto")
+    if numbers or (numbers is None and max(height, width) <= MOST_NUMBERS):
+        _write_counts(ax, paths, counts, relative, origin)
+    ax.set_xlabel("x (input positions)")
+    ax.set_ylabel("y (input positions)") if paths.counts.ndim == 2 else ax.set_yticks([])
+    for axis in [ax.xaxis, ax.yaxis][: paths.counts.ndim]:
+        axis.get_major_locator().set_params(integer=True)
+    total = f"e^{paths.total:.4g}" if paths.log else _short(int(paths.total))
+    unit = ", ".join(map(str, paths.unit))
+    ax.set_title(f"{paths.layer} ({unit}): {total} paths, density {paths.density:.2f}", fontsize=10, loc="left")
+    ax.figure.colorbar(image, ax=ax, label="share of the largest count", fraction=0.046, pad=0.03)
+    return ax
+
+
+def _write_counts(ax: Axes, paths: PathCounts, counts: np.ndarray, relative: np.ndarray, origin: tuple[int, ...]) -> None:
+    """Each count on its position, in a size in which the longest fits."""
+    written = {
+        place: f"{value:.1f}" if paths.log else _short(int(value))
+        for place, value in np.ndenumerate(counts)
+        if not np.isnan(relative[place])
+    }
+    longest = max(map(len, written.values()))
+    size = max(4.5, min(9.0, 26 / (longest + 0.5), 150 / max(counts.shape)))
+    for (y, x), label in written.items():
+        color = "white" if relative[y, x] > 0.55 else "#1d2b3a"
+        ax.text(x + origin[1], y + origin[0], label, ha="center", va="center", fontsize=size, color=color)
+
+
+def _short(count: int) -> str:
+    """A count in at most five characters or so: 1296, 20736, 4.3e9."""
+    digits = str(count)
+    return digits if len(digits) <= 5 else f"{digits[0]}.{digits[1]}e{len(digits) - 1}"
 
 
 def _draw_curve(ax: Axes, rows: list[Row], axis: int, color: str, suffix: str) -> None:

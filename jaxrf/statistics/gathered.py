@@ -54,11 +54,6 @@ class Gathered:
     dead: Int[np.ndarray, " unit"]
     nonfinite: Int[np.ndarray, " unit"]
 
-    @property
-    def factor(self) -> str:
-        """The factor whose levels are independent: "seeds" where there are several, else "images"."""
-        return "seeds" if self.seeds.levels > 1 else "images"
-
 
 @dataclass(frozen=True, eq=False)
 class Summary:
@@ -72,7 +67,7 @@ class Summary:
         count: samples.
         effective: how many equally strong levels of the leading factor they are worth, (unit,).
         average: "weighted" or "normalized".
-        groups: sums by "seeds" and by "images".
+        groups: sums by "seeds" and by "images", of those factors that have several levels.
         dead, nonfinite: numbers of such maps, over all units.
     """
 
@@ -179,7 +174,7 @@ def finalize(gathered: Gathered) -> Summary:
 
     References:
         Searle, Casella, McCulloch (1992), Variance Components, section 4.7: the two-way crossed random model,
-        one observation per cell.
+            one observation per cell. A variance that comes out below that of the rest alone is set to it.
     """
     if not gathered.count:
         raise InputError("There are no samples. At least one seed and one image are needed.")
@@ -190,7 +185,8 @@ def finalize(gathered: Gathered) -> Summary:
     elif gathered.images.levels > 1:
         count = gathered.samples.count
         within = np.where(count > 1, gathered.samples.m2 / np.maximum(count - 1, 1), np.nan)
-    leading = gathered.seeds if gathered.factor == "seeds" else gathered.images
+    factors = {"seeds": gathered.seeds, "images": gathered.images}
+    leading = factors["seeds" if gathered.seeds.levels > 1 else "images"]
     return Summary(
         mean=mean,
         stderr=stderr,
@@ -199,7 +195,7 @@ def finalize(gathered: Gathered) -> Summary:
         count=gathered.count,
         effective=averages.effective_sample_size(leading),
         average=gathered.average,
-        groups={"seeds": gathered.seeds, "images": gathered.images},
+        groups={name: kept for name, kept in factors.items() if kept.levels > 1},
         dead=int(gathered.dead.sum()),
         nonfinite=int(gathered.nonfinite.sum()),
     )

@@ -114,6 +114,7 @@ def of_level(limit: int, level: int, block: Block) -> Groups:
     """
     if not 0 <= level < LARGEST:
         raise InputError(f"Seeds and images are counted from 0 to {LARGEST - 1} within a run, and {level} was given.")
+    level = int(level)  # a NumPy integer would overflow as a bit
     return Groups(limit, 1 << level, EVERY, {level: block})
 
 

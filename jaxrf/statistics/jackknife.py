@@ -112,9 +112,32 @@ def from_left_out(
     there = np.broadcast_to((size > 0) & (size < size.sum(0)), rest.shape)
     used = there.sum(0)
     factor = size.sum(0) / np.where(size > 0, size, 1.0)
-    center = used * value - np.where(there, (1 - 1 / factor) * rest, 0.0).sum(0)
-    pseudo = factor * value - (factor - 1) * rest
+    # Pseudo-values and their center, seen from the value: what no block changes has no error, not one of rounding.
+    shift = np.where(there, value - rest, 0.0)
+    pseudo, center = (factor - 1) * shift, ((1 - 1 / factor) * shift).sum(0)
     squares = np.where(there, np.square(pseudo - center) / np.where(there, factor - 1, 1.0), 0.0).sum(0)
     stderr = np.where(used > 1, np.sqrt(squares / np.maximum(used, 1)), np.nan)
     reach = stdtrit(np.maximum(used - 1, 1), (1 + level) / 2) * stderr
     return Interval(value, stderr, value - reach, value + reach, level, over, len(left_out), approximate)
+
+
+def difference(a: Interval, b: Interval) -> Interval:
+    """The interval of `a - b` for two independent numbers of the same level."""
+    from scipy.special import stdtrit
+
+    variances = np.square(a.stderr), np.square(b.stderr)
+    stderr = np.sqrt(sum(variances))
+    spread = np.square(variances[0]) / (a.blocks - 1) + np.square(variances[1]) / (b.blocks - 1)
+    fewest = min(a.blocks, b.blocks) - 1.0
+    freedom = np.divide(np.square(sum(variances)), spread, out=np.full(spread.shape, fewest), where=spread > 0)
+    value, reach = a.value - b.value, stdtrit(freedom, (1 + a.level) / 2) * stderr
+    return Interval(
+        value=value,
+        stderr=stderr,
+        low=value - reach,
+        high=value + reach,
+        level=a.level,
+        over=a.over,
+        blocks=min(a.blocks, b.blocks),
+        approximate=a.approximate or b.approximate,
+    )

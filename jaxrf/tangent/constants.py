@@ -60,14 +60,25 @@ class Constants:
         Read off random variables, where the operand is made by an operation with a constant that holds zeros.
         Draws of either sign are joined, so that a rectified weight does not count as zero.
         """
-        value = self.value(operand)
-        if value is not None:
-            return np.asarray(value != 0)
-        if isinstance(operand, Literal) or operand.tangent or operand in self.changing or operand in self.parameters:
+        if isinstance(operand, Literal):
+            return np.asarray(np.asarray(operand.value) != 0)
+        if operand.tangent or operand in self.changing or operand in self.parameters:
             return None
         if operand not in self._supports:
-            self._supports[operand] = self._drawn_support(operand)
+            value = self.value(operand)
+            self._supports[operand] = self._drawn_support(operand) if value is None else np.asarray(value != 0)
         return self._supports[operand]
+
+    def columns(self, operand: Operand) -> list[np.ndarray | None]:
+        """Values of the last axis one by one, None for those that are not known; indices are put together from such."""
+        value = self.value(operand)
+        if value is not None:
+            return list(np.moveaxis(value, -1, 0))
+        place = self._producers.get(operand) if isinstance(operand, Variable) else None
+        eqn = None if place is None else self.forward[place]
+        if eqn is not None and eqn.primitive == "concatenate" and eqn.params["dimension"] == len(operand.shape) - 1:
+            return [column for part in eqn.operands for column in self.columns(part)]
+        return [None] * operand.shape[-1]
 
     def masked(self, operand: Operand) -> bool:
         """Whether an operand is made of exponentials of masked logits, as attention weights are: zeros in it are likely."""

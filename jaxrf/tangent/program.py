@@ -50,6 +50,8 @@ class Knowledge(Protocol):
 
     def support(self, operand: Operand) -> np.ndarray | None: ...
 
+    def columns(self, operand: Operand) -> list[np.ndarray | None]: ...
+
     def masked(self, operand: Operand) -> bool: ...
 
 
@@ -77,6 +79,11 @@ class Equation:
     def support(self, operand: int) -> np.ndarray | None:
         """Where a coefficient that is made of variables and constants can be other than zero; None if nothing is known."""
         return self.knowledge.support(self.operands[operand]) if self.knowledge else None
+
+    def columns(self, operand: int) -> list[np.ndarray | None]:
+        """A coefficient's last axis one by one, None for what is not `known`."""
+        shape = self.operands[operand].shape
+        return self.knowledge.columns(self.operands[operand]) if self.knowledge else [None] * shape[-1]
 
     def masked(self, operand: int) -> bool:
         """Whether a coefficient depends on the image and has zeros that nobody knows: attention weights behind a mask."""

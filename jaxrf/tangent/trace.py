@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +55,7 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
         return y, program.consts
 
     def traced() -> tuple[Any, Record]:
-        with recording() as record, _fresh(object()):
+        with recording() as record, _fresh(object()), _no_collection():
             return jax.make_jaxpr(values_and_coefficients)(subject.abstract, image), record
 
     try:
@@ -66,6 +68,18 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
     except Exception as error:
         raise failure(subject.name, image, error) from error
     return _assemble(subject, forward, inner["linear"], inner["outputs"], record)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection inside: tracing makes much that lives and no cycles, and its scans cost a fifth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def output_name(leaf: str) -> str:
@@ -93,7 +107,7 @@ def _assemble(subject: Subject, forward: Any, linear: Any, outputs: Sequence[str
         image=arguments[-1],
         input=tangent,
         consts=flat.consts,
-        forward=tuple(flat.forward),
+        forward=tuple(replace(eqn, knowledge=constants) for eqn in flat.forward),
         linear=tuple(linear_equations),
         layers=layers,
         outputs=tuple(outputs),

@@ -56,7 +56,7 @@ def test_one_layer_and_unit(capsys):
 def test_one_layer_as_text_shows_its_center_unit(capsys):
     """Without --unit the center unit is shown."""
     assert main([*STACK, "--layer", "conv_1"]) == 0
-    lines = {line[:12].strip(): line[14:] for line in capsys.readouterr().out.splitlines()}
+    lines = dict(line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines())
     assert lines["unit"] == "(8, 9)"
     assert lines["size"] == "(5, 5)"
     assert lines["box"] == "((6, 11), (7, 12))"
@@ -71,6 +71,11 @@ def test_one_layer_as_text_shows_its_center_unit(capsys):
         (["--layer", "conv_1", "--unit", "40,2"], r"Unit \(40, 2\) is outside of layer 'conv_1'"),
         (["--layer", "conv_1", "--unit", "4"], "has 1 numbers"),
         (["--unit", "3,3"], "Add --layer NAME"),
+        (["--paths"], "Add --layer NAME"),
+        (["--layer", "conv_1", "--paths", "--wrt", "conv_0"], "counts from the input"),
+        (["--treat-as-constant", "conv_8"], r"Unknown layer 'conv_8'.*treat_as_constant"),
+        (["--wrt", "conv_8"], "Unknown layer 'conv_8'"),
+        (["--plot", "sizes.xyz"], "cannot be saved as sizes.xyz"),
         (["--json", "--csv"], "--json and --csv were given"),
         (["--layer", "conv_1", "--csv"], "print the whole table"),
         (["--model-option", "colour=3"], "has no option 'colour'"),
@@ -83,3 +88,27 @@ def test_what_does_not_fit_is_explained(arguments, message, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.search(message, captured.err)
+
+
+def test_paths_of_a_layer_are_counted(capsys):
+    """--paths adds how many paths lead to the unit, and the share of its box that they reach: 25 by 25 for 3x3 twice."""
+    assert main([*STACK, "--layer", "conv_1", "--unit", "8,9", "--paths", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["paths"] == 81
+    assert facts["density"] == 1.0
+
+
+def test_fields_on_another_layer(capsys):
+    """--wrt shows the layers behind, in positions of that layer."""
+    assert main([*STACK, "--wrt", "conv_0", "--json"]) == 0
+    table = Table.from_json(capsys.readouterr().out)
+    assert "conv_0" not in table
+    assert table["conv_2"].size == (5, 5)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--layer", "conv_1"], ["--layer", "conv_1", "--paths"]])
+def test_figures_are_saved(arguments, tmp_path, capsys):
+    """--plot writes a PNG: sizes over depth, the box of a unit, or its path counts."""
+    file = tmp_path / "figures" / "one.png"
+    assert main([*STACK, *arguments, "--plot", str(file)]) == 0
+    assert file.read_bytes().startswith(b"\x89PNG")

@@ -13,7 +13,7 @@ from jaxrf import oracles
 from jaxrf.adapters import Subject, adapt, intercepting
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import as_images
-from jaxrf.job import Job, prepare
+from jaxrf.job import Job, Request, prepare
 
 EXACT = 1e-12
 
@@ -71,7 +71,8 @@ def errors(
     """
     given = as_images(batch, None)
     subject = adapt(model, given.shape, variables=variables, dtype=given.dtype, **call)
-    job = change(prepare(subject, given, units=units, layer=layer, wrt=wrt, channels=channels, score=score, output=output))
+    request = Request(units=units, layer=layer, wrt=wrt, channels=channels, score=score, output=output)
+    job = change(prepare(subject, given, request))
     assert subject.variables is not None
     jacobian = np.asarray(oracles.jacobian(subject, subject.variables, batch, output, layer=layer, wrt=wrt))
     return np.stack(list(_compare(job, subject, batch, jacobian, layer, own_axes, tight)))
@@ -83,9 +84,9 @@ def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes, tight
     whole = laid_out(jacobian, rank, subject, len(batch), own_axes)
     shape = jacobian.shape[:rank]
     for sample in job.samples(as_images(batch, None), None):
+        origin = job.where(sample.maps.shape[1])[0]
         for i, maps in enumerate(sample.maps):
-            image = done + i
-            worst = []
+            image, worst = done + i, []
             numbers = [(u, c) for u in range(len(job.units)) for c in range(len(maps) // len(job.units))]
             for number, (u, channel) in enumerate(numbers):
                 unit = tuple(int(p) for p in job.units[u])
@@ -96,7 +97,7 @@ def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes, tight
                 theirs = score(np.tensordot(ct, part, 1))
                 bound = score(np.tensordot(abs(ct), abs(part), 1)).max()
                 _check_box(job, unit, part, tight)
-                worst.append(_difference(maps[number], pull.origin[number], theirs, bound))
+                worst.append(_difference(maps[number], origin[number], theirs, bound))
             yield np.array(worst)
         done += len(sample.maps)
 

@@ -14,7 +14,7 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
-from jaxrf.job import Job, prepare
+from jaxrf.job import Job, Request, prepare
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import conv, weights
@@ -22,16 +22,13 @@ from tests.engine.models import conv, weights
 SHAPE = (9, 13, 2)
 
 
-@pytest.fixture(autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("double", "quick")
 
 
 def residual_job(batch: np.ndarray, **options) -> Job:
     given = as_images(batch, None)
     subject = adapt(models.residual, given.shape, variables=weights(*models.RESIDUAL), dtype=given.dtype)
-    return prepare(subject, given, **options)
+    return prepare(subject, given, Request(**options))
 
 
 def per_batch(job: Job, units: int) -> Job:
@@ -56,10 +53,14 @@ def test_batches_of_units_do_not_matter():
         np.testing.assert_allclose(other, found[0], rtol=0, atol=EXACT * found[0].max())
 
 
-def test_blocks_of_units_do_not_matter(monkeypatch):
+def test_calls_do_not_matter():
     """Maps that do not fit into one call of the compiled program come in several, the last of which is padded."""
-    monkeypatch.setattr("jaxrf.job.BLOCK", 8 * 9 * 13 * 2)
-    found = errors(models.residual, models.images(1, *SHAPE), weights(*models.RESIDUAL), layer="stem", channels="each")
+
+    def in_calls(job):
+        return replace(job, pullback=replace(job.pullback, per_batch=8, batches_per_call=4))
+
+    w, batch = weights(*models.RESIDUAL), models.images(1, *SHAPE)
+    found = errors(models.residual, batch, w, layer="stem", channels="each", change=in_calls)
     assert found.shape == (1, 35 * 4)
     assert found.max() < EXACT
 
@@ -88,15 +89,21 @@ def test_batches_of_images_do_not_matter():
         np.testing.assert_allclose(result.stderr, results[0].stderr, rtol=0, atol=EXACT * results[0].stderr.max())
 
 
+def on_the_image(result: jaxrf.Result, number: int) -> np.ndarray:
+    """A map laid on the whole image."""
+    wide = np.pad(result.mean[number], 20)
+    y, x = (20 - int(o) for o in result.origin[number])
+    return wide[y : y + SHAPE[0], x : x + SHAPE[1]]
+
+
 def test_a_unit_has_the_same_map_among_others():
     """A unit's map is the same alone and among all others, at a corner, at a border and inside."""
     w, batch = weights(*models.RESIDUAL), models.images(1, *SHAPE)
-    every = jaxrf.erf(models.residual, w, batch, layer="stem", units="all", channels="sum")
-    for unit in [(0, 0), (4, 6), (0, 3), (2, 3)]:
-        alone = jaxrf.erf(models.residual, w, batch, layer="stem", units=[unit], channels="sum")
-        among = every.mean[unit[0] * 7 + unit[1]]
-        np.testing.assert_allclose(alone.mean[0], among, rtol=0, atol=EXACT * every.mean.max())
-        assert alone.origin[0].tolist() == every.origin[unit[0] * 7 + unit[1]].tolist()
+    among = jaxrf.erf(models.residual, w, batch, layer="pool", units="all", channels="sum")
+    assert len(among.units) == 12
+    for number in (0, 2, 5):
+        alone = jaxrf.erf(models.residual, w, batch, layer="pool", units=among.units[[number]], channels="sum")
+        np.testing.assert_allclose(on_the_image(alone, 0), on_the_image(among, number), rtol=0, atol=EXACT)
 
 
 def test_choices_of_units():

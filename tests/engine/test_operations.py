@@ -15,13 +15,7 @@ from tests.engine.dense import EXACT, errors
 from tests.engine.models import average_pool, conv, layer_norm, max_pool, sum_pool, weights
 
 
-@pytest.fixture(autouse=True)
-def double():
-    """Double precision; and XLA compiles with little effort, which halves the time of this file."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    with jax.enable_x64(True):
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("double", "quick")
 
 
 def between(middle, before=(3, 3, 2, 3), after=(3, 3, 3, 2)):

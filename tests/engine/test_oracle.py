@@ -16,10 +16,7 @@ SHAPE = (9, 13, 2)
 EVERY_LAYER = [(net, layer) for net in NETS for layer in LAYERS[net]]
 
 
-@pytest.fixture(autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize(("net", "layer"), EVERY_LAYER)
@@ -30,6 +27,7 @@ def test_every_layer(net, layer):
     assert found.max() < EXACT
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("score", scores)
 @pytest.mark.parametrize("channels", [*RULES, 1, -1])
 def test_every_score_and_rule_for_channels(score, channels):
@@ -42,6 +40,7 @@ def test_every_score_and_rule_for_channels(score, channels):
     assert errors(stack, models.images(1, 11, 2), w, score=score, channels=channels).max() < EXACT
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("score", "channels"), [("abs", "each"), ("relu", "relu_sum"), ("signed", "sum"), ("square", 2)])
 def test_scores_and_rules_on_a_residual_network(score, channels):
     """Behind a max-pool and a residual sum too, on some of the units."""
@@ -60,6 +59,7 @@ def test_three_images(net):
     assert found.max() < EXACT
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("net", "count"), [("residual", 1), ("mobile", 3), ("next", 3)])
 def test_channels_first(net, count):
     """A network on (batch, channel, y, x) has the same maps; its positions are axes 2 and 3."""
@@ -69,6 +69,7 @@ def test_channels_first(net, count):
     assert found.max() < EXACT
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("net", "wrt", "layer"),
     [("residual", "stem", "block"), ("residual", "pool", "first"), ("mobile", "depthwise", "head"),

@@ -1,4 +1,4 @@
-"""The laws of mergeable moments: identity, associativity, any split, no drift; and the two averages."""
+"""The laws of mergeable moments: identity, associativity, any split, no drift."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrf.errors import InputError
-from jaxrf.statistics import averages, effective_sample_size, moments
+from jaxrf.statistics import moments
 
 SHAPE = (3, 5, 7)
 
@@ -111,29 +111,3 @@ def test_repr_says_count_and_shape(maps):
     """A Moments prints in one line."""
     assert repr(gathered(maps)) == "Moments(count=23, shape=(3, 5, 7))"
     assert "count=1..2" in repr(gathered(maps[:2], np.array([[True, True, True], [False, True, True]])))
-
-
-def test_weighted_and_normalized_averages(maps):
-    """One average is the plain mean of maps, the other that of maps over their sums; both merge."""
-    first = averages.update(averages.init(SHAPE), maps[:9])
-    both = averages.merge(first, averages.update(averages.init(SHAPE), maps[9:]))
-    power = maps.sum((2, 3))
-    np.testing.assert_allclose(both.weighted.mean, maps.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(both.normalized.mean, (maps / power[..., None, None]).mean(0), rtol=1e-12)
-    np.testing.assert_allclose(effective_sample_size(both.power), power.sum(0) ** 2 / (power**2).sum(0), rtol=1e-12)
-
-
-def test_dead_and_non_finite_samples_in_averages(maps):
-    """A zero map counts in the weighted average only, a non-finite one nowhere."""
-    maps[0, 1] = 0
-    maps[1, 2, 0, 0] = np.inf
-    result = averages.update(averages.init(SHAPE), maps)
-    np.testing.assert_array_equal(result.weighted.count.ravel(), [23, 23, 22])
-    np.testing.assert_array_equal(result.normalized.count.ravel(), [23, 22, 22])
-    np.testing.assert_allclose(result.normalized.mean.sum((1, 2)), 1, rtol=1e-12)
-
-
-def test_effective_sample_size_extremes():
-    """Equal powers are worth their count, a single strong one is worth one, none NaN."""
-    powers = np.array([[2.0, 5.0, 0.0], [2.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
-    np.testing.assert_allclose(effective_sample_size(gathered(powers)), [3, 1, np.nan])

@@ -1,0 +1,117 @@
+"""Write docs/measures.md from the registered measures: `python docs/generate_measures.py`.
+
+A test says when the page is out of date.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.registry import is_step_function
+
+PAGE = Path(__file__).parent / "measures.md"
+INTRODUCTION = """\
+<!-- Written by docs/generate_measures.py from the docstrings. Change those. -->
+
+# Measures
+
+A measure turns an ERF map into numbers, for all units at once, with one, two or three spatial axes.
+Lengths are in input positions. The true center of a unit comes from the geometry.
+A map that is zero everywhere, or holds a NaN or an infinity, measures as NaN.
+
+```python
+import jaxrf
+from jaxrf import zoo
+
+model = zoo.conv_stack(depth=5, width=8)
+result = jaxrf.erf(model, inputs=jaxrf.noise(1), input_shape=(24, 28, 3), seeds=32, average="normalized")
+sigma = result.measure("sigma")
+half = result.measure("area_ratio", share=0.5)
+print(sigma.shape, half.shape)
+```
+
+```text
+(1, 2) (1,)
+```
+
+## Errors of a measure
+
+`interval` leaves out one seed at a time and measures again.
+That gives the standard error of any measure of the mean map.
+
+```python
+found = result.interval("sigma")
+print(found.over, found.blocks, bool((found.relative < 0.1).all()))
+```
+
+```text
+seeds 32 True
+```
+
+Measures marked as *step functions* jump where entries of the map pass a threshold.
+A jackknife is rough for them: their intervals carry `approximate=True`.
+
+Two maps are compared on the same seeds and images, which cancels most of what differs between seeds:
+
+```python
+deeper = jaxrf.erf(
+    zoo.conv_stack(depth=7, width=8), inputs=jaxrf.noise(1), input_shape=(24, 28, 3), seeds=32, average="normalized"
+)
+difference = jaxrf.compare(deeper, result, measure="sigma").difference
+print(bool((difference.low > 0).all()))
+```
+
+```text
+True
+```
+
+With several seeds and several images, `stderr` of a result counts both: seeds, images, and what is left.
+`between` and `within` are the variances behind it.
+The "weighted" average is the plain mean of maps, in which strong samples count more;
+the "normalized" one divides each map by its sum first.
+`effective` says how many equally strong samples a weighted mean is worth; below some 30 its errors cannot be trusted.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    modules = sorted({measure.__module__ for measure in measures.values()})
+    return INTRODUCTION + "".join(_family(module) for module in modules)
+
+
+def _family(module: str) -> str:
+    title = module.rpartition(".")[2].capitalize()
+    text = inspect.getdoc(importlib.import_module(module)) or ""
+    names = [name for name in measures if measures[name].__module__ == module]
+    return f"\n## {title}\n\n{text}\n" + "".join(_measure(name) for name in names)
+
+
+def _measure(name: str) -> str:
+    function = measures[name]
+    doc = inspect.getdoc(function) or ""
+    body = re.split(r"\n\n(?=(?:Args|Returns|Raises|Example|References):\n)", doc)
+    text, sections = body[0], {part.partition(":\n")[0]: part.partition(":\n")[2] for part in body[1:]}
+    parameters = inspect.signature(function).parameters.values()
+    options = [
+        f"`{p.name}={p.default!r}`" for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "maps"
+    ]
+    lines = [f"\n### `{name}`\n", text, ""]
+    if options:
+        lines += [f"Options: {', '.join(options)}.", ""]
+    if is_step_function(name):
+        lines += ["A step function of the map: intervals are approximate.", ""]
+    if "References" in sections:
+        lines += [f"Source: {_flat(sections['References'])}", ""]
+    return "\n".join(lines)
+
+
+def _flat(section: str) -> str:
+    return " ".join(line.strip() for line in section.splitlines())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,40 @@
+"""`jax.jit` for the programs of jaxrf: without a fusion with which XLA computes wrong sums on CPUs.
+
+In jaxlib 0.10.2 a product with a broadcast coefficient, summed over its last axis and broadcast back, as in the
+derivative of LayerNorm, is silently wrong from 32768 elements on (https://github.com/jax-ml/jax/issues/39103).
+The fusions at fault also crash in 0.11 (https://github.com/jax-ml/jax/issues/39257); from 0.12 on they are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import jax
+
+FAULTY = ((0, 10, 2), (0, 12))
+"""The first faulty version of jaxlib, and the first one that is right again."""
+OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def compiler_options(version: str = metadata.version("jaxlib")) -> dict[str, str] | None:
+    """Options for XLA under a version of jaxlib; None where the defaults are right.
+
+    Example:
+        >>> compiler_options("0.10.2"), compiler_options("0.12.0")
+        ({'xla_cpu_experimental_ynn_fusion_type': ''}, None)
+    """
+    number = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    return dict(OPTIONS) if FAULTY[0] <= number < FAULTY[1] else None
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """`jax.jit(function)` that is right on CPUs too; not to be called inside of another jit.
+
+    Example:
+        >>> float(jit(lambda x: x + 1)(1.0))
+        2.0
+    """
+    options = compiler_options() if jax.default_backend() == "cpu" else None
+    return jax.jit(function, compiler_options=options)

@@ -1,0 +1,37 @@
+"""Inputs that are too small for a network: which layer comes out empty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxrf.errors import InputError
+from jaxrf.tangent.program import TangentProgram
+
+WINDOWED = ("conv_general_dilated", "reduce_window_sum", "reduce_window", "select_and_gather_add")
+"""Primitives whose result has no positions where their window is larger than the array."""
+
+
+def check_not_empty(program: TangentProgram, spatial: Sequence[int], model: str) -> None:
+    """Check that every window fits and every layer has positions.
+
+    Args:
+        program: the traced model.
+        spatial: axes of the batched input that are positions.
+        model: its name, for the message.
+
+    Raises:
+        InputError: one does not; the message says which is the first.
+    """
+    size = "×".join(map(str, program.input.shape[1:]))
+    advice = f"An input of {size} is too small for {model}. Use a larger one, or more padding."
+    for equation in program.linear:
+        before = equation.operands[equation.tangents[0]].shape
+        if equation.primitive in WINDOWED and 0 in equation.result.shape and 0 not in before:
+            raise InputError(
+                f"{equation.primitive} {equation.where()} makes an empty array of shape {equation.result.shape[1:]} "
+                f"from one of shape {before[1:]}. {advice}"
+            )
+    for layer in program.layers.values():
+        shape = layer.value.shape if layer.value is not None else ()
+        if len(shape) == len(program.input.shape) and any(shape[axis] == 0 for axis in spatial):
+            raise InputError(f"Layer {layer.name!r} comes out empty, of shape {shape[1:]}. {advice}")

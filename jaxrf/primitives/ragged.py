@@ -1,0 +1,56 @@
+"""Products with one matrix per group of rows, as mixtures of experts make them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from jaxrf.geometry.maps import AxisMap, Pattern, identity, whole
+from jaxrf.geometry.relations import Product, dense
+from jaxrf.primitives.rule import Rule, rule
+from jaxrf.tangent.program import Equation
+
+FORM = "its form of ragged dimensions is not followed, so it counts as seeing everything"
+SIZES = "the sizes of its groups depend on values, so every row counts as seeing all groups"
+
+
+@rule("ragged_dot_general")
+class RaggedDot(Rule):
+    """Rows times the matrix of their group: y[i, j] = sum_k x[i, k] w[group(i), k, j].
+
+    Example (x (5, 3), w (2, 3, 4), sizes (2, 3)): element (1, 0) depends on x (1, 0..2) and on w (0, 0..2, 0).
+    Operand 0 holds the rows, operand 1 the matrices, operand 2 the sizes of the groups.
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.ragged_dot.html
+    """
+
+    def relation(self, equation, operand):
+        shape, out = equation.operands[operand].shape, equation.result.shape
+        if not self._plain(equation):
+            return dense(shape, out)
+        if operand == 0:
+            return Product(shape, out, ((identity(shape[0]), 0), (whole(shape[1]), None)))
+        groups: tuple[AxisMap, int | None] = (whole(shape[0]), None)
+        sizes = equation.known(2)
+        if sizes is not None:
+            ends = np.cumsum(sizes)
+            rows = np.arange(out[0])[:, None]
+            groups = Pattern(shape[0], out[0], (rows >= ends - sizes) & (rows < ends)), 0
+        return Product(shape, out, (groups, (whole(shape[1]), None), (identity(shape[2]), 1)))
+
+    def loose(self, equation, operand):
+        if not self._plain(equation):
+            return FORM
+        return SIZES if operand == 1 and equation.known(2) is None else ""
+
+    def _plain(self, equation: Equation) -> bool:
+        """Whether it is of the form above: two axes by three, rows in groups, no batches."""
+        numbers = equation.params["ragged_dot_dimension_numbers"]
+        return (
+            numbers.dot_dimension_numbers == (((1,), (1,)), ((), ()))
+            and tuple(numbers.lhs_ragged_dimensions) == (0,)
+            and tuple(numbers.rhs_group_dimensions) == (0,)
+        )
+
+    def flops(self, equation):
+        return 2 * math.prod(equation.result.shape) * equation.operands[0].shape[-1]

@@ -1,0 +1,93 @@
+"""Crops: the same maps from a part of the image, and a reason where all of it is run."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrf
+from jaxrf import zoo
+
+SHAPE = (160, 192, 3)
+
+
+def both(model, variables=None, shape=SHAPE, **options):
+    """The maps with and without cropping, and the plan."""
+    given = {"inputs": jaxrf.noise(2), "input_shape": shape, **options}
+    plan = jaxrf.plan(model, variables, **given)
+    return jaxrf.erf(model, variables, **given), jaxrf.erf(model, variables, crop=False, **given), plan
+
+
+@pytest.mark.parametrize(
+    "model, options",
+    [
+        (zoo.resnet18(width=8, stages=2), {"units": np.array([[9, 10]])}),
+        (zoo.resnet18(width=8, stages=2, padding="SAME"), {"units": np.array([[9, 10], [10, 12]])}),
+        (zoo.conv_stack(depth=4, width=8), {"units": np.array([[0, 0]])}),
+        (zoo.conv_stack(depth=4, width=8), {"units": np.array([[159, 191], [150, 180]])}),
+        (zoo.unet(depth=2, width=4, up="nearest"), {"units": np.array([[77, 91]]), "shape": (160, 192, 1)}),
+        (zoo.mobilenet_v2(width=0.25), {"units": np.array([[10, 11]]), "layer": "block_4"}),
+    ],
+    ids=["resnet", "same", "corner", "far corner", "unet", "mobilenet"],
+)
+def test_a_crop_gives_the_same_maps(model, options):
+    """Means and origins agree, and only a part of the image was run."""
+    if options.get("layer") == "block_4":
+        table = jaxrf.trf(model, SHAPE)
+        options = {**options, "layer": next(row.name for row in table if row.stride == (8, 8) and row.size[0] < 100)}
+    cropped, whole, plan = both(model, **options)
+    assert plan.crop.box is not None
+    assert (cropped.origin == whole.origin).all()
+    np.testing.assert_allclose(cropped.mean, whole.mean, rtol=0, atol=2e-4 * whole.mean.max())
+
+
+def test_a_crop_starts_on_the_stride_and_keeps_the_length_modulo_it():
+    """SAME padding falls as on the whole image."""
+    plan = jaxrf.plan(
+        zoo.resnet18(width=8, stages=2, padding="SAME"), inputs=jaxrf.noise(1), input_shape=SHAPE,
+        units=np.array([[9, 10]]),
+    )  # fmt: skip
+    for (lo, hi), n in zip(plan.crop.box, SHAPE[:2], strict=True):
+        assert lo % 8 == 0
+        assert (n - hi) % 8 == 0
+
+
+def test_values_behind_a_stop_gradient_are_inside_the_crop():
+    """A gate whose derivative is cut still needs the places that its value comes from."""
+    kernel = jax.random.normal(jax.random.key(0), (9, 9, 3, 4))
+
+    def model(x):
+        gate = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return x[..., :1] * jax.lax.stop_gradient(jax.nn.sigmoid(gate))
+
+    cropped, whole, plan = both(model, units=np.array([[80, 90]]))
+    assert plan.crop.box == ((76, 85), (86, 95))
+    np.testing.assert_allclose(cropped.mean, whole.mean, rtol=1e-4)
+
+
+def test_a_global_value_needs_the_whole_image():
+    """`y * stop_gradient(mean(y))` has a local box and a global coefficient."""
+    cropped, whole, plan = both(
+        lambda x: x * jax.lax.stop_gradient(jax.nn.sigmoid(x.mean((1, 2), keepdims=True))), units=np.array([[80, 90]])
+    )
+    assert plan.crop.box is None
+    assert "cover" in plan.crop.why
+    np.testing.assert_array_equal(cropped.mean, whole.mean)
+
+
+def test_an_operation_of_unknown_reach_needs_the_whole_image():
+    """The plan names it."""
+    plan = jaxrf.plan(
+        lambda x: x * jax.lax.stop_gradient(jnp.sort(x, axis=1)), inputs=jaxrf.noise(1), input_shape=SHAPE,
+        units=np.array([[80, 90]]),
+    )  # fmt: skip
+    assert plan.crop.box is None
+    assert "sort" in plan.crop.why
+
+
+def test_squeeze_and_excitation_is_run_whole():
+    """A pooled gate sees all of the image."""
+    plan = jaxrf.plan(lambda x: x * x.mean((1, 2), keepdims=True), inputs=jaxrf.noise(1), input_shape=SHAPE)
+    assert plan.crop.box is None

@@ -1,0 +1,102 @@
+"""Plans: what they say before anything runs, and that memory stays under what they predict."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import jaxrf
+from jaxrf import zoo
+from jaxrf.engine.plan import human, parse_memory
+from jaxrf.errors import InputError, PlanError
+from jaxrf.job import Request, open_job
+
+
+def job_of(model, shape, **request):
+    return open_job(model, None, jaxrf.noise(1), request=Request(**request), call={}, input_shape=shape)[0]
+
+
+def compiled_bytes(job) -> int:
+    pull = job.pullback
+    images = np.zeros((job.side, *pull.program.image.shape), np.float32)
+    keys = jax.random.split(jax.random.key(0), job.side)
+    some = [a[: pull.batches_per_call] for a in pull.batches]
+    m = pull.compiled.lower(job.leaves(0), images, *some, keys).compile().memory_analysis()
+    return m.argument_size_in_bytes + m.temp_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    "model, shape, request_",
+    [
+        (zoo.conv_stack(depth=4, width=16), (40, 36, 3), {"units": "all"}),
+        (zoo.resnet18(width=8), (64, 64, 3), {"units": "all", "layer": "layer2"}),
+        (zoo.resnet18(width=8), (64, 64, 3), {}),
+        (zoo.unet(depth=2, width=4), (32, 40, 1), {"units": jaxrf.grid(5, 5)}),
+        (zoo.mobilenet_v2(width=0.25), (64, 64, 3), {"layer": None}),
+    ],
+    ids=["stack", "layer2", "resnet", "unet", "mobilenet"],
+)
+def test_compiled_memory_stays_under_the_prediction(model, shape, request_):
+    """What XLA reserves is less than the plan said."""
+    job = job_of(model, shape, **request_)
+    assert 0 < compiled_bytes(job) < job.plan.memory
+
+
+def test_a_small_limit_makes_smaller_batches_and_the_same_maps():
+    """The memory limit changes the batches, not the numbers."""
+    model, given = zoo.conv_stack(depth=3, width=8), {"inputs": jaxrf.noise(2), "input_shape": (24, 20, 3)}
+    free = jaxrf.plan(model, units="all", **given)
+    tight = int(free.memory * 0.6)
+    plan = jaxrf.plan(model, units="all", memory=tight, **given)
+    assert plan.memory <= tight
+    assert (plan.units_per_batch, plan.batches_per_call) < (free.units_per_batch, free.batches_per_call)
+    a, b = (jaxrf.erf(model, units="all", memory=m, **given).mean for m in (None, tight))
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * a.max())
+
+
+def test_too_small_a_limit_says_what_would_fit():
+    """The amount in the error is enough."""
+    model, given = zoo.conv_stack(depth=3, width=8), {"inputs": jaxrf.noise(1), "input_shape": (24, 20, 3)}
+    with pytest.raises(PlanError, match=r"Plan needs .* for one unit and one image; 10 kB are allowed") as error:
+        jaxrf.plan(model, memory="10kB", **given)
+    enough = str(error.value).split('memory="')[1].split('"')[0]
+    assert jaxrf.plan(model, memory=parse_memory(enough) * 1.01, **given).units_per_batch == 1
+
+
+def test_a_plan_prints_its_choices():
+    """Batches, cone, memory, windows and reasons are on the page."""
+    text = str(jaxrf.plan(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(64, 64, 3), units="all"))
+    for words in ("4096 units", "64 units", "GFLOP", "predicted", "conv_0: 1x5x5x8 of 1x64x64x8", "suit a cpu"):
+        assert words in text
+
+
+def test_cone_flops_of_a_stack_are_those_of_its_windows():
+    """conv_1 and conv_2 of a 3-layer stack are pulled back on 3x3 and 1x1 outputs."""
+    plan = jaxrf.plan(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(64, 64, 3), units="all")
+    per_position = [2 * 9 * 3 + 1, 2 * 9 * 8 + 1, 2 * 9 * 8 + 1]
+    assert plan.cost.flops == sum(n * 8 * p for n, p in zip((25, 9, 1), per_position, strict=True))
+
+
+@pytest.mark.parametrize("text, size", [("15GB", 15 * 10**9), ("1.5 mb", 1_500_000), (2048, 2048), ("7", 7)])
+def test_amounts_of_memory(text, size):
+    """Numbers and words are understood."""
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize("wrong", ["lots", "-3GB", 0])
+def test_what_is_no_amount(wrong):
+    """Anything else is refused."""
+    with pytest.raises(InputError, match="is no amount"):
+        parse_memory(wrong)
+
+
+def test_sizes_in_words():
+    """Three digits and a unit."""
+    assert [human(n) for n in (12, 1500, 2.5e9, 3e13)] == ["12 B", "1.5 kB", "2.5 GB", "30 TB"]
+
+
+def test_an_unknown_option_of_plan_is_refused():
+    """The nearest option is named."""
+    with pytest.raises(jaxrf.errors.UnknownNameError, match="Did you mean 'units'"):
+        jaxrf.plan(zoo.conv_stack(depth=1), inputs=jaxrf.noise(1), input_shape=(8, 8, 3), unit="all")

@@ -1,0 +1,98 @@
+"""The laws of rules, for every registered one: relations against dense Jacobians, pull-backs against `jax.vjp`."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrf.geometry.merge import source
+from jaxrf.primitives import rules
+from tests.primitives.cases import CASES
+from tests.primitives.equations import program, pulled, supports
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def hull(support: np.ndarray, rank: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per element of the result: first and one-past-last position of the operand's `axis`; (0, 0) if there is none."""
+    others = tuple(rank + a for a in range(support.ndim - rank) if a != axis)
+    line = support.any(axis=others)
+    some = line.any(axis=-1)
+    if line.shape[-1] == 0:
+        return np.zeros(some.shape, int), np.zeros(some.shape, int)
+    lo, hi = line.argmax(axis=-1), line.shape[-1] - line[..., ::-1].argmax(axis=-1)
+    return np.where(some, lo, 0), np.where(some, hi, 0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_relation_is_the_support_of_the_jacobian(name):
+    """Fields pushed through a relation are the hulls of the derivatives that are not zero; of a loose one they hold them."""
+    for equation, operand, support in supports(name):
+        rule = rules[equation.primitive]
+        relation, loose = rule.relation(equation, operand), rule.loose(equation, operand)
+        rank = len(equation.result.shape)
+        for axis in range(support.ndim - rank):
+            field = relation.push(source(equation.operands[operand].shape, axis))
+            lo, hi = (np.broadcast_to(a, equation.result.shape) for a in (field.lo, field.hi))
+            lo, hi = np.where(lo < hi, lo, 0), np.where(lo < hi, hi, 0)
+            true_lo, true_hi = hull(support, rank, axis)
+            if loose:
+                some = true_lo < true_hi
+                assert (lo <= true_lo)[some].all() and (hi >= true_hi)[some].all(), (equation.primitive, axis)
+            else:
+                assert np.array_equal(lo, true_lo) and np.array_equal(hi, true_hi), (equation.primitive, axis)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pulled_boxes_hold_what_they_depend_on(name):
+    """The box that a relation pulls back holds every element on which an element of the result's box depends."""
+    draw = np.random.default_rng(5)
+    for equation, operand, support in supports(name):
+        out = equation.result.shape
+        if not out or 0 in out:
+            continue
+        relation = rules[equation.primitive].relation(equation, operand)
+        lo = np.stack([draw.integers(0, n, 12) for n in out])
+        hi = np.stack([draw.integers(a + 1, n + 1) for a, n in zip(lo, out)])
+        box = relation.pull([(a, b) for a, b in zip(lo, hi)])
+        for unit in range(12):
+            part = support[tuple(slice(a, b) for a, b in zip(lo[:, unit], hi[:, unit]))]
+            for axis, (first, last) in enumerate(box):
+                line = part.any(axis=tuple(a for a in range(part.ndim) if a != len(out) + axis))
+                seen = np.flatnonzero(line)
+                assert (seen >= first[unit]).all() and (seen < last[unit]).all(), (equation.primitive, axis)
+
+
+def movings(name: str) -> list[tuple[int, ...]]:
+    """Choices of result axes along which units move: all, all but the last, the first."""
+    target = program(name).layers["output"].tangent
+    axes = tuple(a for a, n in enumerate(target.shape))
+    return list(dict.fromkeys([axes, axes[:-1], axes[1:2]]))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pull_back_on_windows(name):
+    """Cotangents on moving windows give the gradients of `jax.vjp`, whichever axes move, and nothing outside."""
+    for moving in movings(name):
+        mine, theirs = pulled(name, moving)
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12 * max(1, np.abs(theirs).max(initial=0)), err_msg=str(moving))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pull_back_on_whole_axes(name):
+    """So do cotangents on whole arrays."""
+    mine, theirs = pulled(name, (), whole=True)
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12 * max(1, np.abs(theirs).max(initial=0)))
+
+
+def test_every_rule_has_a_case():
+    """A rule that is registered is under these laws."""
+    tried = {e.primitive for name in CASES for e in program(name).linear}
+    assert set(rules) - tried == set()

@@ -1,0 +1,93 @@
+"""Protocols: that they are complete, that nothing contradicts them, and what they read off a map."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from jaxrf.errors import InputError, UnknownNameError
+from jaxrf.protocols import Protocol, displays, protocols
+from jaxrf.statistics import measures
+from tests.test_result import result_of, row_of
+
+
+@pytest.mark.parametrize("protocol", protocols.values(), ids=list(protocols))
+def test_every_choice_exists(protocol):
+    """Names of measures, options, display transforms and scores are those of the registries."""
+    from jaxrf.engine.channels import check_channels
+    from jaxrf.engine.scores import scores
+
+    assert protocols[protocol.name] is protocol
+    assert protocol.score in scores and protocol.display in displays
+    check_channels(protocol.channels, 8, "layer")
+    for reading in protocol.readings:
+        assert set(reading.options) <= set(inspect.signature(measures[reading.measure]).parameters)
+    assert protocol.known and protocol.unknown and protocol.incomparable and protocol.source
+
+
+@pytest.mark.parametrize("protocol", protocols.values(), ids=list(protocols))
+def test_options_may_repeat_and_not_contradict(protocol):
+    """What is fixed may be said again; another value is refused, with both."""
+    fixed = protocol.settings()
+    assert protocol.settings({**fixed, "layer": "stem"}) == fixed
+    for name, other in (("score", "signed"), ("channels", "probe"), ("units", "all"), ("average", "normalized")):
+        with pytest.raises(InputError, match=f"The protocol '{protocol.name}' fixes {name}=.*, and {name}='{other}'"):
+            protocol.settings({name: other})
+    with pytest.raises(InputError, match="fixes units="):
+        protocol.settings({"units": np.array([[3, 3]])})
+
+
+def test_sizes():
+    """RepLKNet's images have 1024 positions a side; the others take any."""
+    protocols["replknet2022"].check_size((1024, 1024))
+    protocols["openerf"].check_size((224, 192))
+    with pytest.raises(InputError, match="'replknet2022' is for images of 1024x1024 positions, and these have 224x224"):
+        protocols["replknet2022"].check_size((224, 224))
+
+
+def test_unknown_protocols_name_the_nearest():
+    """A misspelled protocol is answered with the known ones."""
+    with pytest.raises(UnknownNameError, match="Unknown protocol 'replknet'.*Did you mean 'replknet2022'"):
+        protocols["replknet"]
+
+
+def made_with(protocol: Protocol, mean: np.ndarray, **changes):
+    place = {"units": [(16, 16)], "origin": [(0, 0)], "theoretical": row_of((32, 32), stride=32, size=991, padding=495)}
+    choices = {"channels": protocol.channels, "score": protocol.score, "input_shape": mean.shape[1:]}
+    return result_of(mean=mean, stderr=mean, **(place | choices | changes))
+
+
+def test_replknet_reads_what_the_script_reads():
+    """The four ratios on a made map, against the loop of the paper's script written out; and the scale matters."""
+    y, x = np.mgrid[:1024, :1024] - 512
+    erf_map = 30 * np.exp(-np.hypot(y, x) / 60)[None]
+    protocol = protocols["replknet2022"]
+    readings = protocol.read(made_with(protocol, erf_map))
+    shown = np.log10(erf_map[0] + 1)
+    shown /= shown.max()
+    np.testing.assert_allclose(protocol.shown(erf_map)[0], shown, rtol=1e-12)
+    for share, (label, ratio) in zip((0.2, 0.3, 0.5, 0.99), readings.items(), strict=True):
+        half = next(i for i in range(1, 512) if shown[512 - i : 513 + i, 512 - i : 513 + i].sum() > share * shown.sum())
+        assert label == f"area ratio at {share:.0%}"
+        np.testing.assert_allclose(ratio, (2 * half + 1) ** 2 / 1024**2)
+    weaker = protocol.read(made_with(protocol, erf_map / 1000))
+    assert all(weaker[label] < 0.9 * readings[label] for label in list(readings)[:3])
+
+
+def test_other_choices_are_not_the_protocols_numbers():
+    """A result that was made with another score is refused."""
+    protocol = protocols["luo2016"]
+    mean = np.random.default_rng(0).random((1, 40, 40))
+    assert set(protocol.read(made_with(protocol, mean))) == {"ERF size", "ERF size / theoretical size"}
+    with pytest.raises(InputError, match="'luo2016' fixes score='abs', and score='square' was given"):
+        protocol.read(made_with(protocol, mean, score="square"))
+
+
+def test_displays():
+    """Maps of zeros stay zeros, sums become one, and peaks one."""
+    maps = np.array([[[0.0, 9.0], [9.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    assert displays["as_is"](maps) is maps
+    np.testing.assert_allclose(displays["sum_to_one"](maps).sum((1, 2)), [1, 0])
+    np.testing.assert_allclose(displays["log10_of_one_more"](maps).max((1, 2)), [1, 0])

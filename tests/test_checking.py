@@ -1,0 +1,91 @@
+"""`jaxrf.check` is silent on a right engine and raises on a wrong one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+import jaxrf
+from jaxrf.errors import CheckError, InputError
+from jaxrf.primitives import rules
+from jaxrf.primitives.convolution import Convolution
+
+
+class Net(nn.Module):
+    """Convolutions, a max-pool, dropout and batch normalization."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.relu(nn.Conv(4, (3, 3), strides=2, name="stem")(x))
+        x = nn.max_pool(x, (2, 2), (2, 2), "SAME")
+        x = nn.BatchNorm(use_running_average=not train, name="norm")(x)
+        x = nn.Dropout(0.5, deterministic=not train)(x)
+        return nn.Conv(3, (3, 2), name="head")(x)
+
+
+IMAGES = np.random.default_rng(0).normal(size=(2, 13, 11, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"layer": "norm", "units": "all"}, {"wrt": "stem", "channels": "sum", "score": "signed"},
+     {"apply_kwargs": {"train": True}, "channels": 1, "score": "abs"}],
+    ids=["output", "layer", "layer to layer", "train mode"],
+)  # fmt: skip
+def test_silent_when_right(options):
+    """Random weights, layers, layer to layer, and a batch whose images see each other."""
+    jaxrf.check(Net(), inputs=IMAGES, **options)
+
+
+def test_silent_in_double_precision():
+    """In float64 the default tolerance is 1e-9."""
+    with jax.enable_x64(True):
+        jaxrf.check(lambda x: jnp.sin(x[:, 1:] * x[:, :-1]), inputs=IMAGES.astype(np.float64))
+
+
+def test_silent_on_an_nnx_module():
+    """An NNX module is checked with its own state."""
+    jaxrf.check(nnx.Conv(2, 3, (3, 3), rngs=nnx.Rngs(0)), inputs=IMAGES, units=jaxrf.grid(3, 2))
+
+
+def product(x):
+    return jnp.sin(x[:, 1:])
+
+
+def test_raises_on_wrong_values(monkeypatch):
+    """A rule that is off by one per cent is found; the message names unit, layer and difference."""
+    right = type(rules["mul"]).pull
+    monkeypatch.setattr(type(rules["mul"]), "pull", lambda *args: right(*args) * 1.01)
+    with pytest.raises(CheckError, match=r"map of unit \(5, 5\) of layer 'output' differs .*which is 0\.020\d* of its peak"):
+        jaxrf.check(product, inputs=IMAGES)
+    jaxrf.check(product, inputs=IMAGES, tolerance=0.1)
+
+
+def test_the_test_of_values_itself():
+    """Without the wrong rule the same call is silent."""
+    jaxrf.check(product, inputs=IMAGES)
+
+
+def test_raises_on_a_wrong_box(monkeypatch):
+    """A geometry that forgets the last tap of a kernel is found: the oracle sees more than the box."""
+    right = Convolution.windows
+    monkeypatch.setattr(
+        Convolution, "windows", lambda *args: [replace(w, offsets=w.offsets[:-1] or w.offsets) for w in right(*args)]
+    )
+    with pytest.raises(CheckError, match="not zero outside of its theoretical box"):
+        jaxrf.check(Net(), inputs=IMAGES, layer="stem", units=[[2, 2]])
+
+
+def test_what_cannot_be_checked():
+    """Rules that are made of others, and averages over units, have no single map of the oracle."""
+    with pytest.raises(InputError, match=re.escape('check compares channels "probe", "sum" or an index')):
+        jaxrf.check(Net(), inputs=IMAGES, channels="each")
+    with pytest.raises(InputError, match="leave pool_units out"):
+        jaxrf.check(Net(), inputs=IMAGES, pool_units=True, units="all", layer="stem")
