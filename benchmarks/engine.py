@@ -35,8 +35,12 @@ from _peers import Forms, Samples, Torch, TorchSeeds, jax_forms, jax_seed_forms
 from jaxrf.job import _key as random_key
 
 COLUMNS = ("jaxrf", "PyTorch", "naive JAX", "other JAX")
-TYPICAL, WORST = 1e-3, 5e-2
-"""Largest median and largest single relative error of maps in float32: a ReLU at rounding level may flip in a few."""
+TYPICAL, WORST = 5e-3, 5e-2
+"""Largest median and largest single relative error of maps in float32.
+
+Forward passes that add in another order flip ReLUs at rounding level:
+plain JAX and PyTorch differ by 2e-3 in maps of a random ResNet-50, and by 1e-6 where nothing flips.
+"""
 
 
 @dataclass(eq=False)

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrf.api import check, erf, paths, plan, trf
+    from jaxrf.comparison import compare
     from jaxrf.engine.units import grid
     from jaxrf.inputs import noise
     from jaxrf.result import load
+    from jaxrf.statistics import Until
     from jaxrf.tangent.tap import tap
 
 __version__ = "0.1.0"
-__all__ = ["check", "erf", "grid", "load", "noise", "paths", "plan", "tap", "trf"]
+__all__ = ["Until", "check", "compare", "erf", "grid", "init", "load", "noise", "paths", "plan", "tap", "trf"]
 
 _HOMES = {
+    "Until": "jaxrf.statistics",
     "check": "jaxrf.api",
+    "compare": "jaxrf.comparison",
     "erf": "jaxrf.api",
     "paths": "jaxrf.api",
     "plan": "jaxrf.api",
@@ -32,6 +36,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "init":  # a module of its own, as one calls jaxrf.init.uniform()
+        return importlib.import_module("jaxrf.init")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'jaxrf' has no attribute {name!r}")

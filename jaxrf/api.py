@@ -18,15 +18,15 @@ from jaxrf.engine.units import Grid
 from jaxrf.errors import InputError
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.table import Table
+from jaxrf.init import Initializer
 from jaxrf.inputs import Images
-from jaxrf.interpret import cut
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.emptiness import check_not_empty
 from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count as path_counts
-from jaxrf.job import Job, Request, choose, geometry_program, open_job
+from jaxrf.job import Job, Request, choose, geometry_program, open_job, traced
 from jaxrf.result import Result
-from jaxrf.tangent.trace import trace
+from jaxrf.statistics import Until
 from jaxrf.typing import Batches, PyTree, Units
 
 PRECISION = "highest"
@@ -49,7 +49,8 @@ def trf(
     """Theoretical receptive fields of all layers of a model.
 
     Traces the model once on shapes: no weights are made, nothing is computed, and the input may be of any size.
-    A field here is derivative dependence, coefficients taken as non-zero: what `stop_gradient` or `round` cut is outside.
+    A field here is derivative dependence, coefficients taken as non-zero: what `stop_gradient` or `round` cut is
+    outside.
 
     Args:
         model: a Linen module, an NNX module, or a function `f(x)` or `f(variables, x)`.
@@ -90,7 +91,7 @@ def trf(
         model, tuple(input_shape), variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
-    program = cut.treat_as_constant(geometry_program(subject), treat_as_constant, subject.spatial_axes, "global")
+    program = geometry_program(subject, treat_as_constant)
     source = choose(program, wrt, None) if wrt is not None else None
     return tables.table(program, subject.spatial_axes, model=subject.name, unknown=unknown, wrt=source)
 
@@ -149,9 +150,8 @@ def paths(
         model, tuple(input_shape), variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
-    program, spatial = trace(subject), subject.spatial_axes
+    program, spatial = traced(subject, treat_as_constant), subject.spatial_axes
     check_not_empty(program, spatial, subject.name)
-    program = cut.treat_as_constant(program, treat_as_constant, spatial)
     target = choose(program, layer, output)
     row = tables.row(program, target, boxes(program), spatial)
     place = row.center_unit if isinstance(unit, str) and unit == "center" else unit
@@ -180,6 +180,11 @@ def erf(
     memory: int | float | str | None = None,
     devices: Sequence[jax.Device] | None = None,
     crop: bool = True,
+    average: str = "weighted",
+    until: float | Until | None = None,
+    init: Mapping[str, Initializer | str] | None = None,
+    protocol: str | None = None,
+    treat_as_constant: Sequence[str] = (),
 ) -> Result:
     """Effective receptive fields of units of a layer: exact gradients, scored and averaged over samples.
 
@@ -190,13 +195,15 @@ def erf(
         model: as for `trf`.
         variables: the model's variables; None to draw them at random, once per seed.
         inputs: images (n, ...), an iterable of batches of them, or `jaxrf.noise(n)`.
-        units: "center", "all", `jaxrf.grid(8, 8)`, or positions (n, axes) in the layer.
+        units: "center", "middle" (position `n // 2` of each axis), "all", `jaxrf.grid(8, 8)`, or positions (n, axes)
+            in the layer.
         layer: a name from the table; None for the output.
         wrt: map onto this layer instead of the input.
         channels: of a unit: "probe" (random ±1 per channel and sample, whose squares average to the sum over channels
             of squared derivatives), "sum", "relu_sum" (the sum of the rectified values), "each" (a map per channel,
             channel fastest), or an index.
-        score: what an input position gets: "square", "abs", "relu" or "signed", summed over its channels.
+        score: what an input position gets: "square", "abs", "relu" or "signed", summed over its channels; or
+            "positive_sum", the positive part of the sum.
         seeds: with `variables=None`: how many random initializations, or which; 1 if None.
         output: which leaf, where the model has several outputs.
         pool_units: average over units in unit-centered coordinates; the result has one map.
@@ -206,13 +213,21 @@ def erf(
         memory: what may be used, in bytes or as "15GB"; half of what is free if None.
         devices: across which images (or units, where there are fewer images) are spread; the first one if None.
         crop: run only the part of the image that the units depend on, where that is exact.
+        average: "weighted", the plain mean of maps, or "normalized", in which each map is divided by its sum first.
+        until: stop when sigma has this relative standard error (0.01), or as a `jaxrf.Until` says; looked at with 32
+            samples, 64, 128 and so on. What `seeds` and `inputs` allow is the most; with random weights and no
+            `seeds`, up to 4096 samples are drawn.
+        init: initializers by patterns of parameter names, such as `{"*/kernel": jaxrf.init.uniform()}`.
+        protocol: choices as published, by name: "luo2016", "replknet2022", "openerf". It fixes units, channels, score
+            and average, and the size of images; see `jaxrf.protocols`.
+        treat_as_constant: as for `trf`: no gradient flows through these layers' statistics.
 
     Returns:
         A `Result`: mean map and standard error per unit, with origins and the theoretical row.
 
     Raises:
         InputError: something given does not fit; the message says what.
-        UnknownNameError: no such layer, score or rule.
+        UnknownNameError: no such layer, score, rule, average, initializer or protocol.
 
     Example:
         >>> import jaxrf
@@ -227,9 +242,12 @@ def erf(
     """
     with jax.default_matmul_precision(precision):
         job, images, numbers = open_job(
-            model, variables, inputs, seeds=seeds, input_shape=input_shape,
+            model, variables, inputs, seeds=seeds, input_shape=input_shape, init=init, protocol=protocol,
             call={"method": method, "apply_kwargs": apply_kwargs, "args": args, "spatial_axes": spatial_axes},
-            request=Request(units, layer, wrt, channels, score, output, pool_units, memory, devices, crop),
+            request=Request(
+                units, layer, wrt, channels, score, output, pool_units, memory, devices, crop,
+                average, until, treat_as_constant,
+            ),
         )  # fmt: skip
         return job.run(images, numbers)
 
@@ -296,7 +314,7 @@ def _from_options(model: Any, variables: PyTree | None, inputs: Any, options: di
     for name in options:
         if name not in known:
             raise errors.unknown("option", name, list(known)[3:])
-    given = {name: options[name] for name in ("seeds", "input_shape") if name in options}
+    given = {name: options[name] for name in ("seeds", "input_shape", "init", "protocol") if name in options}
     call = {name: options.get(name) for name in ("method", "apply_kwargs", "args", "spatial_axes")}
     request = Request(**{f.name: options[f.name] for f in fields(Request) if f.name in options})
     with jax.default_matmul_precision(options.get("precision", PRECISION)):

@@ -22,6 +22,8 @@ def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance:
     request = job.request
     if request.pool_units:
         raise InputError("check compares single units; leave pool_units out.")
+    if request.treat_as_constant:
+        raise InputError("check compares whole derivatives; leave treat_as_constant out.")
     if request.channels in ("each", "relu_sum"):
         raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
     some = job.units[np.unique(np.linspace(0, len(job.units) - 1, sampled).astype(int))]

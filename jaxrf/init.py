@@ -10,7 +10,7 @@ import fnmatch
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jaxrf.adapters.subject import Subject, leaf_name
 from jaxrf.errors import InputError, unknown
 from jaxrf.registry import Registry
 
-Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
+Initializer: TypeAlias = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 known: Registry[Callable[[], Initializer]] = Registry("initializer")
 """Initializers with their default arguments, for those who name them in a text."""

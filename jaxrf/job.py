@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,29 +23,41 @@ from jaxrf.engine.units import Grid, positions
 from jaxrf.engine.windows import Windows, windows
 from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.row import Row
+from jaxrf.init import Initializer, with_init
 from jaxrf.inputs import Images, as_images
 from jaxrf.interpret import table as tables
+from jaxrf.interpret.cut import treat_as_constant
 from jaxrf.interpret.emptiness import check_not_empty
 from jaxrf.interpret.fields import boxes
+from jaxrf.interpret.image_axis import check_images_apart
+from jaxrf.protocols import protocols
 from jaxrf.provenance import provenance
 from jaxrf.result import Result
-from jaxrf.statistics import moments
+from jaxrf.statistics import Gathered, Until, gathered
+from jaxrf.statistics.averages import check_average
+from jaxrf.statistics.until import as_until
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
 from jaxrf.tangent.trace import OUTPUT, output_name, trace
 from jaxrf.typing import PyTree, Units
 
 
-def geometry_program(subject: Subject) -> TangentProgram:
+def traced(subject: Subject, constant: Sequence[str] = (), batch: int = 1) -> TangentProgram:
+    """The tangent program, with the statistics inside the layers `constant` held constant."""
+    return treat_as_constant(trace(subject, batch), constant, subject.spatial_axes, "global")
+
+
+def geometry_program(subject: Subject, constant: Sequence[str] = ()) -> TangentProgram:
     """The program for boxes: traced with two images, so that it is seen whether they are mixed.
 
     Raises:
-        InputError: the model fails on such an input, or a layer comes out empty.
+        InputError: the model fails on such an input, a layer comes out empty, or the axis of images is missing.
     """
     try:
-        program = trace(subject, batch=2)
+        program = traced(subject, constant, batch=2)
     except InputError:
-        program = trace(subject, batch=1)  # a model that takes one image only
+        program = traced(subject, constant)  # a model that takes one image only
     check_not_empty(program, subject.spatial_axes, subject.name)
+    check_images_apart(program, subject.name)
     return program
 
 
@@ -105,17 +118,31 @@ class Request:
     memory: int | float | str | None = None
     devices: Sequence[jax.Device] | None = None
     crop: bool = True
+    average: str = "weighted"
+    until: float | Until | None = None
+    treat_as_constant: Sequence[str] = ()
 
 
 def open_job(
     model: Any, variables: PyTree | None, inputs: Any, *, request: Request, call: Mapping[str, Any],
     seeds: int | Sequence[int] | None = None, input_shape: Sequence[int] | None = None,
+    init: Mapping[str, Initializer | str] | None = None, protocol: str | None = None,
 ) -> tuple[Job, Images, list[int | None]]:  # fmt: skip
     """From the user's words to a prepared job, its images and its seeds."""
     images = as_images(inputs, tuple(input_shape) if input_shape is not None else None)
     subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+    if protocol is not None:
+        protocols[protocol].check_size(tuple(images.shape[axis - 1] for axis in subject.spatial_axes))
+        request = protocols[protocol].applied_to(request)
+    request = replace(request, until=as_until(request.until))
+    if isinstance(request.until, Until) and seeds is None and subject.variables is None:
+        seeds = request.until.cap
     numbers = seed_numbers(seeds, subject)
-    return prepare(subject, images, request), images, numbers
+    if init is not None and subject.variables is not None:
+        raise InputError("init says how weights are drawn, but variables were given. Pass one of them.")
+    job = prepare(with_init(subject, init) if init is not None else subject, images, request)
+    job.description.update(protocol=protocol, init={k: str(v) for k, v in init.items()} if init is not None else None)
+    return job, images, numbers
 
 
 def prepare(subject: Subject, images: Images, request: Request) -> Job:
@@ -126,7 +153,8 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
         PlanError: it does not fit into memory.
     """
     scores[request.score]  # an unknown name is said before anything is traced
-    flat = geometry_program(subject)
+    check_average(request.average)
+    flat = geometry_program(subject, request.treat_as_constant)
     target = choose(flat, request.layer, request.output)
     source = choose(flat, request.wrt, None) if request.wrt is not None else None
     found = boxes(flat, source.tangent if source else None)
@@ -136,7 +164,7 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     row = tables.row(flat, target, found, subject.spatial_axes, source=axes)
     chosen = positions(request.units, row)
     tied = "batch" in row.global_axes
-    program = trace(subject, batch=images.first if tied else 1)
+    program = traced(subject, request.treat_as_constant, batch=images.first if tied else 1)
     size = int(np.prod(program.layers[target.name].tangent.shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     check_channels(request.channels, size, target.name)
     place = Place(subject, request, target.name, row, chosen, size if request.channels == "each" else 1, tied)
@@ -145,6 +173,8 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
         program, windows, crop, shift = _cropped(place, program, windows)
     pull, plan = _pullback(place, program, windows, crop)
     facts = provenance(subject.name, target.name, request.wrt, images.description, program.image.dtype)
+    if request.treat_as_constant:
+        facts["treat_as_constant"] = list(request.treat_as_constant)
     return Job(subject, request, pull, plan, row, chosen, shift, facts)
 
 
@@ -201,7 +231,7 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
     shape = list(place.subject.input_shape)
     for axis, (lo, hi) in zip(spatial, crop.box):
         shape[axis - 1] = hi - lo
-    small = trace(replace(place.subject, input_shape=tuple(shape)))
+    small = traced(replace(place.subject, input_shape=tuple(shape)), place.request.treat_as_constant)
     shift = tuple(lo for lo, _ in crop.box)
     moved = place.windows(small, [lo // s for lo, s in zip(shift, row.stride)])
     if not same_boxes(plan, moved, shift, spatial):
@@ -280,8 +310,8 @@ class Job:
                 )
             keys = sample_keys(seed, number, 1 if pull.tied else self.side)
             parts = list(pull.maps(leaves, _side_by_side(self._crop(batch), self.side, pull.tied), keys))
-            maps = np.concatenate([m for _, m, _ in parts], axis=1)
-            elsewhere = np.concatenate([e for _, _, e in parts], axis=1)
+            maps = np.concatenate([part.maps for part in parts], axis=1)
+            elsewhere = np.concatenate([part.elsewhere for part in parts], axis=1)
             if pull.tied:
                 maps, elsewhere = (a.reshape(self.side, -1, *a.shape[2:]) for a in (maps, elsewhere))
             yield Sample(maps[: len(batch)], elsewhere[: len(batch)], keys)
@@ -298,41 +328,56 @@ class Job:
     def run(self, images: Images, seeds: Sequence[int | None]) -> Result:
         """Run all samples; sums on the host in float64."""
         images = images.repeatable() if len(seeds) > 1 else images
-        total, dead, nonfinite, elsewhere = None, 0, 0, 0.0
-        for seed in seeds:
-            for sample in self.samples(images, seed):
-                flat = sample.maps.reshape(*sample.maps.shape[:2], -1)
-                dead += int((flat == 0).all(axis=-1).sum())
-                nonfinite += int((~np.isfinite(flat)).any(axis=-1).sum())
-                elsewhere += float(sample.elsewhere.sum())
-                total = moments.update(total or moments.init(sample.maps.shape[1:]), sample.maps)
-        assert total is not None
-        return self._result(total, dead, nonfinite, elsewhere)
+        rule, result = as_until(self.request.until), None
+        look = rule.next_check(0) if rule else math.inf
+        for total, own in self._gather(images, seeds):
+            result = None
+            if rule and total.count >= look:
+                look, result = rule.next_check(total.count), self._result(total, own, seeds)
+                if rule.stops(result):
+                    break
+        result = result or self._result(total, own, seeds)
+        every = f"of {result.count * len(result.mean)} maps"
+        if result.nonfinite:
+            warnings.warn(f"{result.nonfinite} {every} hold NaN or infinity; so does the mean.", stacklevel=3)
+        if result.dead:
+            warnings.warn(f"{result.dead} {every} are zero everywhere: their unit is dead.", stacklevel=3)
+        return result
 
-    def _result(self, total: moments.Moments, dead: int, nonfinite: int, elsewhere: float) -> Result:
-        mean, stderr = moments.finalize(total)
-        count = int(np.max(total.count))
-        if nonfinite:
-            warnings.warn(f"{nonfinite} of {count * len(mean)} maps hold NaN or infinity; so does the mean.", stacklevel=4)
-        if dead:
-            warnings.warn(f"{dead} of {count * len(mean)} maps are zero everywhere: their unit is dead.", stacklevel=4)
+    def _gather(self, images: Images, seeds: Sequence[int | None]) -> Iterator[tuple[Gathered, np.ndarray]]:
+        """What was gathered so far, and its scores on own and on other images, wherever the run may stop.
+
+        That is after each seed, so that all saw the same images; and after each batch where there is one seed.
+        """
+        total, own = None, np.zeros(2)
+        for number, seed in enumerate(seeds):
+            first = 0
+            for sample in self.samples(images, seed):
+                total = total or gathered.init(sample.maps.shape[1:], self.request.average)
+                total = gathered.update(total, sample.maps, number, range(first, first + len(sample.maps)))
+                first += len(sample.maps)
+                own += np.abs(sample.maps).sum(dtype=np.float64), sample.elsewhere.sum(dtype=np.float64)
+                if len(seeds) == 1:
+                    yield total, own
+            if len(seeds) > 1 and total is not None:
+                yield total, own
+
+    def _result(self, total: Gathered, own: np.ndarray, seeds: Sequence[int | None]) -> Result:
+        summary = gathered.finalize(total)
         facts = {**self.description, "plan": str(self.plan)}
+        if self.subject.variables is None:
+            facts["seeds"] = list(seeds[: total.seeds.levels])
         if self.pullback.tied:
-            own = float(np.abs(mean).sum()) * count
-            facts["share_on_own_image"] = own / (own + elsewhere) if own + elsewhere else 1.0
-        origin, units = self.where(len(mean))
+            facts["share_on_own_image"] = float(own[0] / own.sum()) if own.any() else 1.0
+        origin, units = self.where(len(summary.mean))
         return Result(
-            mean=mean,
-            stderr=stderr,
-            count=count,
+            **vars(summary),
             origin=origin,
             units=units,
             theoretical=self.row,
             score=self.pullback.score,
             channels=self.pullback.channels,
             input_shape=self.row.input_shape,
-            dead=dead,
-            nonfinite=nonfinite,
             provenance=facts,
         )
 

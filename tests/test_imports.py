@@ -26,6 +26,7 @@ FORBIDDEN = {
     },
     "jaxrf.store": {"jax", "flax", "jaxrf.tangent", "jaxrf.primitives", "jaxrf.engine", "jaxrf.adapters", "jaxrf.api"},
     "jaxrf.statistics": {"jax", "flax", "jaxrf.engine", "jaxrf.tangent", "jaxrf.adapters", "jaxrf.api", "jaxrf.report"},
+    "jaxrf.protocols": {"jax", "flax", "jaxrf.engine", "jaxrf.tangent", "jaxrf.adapters", "jaxrf.api", "jaxrf.cli"},
     "jaxrf.engine": {"jaxrf.statistics", "jaxrf.report", "jaxrf.store", "jaxrf.api", "jaxrf.cli"},
     "jaxrf.report": {"jax", "flax", "jaxrf.engine", "jaxrf.tangent", "jaxrf.primitives", "jaxrf.adapters", "jaxrf.api"},
     "jaxrf.zoo": {"jaxrf.engine", "jaxrf.tangent", "jaxrf.api", "jaxrf.cli", "jaxrf.report"},

@@ -48,7 +48,9 @@ class Trf(ModelOptions, Command):
         metavar="NAME",
         repeat=True,
     )
-    paths: bool = option("with --layer: count the paths to the unit, and the share of its box that they reach", default=False)
+    paths: bool = option(
+        "with --layer: count the paths to the unit, and the share of its box that they reach", default=False
+    )
     plot: str | None = option(
         "draw sizes over depth, or with --layer the unit's box, or with --paths its counts, into this file",
         metavar="FILE",

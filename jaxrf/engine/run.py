@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,24 @@ from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
 from jaxrf.engine.scores import scores
 from jaxrf.engine.windows import Windows
+from jaxrf.lowering.forward import lower
 from jaxrf.tangent.program import Layer, TangentProgram
 
-Part = tuple[slice, np.ndarray, np.ndarray]
+
+class Part(NamedTuple):
+    """What one call of the program gives for some units.
+
+    Attributes:
+        units: which.
+        maps: (image, unit, *map_shape).
+        elsewhere: (image, unit), what their gradients held on other images.
+        values: (image, unit, channel), forward values of the units; no channels where the program does not hold them.
+    """
+
+    units: slice
+    maps: np.ndarray
+    elsewhere: np.ndarray
+    values: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +115,7 @@ class Pullback:
 
     @cached_property
     def compiled(self) -> Any:
-        """`(variables, images, numbers, tables, shifts, weights, keys) -> (maps, elsewhere)`, jitted."""
+        """`(variables, images, numbers, tables, shifts, weights, keys) -> (maps, elsewhere, values)`, jitted."""
         run = jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
         if len(self.devices) < 2:
             return jit(run)
@@ -121,8 +136,7 @@ class Pullback:
             keys: one key per entry of `images`.
 
         Yields:
-            The units, their maps (k, units, *map_shape), and what else their gradient held on other images (k, units).
-            With a pool: once for all units, their mean (k, 1, *pool.shape).
+            A `Part` per call; with a pool one for all units, whose map is their mean (k, 1, *pool.shape).
         """
         if self.pool is not None:
             yield self._pooled(list(self._calls(leaves, images, keys)))
@@ -139,32 +153,37 @@ class Pullback:
             yield self.compiled(leaves, images, *(a[first : first + self.batches_per_call] for a in self.batches), keys)
 
     def _fetch(self, call: int, result: Any) -> Part:
-        maps, elsewhere = (np.asarray(a) for a in result)
         step = self.per_batch * self.batches_per_call
         units = slice(call * step, min((call + 1) * step, self.count))
         n = units.stop - units.start
-        return units, maps.reshape(len(maps), -1, *maps.shape[3:])[:, :n], elsewhere.reshape(len(maps), -1)[:, :n]
+        return Part(units, *(a.reshape(len(a), -1, *a.shape[3:])[:, :n] for a in map(np.asarray, result)))
 
     def _pooled(self, results: list[Any]) -> Part:
-        total = sum(np.asarray(maps, np.float64).sum(axis=1) for maps, _ in results) / self.count
-        elsewhere = sum(np.asarray(e, np.float64).sum(axis=(1, 2)) for _, e in results)
-        return slice(0, 1), total[:, None], np.asarray(elsewhere)[:, None]
+        total = sum(np.asarray(maps, np.float64).sum(axis=1) for maps, _, _ in results) / self.count
+        elsewhere = sum(np.asarray(e, np.float64).sum(axis=(1, 2)) for _, e, _ in results)
+        values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for _, _, v in results], axis=1)[:, : self.count]
+        return Part(slice(0, 1), total[:, None], np.asarray(elsewhere)[:, None], values)
 
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
-        """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); and what lies elsewhere."""
-        plan, program, value = self.windows, self.program, self.layer.value
-        gated = [value] if self.channels == "relu_sum" and value is not None else []
-        wanted = [*plan.coefficients(), *gated]
+        """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); what lies elsewhere; values."""
+        plan, program = self.windows, self.program
+        value = [self.layer.value] if self.layer.value is not None else []
+        wanted = [*plan.coefficients(), *value]
         known = {**dict(zip(program.arguments, leaves, strict=True)), program.image: image}
-        shared = Shared(dict(zip(wanted, program.evaluate(wanted, known))), plan.starts)
+        computed = program.evaluate(wanted, known, lambda eqn, values: lower(eqn.primitive, eqn.params, values))
+        shared = Shared(dict(zip(wanted, computed)), plan.starts)
 
         def batch(units, table, shift, weight):
             ct = self._cotangent(key, units)
-            for v in gated:
-                gate = read(shared, v, lambda v=v: shared.value(v), plan.unit, table, 0.0)
-                ct = jnp.where(gate > 0, ct, jnp.zeros((), ct.dtype))
+            values = jnp.zeros((len(units), 0), ct.dtype)
+            for v in value:
+                here = read(shared, v, lambda v=v: shared.value(v), plan.unit, table, 0.0)
+                values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
+                if self.channels == "relu_sum":
+                    ct = jnp.where(here > 0, ct, jnp.zeros((), ct.dtype))
             maps, elsewhere = self._score(pull_back(plan, shared, table, ct), table)
-            return (self.pool.add(maps, shift, weight.astype(maps.dtype)) if self.pool else maps), elsewhere * weight
+            maps = self.pool.add(maps, shift, weight.astype(maps.dtype)) if self.pool else maps
+            return maps, elsewhere * weight, values
 
         batches = (numbers, tables, shifts, weights)
         jax.eval_shape(batch, *(a[0] for a in batches))

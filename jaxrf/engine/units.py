@@ -51,7 +51,7 @@ def positions(units: Units | Grid, row: Row) -> Int[np.ndarray, "unit axis"]:
 
     Raises:
         InputError: a unit is outside of the layer, or has the wrong number of axes.
-        UnknownNameError: a word that is neither "center" nor "all".
+        UnknownNameError: a word that is none of "center", "middle" (`n // 2`, wherever that lies) and "all".
     """
     shape = row.unit_shape
     if isinstance(units, Grid):
@@ -59,9 +59,12 @@ def positions(units: Units | Grid, row: Row) -> Int[np.ndarray, "unit axis"]:
     if isinstance(units, str):
         if units == "center":
             return np.array([row.center_unit], np.int64).reshape(1, len(shape))
+        if units == "middle":
+            return np.array([[n // 2 for n in shape]], np.int64).reshape(1, len(shape))
         if units == "all":
             return np.array(list(np.ndindex(*shape)), np.int64).reshape(math.prod(shape), len(shape))
-        raise unknown("choice of units", units, ["all", "center"], hint="Or give a grid, or positions (n, axes).")
+        known = ["all", "center", "middle"]
+        raise unknown("choice of units", units, known, hint="Or give a grid, or positions (n, axes).")
     given = np.asarray(units)
     if given.ndim != 2 or given.shape[1] != len(shape) or not np.issubdtype(given.dtype, np.integer) or not len(given):
         raise InputError(

@@ -142,7 +142,7 @@ def windowed(relation: Relation) -> Kinds:
 
 
 def moved_only(relation: Relation, operand: Kinds, result: Kinds) -> bool:
-    """Whether every position of the result is that of the operand: no window, no sum and no repetition over positions."""
+    """Whether every position of the result is that of the operand: no window, no sum, no repetition over positions."""
     pairs = _one_to_one(relation)
     if pairs is None:
         return False
@@ -152,7 +152,7 @@ def moved_only(relation: Relation, operand: Kinds, result: Kinds) -> bool:
 
 
 def _one_to_one(relation: Relation) -> dict[int, int] | None:
-    """Operand axes that are read position by position, and their result axes; None where nothing of the kind is known."""
+    """Operand axes that are read position by position, and their result axes; None where the relation has no axes."""
     if isinstance(relation, Reshape):
         return {ins[0]: outs[0] for ins, outs in relation.groups if len(ins) == len(outs) == 1}
     if isinstance(relation, Product):

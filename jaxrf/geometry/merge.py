@@ -26,14 +26,20 @@ def merge(a: Field, b: Field) -> Field:
 
     Law: associative and commutative in `lo` and `hi`; an empty field is its identity.
     """
-    if (a.lo >= a.hi).all():
+    if _nothing(a):
         return b
-    if (b.lo >= b.hi).all():
+    if _nothing(b):
         return a
     lo, hi = np.minimum(a.lo, b.lo), np.maximum(a.hi, b.hi)
     continuation = _merge_continuations(a.continuation, b.continuation)
     cause = a.global_cause or b.global_cause
     return Field(a.extent, lo, hi, continuation, _merge_paths(a.paths, b.paths), cause)
+
+
+def _nothing(field: Field) -> bool:
+    """Whether no element has a path, on an endless input neither."""
+    ends = field.continuation
+    return bool((field.lo >= field.hi).all()) and (ends is None or bool((ends.lo >= ends.hi).all()))
 
 
 def _merge_continuations(a: Continuation | None, b: Continuation | None) -> Continuation | None:

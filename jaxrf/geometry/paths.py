@@ -79,4 +79,5 @@ class PathCounts:
         size = "×".join(map(str, self.counts.shape))
         many = f"e^{self.total:.4g}" if self.log else str(self.total)
         many = many if len(many) < 16 else f"{many[0]}.{many[1:4]}e{len(many) - 1}"
-        return f"PathCounts({self.layer!r} unit {self.unit}: {many} paths from {size} positions, density {self.density:.3g})"
+        where = f"{self.layer!r} unit {self.unit}"
+        return f"PathCounts({where}: {many} paths from {size} positions, density {self.density:.3g})"

@@ -175,6 +175,8 @@ class Reshape(Relation):
         return reshape_groups(self.in_shape, self.out_shape)
 
     def push(self, field):
+        if 0 in self.in_shape:  # no elements, so nothing to say of them
+            return Field(field.extent, *(np.full([1] * len(self.out_shape), end) for end in (EMPTY_LO, EMPTY_HI)))
         lo, hi = self._push(field.lo), self._push(field.hi)
         moved = dict((ins[0], outs[0]) for ins, outs in self.groups if len(ins) == len(outs) == 1)
         old, continuation = field.continuation, None

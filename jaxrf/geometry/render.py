@@ -25,7 +25,8 @@ NOTHING = "–"
 LEFT = ("layer", "kind", "output", "notes")
 DROPPED = ("share", "min size", "kind", "FLOPs", "center", "params", "output", "exact", "aligned")
 CSV_COLUMNS = (
-    "size", "smallest", "min_size", "stride", "padding", "period", "center", "halo_before", "halo_after", "smallest_input"
+    "size", "smallest", "min_size", "stride", "padding", "period", "center",
+    "halo_before", "halo_after", "smallest_input",
 )  # fmt: skip
 AXIS_NAMES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
@@ -137,7 +138,8 @@ def csv(rows: Sequence[Row]) -> str:
 def _csv_heads(names: Sequence[str]) -> list[str]:
     plain = ["name", "kind", "shape", "unit_shape", "parameters", "flops"]
     spread = [f"{column}_{axis}" for column in CSV_COLUMNS for axis in names]
-    return plain + spread + ["center_unit", "share", "aligned", "exact", "unproductive", "global_axes", "global_cause", "notes"]
+    last = ["center_unit", "share", "aligned", "exact", "unproductive", "global_axes", "global_cause", "notes"]
+    return plain + spread + last
 
 
 def _csv_line(row: Row, names: Sequence[str]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class Positions:
     """The linear equations behind the input as links, and the kinds of all axes.
 
     An axis holds positions if it comes from a position axis of the input, if it is added to or multiplied with one that
-    does, or if it is merged into one (upsampling, depth to space). All others are features: channels, heads, hidden units.
+    does, or if it is merged into one (upsampling, depth to space).
+    All others are features: channels, heads, hidden units.
     """
 
     links: dict[Equation, list[Link]]

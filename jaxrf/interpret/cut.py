@@ -1,14 +1,15 @@
-"""Statistics held constant: a program in which named layers keep their main path and lose what they compute from all positions.
+"""Statistics held constant: a program whose named layers keep their main path and lose what sees all positions.
 
 A layer's part of the program is everything between the outputs of the layers before it and its own output.
 Inside, two marks are followed from operands to results:
 
 - `reduced`: it went through a sum or a maximum over a whole position axis: means, variances, pooled descriptors;
-- `paired`: it was repeated along position axes that it does not have itself: attention weights, whose rows and columns are
-  both positions, and what is broadcast over positions.
+- `paired`: it was repeated along position axes that it does not have itself: attention weights, whose rows and columns
+  are both positions, and what is broadcast over positions.
 
-Where an equation joins operands, those with more marks than another one are cut: `x - mean(x)` keeps x, `x · gate(x)` keeps
-the derivative of x, and `softmax(q k) v` that of v. What has no other path beside it, such as a global pooling alone, stays.
+Where an equation joins operands, those with more marks than another one are cut: `x - mean(x)` keeps x, `x · gate(x)`
+keeps the derivative of x, and `softmax(q k) v` that of v.
+What has no other path beside it, such as a global pooling alone, stays.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.maps import Fixed, Window
 from jaxrf.geometry.relations import Product
 from jaxrf.interpret.axes import Link, Positions, positions
-from jaxrf.tangent.program import Equation, Layer, Literal, TangentProgram, Variable
+from jaxrf.tangent.program import Equation, Layer, Literal, Operand, TangentProgram, Variable
 from jaxrf.tangent.tap import TAP
 
 Marks = frozenset[str]
@@ -95,14 +96,15 @@ def _cuts(inside: Sequence[Equation], known: Positions) -> dict[Equation, Equati
         marks[equation.result] = frozenset().union(*kept.values())
         gone = mine.keys() - kept.keys()
         if gone:
-            operands = tuple(_zero(o.shape, o.dtype) if i in gone else o for i, o in enumerate(equation.operands))
+            operands = tuple(_zero(o) if i in gone else o for i, o in enumerate(equation.operands))
             changed[equation] = replace(equation, operands=operands)
     return changed
 
 
-def _zero(shape: tuple[int, ...], dtype: np.dtype) -> Literal:
+def _zero(tangent: Operand) -> Literal:
     """A tangent that is zero, without memory."""
-    return Literal(np.broadcast_to(np.zeros((), dtype), shape))
+    assert isinstance(tangent, Variable)
+    return Literal(np.broadcast_to(np.zeros((), tangent.dtype), tangent.shape))
 
 
 def _marked(link: Link, marks: Marks, known: Positions) -> Marks:

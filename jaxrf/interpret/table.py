@@ -31,8 +31,9 @@ class UnitAxes:
 def unit_axes(shape: tuple[int, ...], batch_field: Field, images: int, spatial: Sequence[int], rank: int) -> UnitAxes:
     """The axes of a layer of `shape` whose dependence on the batch is `batch_field`.
 
-    A layer with the input's rank has the input's axes. Elsewhere the last axis holds features, the batch axis is the one
-    along which images lie one after the other, and all others are units; so is the batch axis where an image has several.
+    A layer with the input's rank has the input's axes.
+    Elsewhere the last axis holds features, the batch axis is the one along which images lie one after the other,
+    and all others are units; so is the batch axis where an image has several.
     """
     if len(shape) == rank and shape[0] == images:
         return UnitAxes(tuple(spatial), 0, 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,8 @@ from jaxrf.lowering.tuned import tuned_choices
 TUNING = "JAXRF_TUNING"
 CACHE = 2**24  # bytes of an intermediate result beyond which memory, not arithmetic, takes the time
 REWRITTEN = ("float32", "float64")  # in narrower types the order of additions is XLA's to say
+
+_seen: ContextVar[dict[str, Problem] | None] = ContextVar("problems", default=None)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ def choose(problem: Problem, platform: str | None = None) -> str:
     ('shifts', 'plain')
     """
     platform = platform or jax.default_backend()
+    if (seen := _seen.get()) is not None:
+        seen[problem.key] = problem
     if file := os.environ.get(TUNING):
         name = tuned_choices(file, platform).get(problem.key)
         if name is not None and lowerings[name].applies(problem):
@@ -96,6 +102,20 @@ def choose(problem: Problem, platform: str | None = None) -> str:
             if lowerings[decision.lowering].applies(problem) and decision.when(problem):
                 return decision.lowering
     return "plain"
+
+
+@contextmanager
+def recording_problems() -> Iterator[dict[str, Problem]]:
+    """Within it, every problem that is chosen for enters the dict that it yields, by its key.
+
+    Programs that JAX compiled before are not traced again, and their problems not seen.
+    """
+    seen: dict[str, Problem] = {}
+    token = _seen.set(seen)
+    try:
+        yield seen
+    finally:
+        _seen.reset(token)
 
 
 def decisions() -> str:

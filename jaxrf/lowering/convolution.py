@@ -1,6 +1,6 @@
 """Convolutions and their input gradients, each by the lowering that suits it.
 
-The input gradient of a convolution is a convolution too: of the cotangent, with the flipped kernel, strides become holes.
+The input gradient of a convolution is one too: of the cotangent, with the flipped kernel; strides become holes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ def convolution_forward(x: jax.Array, kernel: jax.Array, spec: ConvolutionSpec) 
     return compute(x, prepare(kernel, problem), problem)
 
 
-def input_gradient(
-    ct: jax.Array, kernel: jax.Array, spec: ConvolutionSpec, sizes: tuple[int, ...]
-) -> jax.Array:
+def input_gradient(ct: jax.Array, kernel: jax.Array, spec: ConvolutionSpec, sizes: tuple[int, ...]) -> jax.Array:
     """Pull `ct` (n, *out spatial, out) back through the convolution with `kernel`, to (n, *sizes, in).
 
     >>> import jax.numpy as jnp

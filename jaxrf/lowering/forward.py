@@ -39,7 +39,7 @@ def lower(
     """
     platform = platform or jax.default_backend()
     if primitive == "conv_general_dilated":
-        return _convolution(params, *operands, platform)
+        return _convolution(params, operands[0], operands[1], platform)
     if primitive in POOLINGS and platform == "cpu":
         return _pooling(primitive, params, operands[0])
     return None

@@ -18,9 +18,7 @@ class Gemm(Lowering):
 
     def applies(self, problem):
         return (
-            problem.spec.groups == 1
-            and all(k == 1 for k in problem.taps)
-            and not (problem.strided and problem.dilated)
+            problem.spec.groups == 1 and all(k == 1 for k in problem.taps) and not (problem.strided and problem.dilated)
         )
 
     def prepare(self, kernel, problem):

@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxrf.lowering.lowering import Lowering, lowerings
 
-# Features of a dense part: zeros between its groups are multiplied, and yet a wide product is quicker than many thin ones.
+# Features of a dense part: it multiplies the zeros between its groups too, yet one wide product beats many thin ones.
 WIDTH = 64
 
 

@@ -1,4 +1,4 @@
-"""Convolutions of an image with holes, by the phases of the result: transposed convolutions, pull-backs of strided ones.
+"""Convolutions of an image with holes, by the phases of the result: transposed ones, pull-backs of strided ones.
 
 With h - 1 holes between positions, result h q + t meets only every h-th tap.
 So each phase t is a small convolution without holes, and the results of the phases alternate.
@@ -84,7 +84,8 @@ class Phases(Lowering):
 class Interleave(Lowering):
     """One convolution for all phases at once, each of which is a block of features.
 
-    Its kernel covers the taps of every phase, so that some products are with zeros: 16 for 9 at 3x3 / 2, 64 for 49 at 7x7 / 2.
+    Its kernel covers the taps of every phase, so that some products are with zeros:
+    16 for 9 at 3x3 and stride 2, 64 for 49 at 7x7 and stride 2.
     The one product is wider, which pays where features are few.
     """
 
@@ -103,9 +104,7 @@ class Interleave(Lowering):
         """The convolution of all phases."""
         spec, offsets = problem.spec, self.offsets(problem)
         ones = (1,) * len(offsets)
-        pads = tuple(
-            (-j.start, m - n + j.stop - 1) for j, n, m in zip(offsets, problem.spatial, counts(problem))
-        )
+        pads = tuple((-j.start, m - n + j.stop - 1) for j, n, m in zip(offsets, problem.spatial, counts(problem)))
         features = math.prod(spec.lhs_dilation) * problem.kernel[-1]
         kernel = (*map(len, offsets), problem.kernel[-2], features)
         return replace(problem, kernel=kernel, spec=replace(spec, padding=pads, lhs_dilation=ones))

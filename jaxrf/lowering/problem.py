@@ -112,7 +112,12 @@ class Problem:
         """The shape of the result."""
         sizes = []
         for n, k, s, h, r, (lo, hi) in zip(
-            self.spatial, self.taps, self.spec.strides, self.spec.lhs_dilation, self.spec.rhs_dilation, self.spec.padding
+            self.spatial,
+            self.taps,
+            self.spec.strides,
+            self.spec.lhs_dilation,
+            self.spec.rhs_dilation,
+            self.spec.padding,
         ):
             room = ((n - 1) * h + 1 if n else 0) + lo + hi - (k - 1) * r
             sizes.append(max((room - 1) // s + 1, 0))

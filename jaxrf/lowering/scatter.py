@@ -27,7 +27,7 @@ class Scatter(Lowering):
         return problem.spec.groups == 1 and not problem.strided and 0 < math.prod(problem.taps) <= MOST_TAPS
 
     def prepare(self, kernel, problem):
-        *taps, inputs, outputs = kernel.shape
+        inputs, outputs = kernel.shape[-2:]
         return jnp.moveaxis(kernel.reshape(-1, inputs, outputs), 0, 1).reshape(inputs, -1)
 
     def run(self, x, prepared, problem):

@@ -24,7 +24,8 @@ def tuned_choices(file: str, platform: str) -> Mapping[str, str]:
         found = _read(path, path.stat().st_mtime_ns)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"The tuning file {path} cannot be read: {error}. Make one with jaxrf tune --out {path}, or unset JAXRF_TUNING."
+            f"The tuning file {path} cannot be read: {error}. "
+            f"Make one with jaxrf tune --out {path}, or unset JAXRF_TUNING."
         ) from error
     return found["choices"] if found["platform"] == platform else {}
 

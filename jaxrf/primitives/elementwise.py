@@ -57,8 +57,10 @@ class Elementwise(Rule):
 
     def transpose(self, view, operand, ct):
         eqn = view.equation
-        pulled = self.pull(view, operand, ct)
-        return sum_to(pulled, eqn.operands[operand].shape, eqn.result.shape).astype(eqn.operands[operand].dtype)
+        pulled = sum_to(self.pull(view, operand, ct), eqn.operands[operand].shape, eqn.result.shape)
+        dtype = eqn.operands[operand].dtype
+        both_parts = jnp.iscomplexobj(pulled) and not jnp.issubdtype(dtype, jnp.complexfloating)
+        return (pulled.real if both_parts else pulled).astype(dtype)
 
     def pull(self, view: View, operand: int, ct: jax.Array) -> jax.Array:
         """The cotangent times the coefficient, not yet summed over broadcast axes."""

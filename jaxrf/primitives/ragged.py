@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.geometry.maps import AxisMap, Pattern, identity, whole
 from jaxrf.geometry.relations import Product, dense
-from jaxrf.primitives.rule import Rule, rule
+from jaxrf.primitives.rule import Rule, rule, whole_spans
 from jaxrf.tangent.program import Equation
 
 FORM = "its form of ragged dimensions is not followed, so it counts as seeing everything"
@@ -51,6 +52,17 @@ class RaggedDot(Rule):
             and tuple(numbers.lhs_ragged_dimensions) == (0,)
             and tuple(numbers.rhs_group_dimensions) == (0,)
         )
+
+    def transpose(self, view, operand, ct):
+        if not self._plain(view.equation):
+            return super().transpose(view, operand, ct)
+        rows, matrices, sizes = (view.equation.operands[i].shape for i in range(3))
+        ends = jnp.cumsum(view.read(2, whole_spans(sizes))[0])
+        here = jnp.arange(rows[0])[:, None] < ends
+        member = (here & ~jnp.pad(here[:, :-1], ((0, 0), (1, 0)))).astype(ct.dtype)
+        other = view.read(1 - operand, whole_spans(matrices if operand == 0 else rows))[0]
+        form = "uij,ig,gkj->uik" if operand == 0 else "uij,ig,ik->ugkj"
+        return jnp.einsum(form, ct, member, other, precision=view.equation.params["precision"])
 
     def flops(self, equation):
         return 2 * math.prod(equation.result.shape) * equation.operands[0].shape[-1]

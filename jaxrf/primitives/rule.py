@@ -106,19 +106,14 @@ class Rule(ABC):
 def linear_transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
     """The transpose that JAX derives, on whole arrays, one unit after the other in a batch."""
     eqn = view.equation
-    target = eqn.operands[operand]
-    spec = jax.ShapeDtypeStruct(target.shape, target.dtype)  # type: ignore[union-attr]
-    others = {i: view.read(i, whole_spans(eqn.operands[i].shape))[0] for i in range(len(eqn.operands)) if i not in eqn.tangents}
+    known = {i: view.read(i, whole_spans(v.shape))[0] for i, v in enumerate(eqn.operands) if not v.tangent}
+    specs = [jax.ShapeDtypeStruct(eqn.operands[i].shape, eqn.operands[i].dtype) for i in eqn.tangents]  # type: ignore[union-attr]
 
-    def forward(t: jax.Array) -> jax.Array:
-        values = [
-            t if i == operand else others[i] if i in others else jnp.zeros(o.shape, o.dtype)  # type: ignore[union-attr]
-            for i, o in enumerate(eqn.operands)
-        ]
-        return eqn.evaluate(*values)[0]
+    def forward(*tangents: jax.Array) -> jax.Array:
+        values = known | dict(zip(eqn.tangents, tangents))
+        return eqn.evaluate(*(values[i] for i in range(len(eqn.operands))))[0]
 
-    (pulled,) = jax.vmap(jax.linear_transpose(forward, spec))(ct)
-    return pulled
+    return jax.vmap(jax.linear_transpose(forward, *specs))(ct)[eqn.tangents.index(operand)]
 
 
 rules: Registry[Rule] = Registry("primitive")

@@ -7,8 +7,8 @@ It holds no weights and no images: those are the caller's, and the protocol says
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 protocols: "Registry[Protocol]" = Registry("protocol")
 displays: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("display transform")
+R = TypeVar("R")
 FIXED = ("units", "channels", "score", "average")
 
 
@@ -86,6 +87,16 @@ class Protocol:
                     "Leave it out, or go without the protocol and choose all options yourself."
                 )
         return fixed
+
+    def applied_to(self, request: R) -> R:
+        """A request with what the protocol fixes; what differs in it from the request's defaults counts as chosen.
+
+        Raises:
+            InputError: what was chosen contradicts the protocol.
+        """
+        asked = {name: getattr(request, name) for name in FIXED}
+        chosen = {name: value for name, value in asked.items() if not _same(value, getattr(type(request), name))}
+        return replace(request, **self.settings(chosen))  # type: ignore[type-var]
 
     def check_size(self, spatial: tuple[int, ...]) -> None:
         """Raises an `InputError` unless images have the protocol's size."""

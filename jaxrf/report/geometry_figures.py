@@ -146,10 +146,12 @@ def plot_path_counts(paths: PathCounts, *, numbers: bool | None = None, ax: Axes
     """
     if paths.counts.ndim not in (1, 2):
         raise InputError(
-            f"A picture of counts needs one or two spatial axes; here the box is {'×'.join(map(str, paths.counts.shape))}. "
+            "A picture of counts needs one or two spatial axes; "
+            f"here the box is {'×'.join(map(str, paths.counts.shape))}. "
             "Draw a slice: dataclasses.replace(paths, counts=paths.counts[i], origin=..., input_shape=...)."
         )
-    counts, origin = (paths.counts, paths.origin) if paths.counts.ndim == 2 else (paths.counts[None], (0, *paths.origin))
+    flat = paths.counts.ndim == 1
+    counts, origin = (paths.counts[None], (0, *paths.origin)) if flat else (paths.counts, paths.origin)
     height, width = counts.shape
     ax = _axes(ax, (min(2.4 + 0.42 * width, 7.4), min(1.2 + 0.42 * height, 6.4)) if height > 1 else (7.4, 1.7))
     share = np.where(paths.support, paths.share(), np.nan).reshape(counts.shape)
@@ -160,7 +162,10 @@ def plot_path_counts(paths: PathCounts, *, numbers: bool | None = None, ax: Axes
     if numbers or (numbers is None and max(height, width) <= MOST_NUMBERS):
         _write_counts(ax, paths, counts, relative, origin)
     ax.set_xlabel("x (input positions)")
-    ax.set_ylabel("y (input positions)") if paths.counts.ndim == 2 else ax.set_yticks([])
+    if flat:
+        ax.set_yticks([])
+    else:
+        ax.set_ylabel("y (input positions)")
     for axis in [ax.xaxis, ax.yaxis][: paths.counts.ndim]:
         axis.get_major_locator().set_params(integer=True)
     total = f"e^{paths.total:.4g}" if paths.log else _short(int(paths.total))
@@ -170,7 +175,9 @@ def plot_path_counts(paths: PathCounts, *, numbers: bool | None = None, ax: Axes
     return ax
 
 
-def _write_counts(ax: Axes, paths: PathCounts, counts: np.ndarray, relative: np.ndarray, origin: tuple[int, ...]) -> None:
+def _write_counts(
+    ax: Axes, paths: PathCounts, counts: np.ndarray, relative: np.ndarray, origin: tuple[int, ...]
+) -> None:
     """Each count on its position, in a size in which the longest fits."""
     written = {
         place: f"{value:.1f}" if paths.log else _short(int(value))

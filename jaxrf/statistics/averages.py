@@ -15,6 +15,12 @@ from jaxrf.statistics.groups import Groups
 AVERAGES = ("weighted", "normalized")
 
 
+def check_average(average: str) -> None:
+    """Raises an `UnknownNameError` unless `average` is one of the two."""
+    if average not in AVERAGES:
+        raise unknown("average", average, AVERAGES)
+
+
 def weigh(maps: np.ndarray, average: str) -> tuple[np.ndarray, np.ndarray]:
     """What a sample adds to an average, and whether it adds anything.
 
@@ -36,8 +42,7 @@ def weigh(maps: np.ndarray, average: str) -> tuple[np.ndarray, np.ndarray]:
         >>> maps[0].tolist(), keep.tolist()
         ([[0.25, 0.75]], [[True], [False]])
     """
-    if average not in AVERAGES:
-        raise unknown("average", average, AVERAGES)
+    check_average(average)
     maps = np.asarray(maps, np.float64)
     if average == "weighted":
         return maps, np.ones(maps.shape[:2], bool)

@@ -122,9 +122,8 @@ def update(gathered: Gathered, maps: np.ndarray, seed: int, images: Sequence[int
     flat = maps.reshape(*maps.shape[:2], -1)
     dead, lost = (flat == 0).all(-1).sum(0), (~np.isfinite(flat)).any(-1).sum(0)
     added, keep = averages.weigh(maps, gathered.average)
-    # A map without power stays out of the normalized average; NaN in it does not.
-    samples = moments.update(gathered.samples, added, keep)
-    added = np.where(keep.reshape(keep.shape + (1,) * (maps.ndim - 2)), added, 0.0)
+    # A map without power stays out of the normalized average, where it is zero; one with NaN does not.
+    samples = moments.update(gathered.samples, added, None if keep.all() else keep)
     parts = [Block(k.astype(np.int64), a) for k, a in zip(keep, added, strict=True)]
     by_seed, by_image = gathered.seeds, gathered.images
     for image, part in zip(images, parts, strict=True):

@@ -66,7 +66,12 @@ def update(moments: Moments, maps: np.ndarray, keep: np.ndarray | None = None) -
 
 def _of_batch(maps: np.ndarray, keep: np.ndarray | None) -> Moments:
     """Moments of the samples along the first axis."""
-    keep = np.ones(len(maps), bool) if keep is None else np.asarray(keep, bool)
+    if keep is None:
+        mean = maps.mean(0) if len(maps) else np.zeros(maps.shape[1:])
+        deviations = maps - mean
+        m2 = np.square(deviations).sum(0) - np.square(deviations.sum(0)) / max(len(maps), 1)
+        return Moments(np.asarray(len(maps), np.int64), mean, np.maximum(m2, 0.0))
+    keep = np.asarray(keep, bool)
     if keep.shape != maps.shape[: keep.ndim]:
         raise InputError(
             f"keep has shape {keep.shape}, but the samples have shape {maps.shape}. "

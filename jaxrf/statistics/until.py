@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.statistics.jackknife import Interval
+from jaxrf.statistics import jackknife
+from jaxrf.statistics.gathered import TRUSTED
 from jaxrf.statistics.measures import measures
 
 FIRST = 32
@@ -60,17 +61,21 @@ class Until:
             check *= 2
         return min(check, self.cap)
 
-    def stops(self, count: int, interval: Callable[..., Interval]) -> bool:
-        """Whether to stop, at a look after `count` samples.
+    def stops(self, result: Any) -> bool:
+        """Whether to stop, at a look at the `jaxrf.result.Result` of the samples so far.
 
-        Args:
-            count: samples so far.
-            interval: of a result: `interval(measure, part=..., **options)`.
+        It does not while a weighted mean is worth fewer than 30 samples, whose errors are not to be trusted;
+        units that are always dead are not waited for.
         """
-        if count >= self.cap:
+        if result.count >= self.cap:
             return True
-        found = interval(self.measure, part=self.part, **self.options)
-        return bool((found.relative <= self.error).all())
+        kept, over = result.samples_over()
+        measured = result.measuring(self.measure, self.part, **self.options)
+        found = jackknife.interval(kept, measured, result.mean, over=over)
+        dead = np.isnan(result.effective)
+        relative = np.where(dead.reshape(-1, *(1,) * (found.value.ndim - 1)), 0.0, found.relative)
+        few = result.average == "weighted" and (result.effective < TRUSTED).any()
+        return bool((relative <= self.error).all()) and not few
 
 
 def as_until(until: float | Until | None) -> Until | None:

@@ -6,6 +6,7 @@ Primitives are known by name; loop layouts are read off shapes, because the para
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,7 +35,8 @@ CALLS = {
     "eval_jaxpr": "call_jaxpr",
 }
 UNROLL_LIMIT = 2048
-_HIDDEN = tuple(f"{os.sep}{name}{os.sep}" for name in ("jax", "jaxlib", "flax", "jaxrf", "site-packages", "contextlib"))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_HIDDEN = (_PACKAGE, os.path.dirname(jax.__file__) + os.sep, contextlib.__file__, f"{os.sep}site-packages{os.sep}")
 
 
 class Flattener:
@@ -47,6 +49,8 @@ class Flattener:
         self.taps: dict[str, list[Variable]] = {}
         self.tangent_taps: dict[str, list[Variable]] = {}
         self.differentiating = False
+        self.calls: tuple[Any, ...] = ()
+        """Where the calls stand that are being inlined, the innermost first."""
 
     def derivative(self, jaxpr: Any, coefficients: Sequence[Operand], tangent: Variable) -> list[Operand]:
         """Flatten the linear map itself, behind the forward pass that computes its coefficients."""
@@ -76,7 +80,10 @@ class Flattener:
     def equation(self, eqn: Any, operands: list[Operand]) -> list[Operand]:
         name = eqn.primitive.name
         if name in CALLS:
-            return self.call(eqn.params[CALLS[name]], operands)
+            outer, self.calls = self.calls, (eqn.source_info, *self.calls)
+            results = self.call(eqn.params[CALLS[name]], operands)
+            self.calls = outer
+            return results
         linear = any(v.tangent for v in operands)
         rewrite = (LINEAR if linear else FORWARD).get(name)
         rewritten = rewrite(self, eqn, operands) if rewrite else None
@@ -99,13 +106,13 @@ class Flattener:
     def append(self, eqn: Any, operands: list[Operand], to: list[Equation], tangent: bool) -> list[Operand]:
         name = eqn.primitive.name
         results = tuple(self.new(v.aval, tangent) for v in eqn.outvars)
-        info, evaluate = eqn.source_info, _evaluator(eqn)
+        infos, evaluate = (eqn.source_info, *self.calls), _evaluator(eqn)
         if tangent:  # a linear equation has one result
             for k, result in enumerate(results):
                 one = lambda *values, k=k: evaluate(*values)[k : k + 1]  # noqa: E731
-                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: _place(info)))
+                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: _place(infos)))
         else:
-            to.append(Equation(name, eqn.params, tuple(operands), results, evaluate, lambda: _place(info)))
+            to.append(Equation(name, eqn.params, tuple(operands), results, evaluate, lambda: _place(infos)))
         if name == TAP:
             # Bodies of remat compute values again inside the derivative: those taps are not calls of their own.
             if tangent or not self.differentiating:
@@ -176,10 +183,14 @@ def _evaluator(eqn: Any) -> Callable[..., Sequence[Any]]:
     return evaluate
 
 
-def _place(source_info: Any) -> str:
-    """`called at model.py:41 (Net.__call__)`: the innermost frame that is not of a library."""
-    frames = getattr(source_info.traceback, "frames", None) or []
-    for frame in frames:
-        if not any(part in frame.file_name for part in _HIDDEN):
-            return f"called at {os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
+def _place(source_infos: Sequence[Any]) -> str:
+    """`called at model.py:41 (Net.__call__)`: the innermost frame that is not of a library.
+
+    Args:
+        source_infos: of an equation and of the calls around it, whose frames end where the call begins.
+    """
+    for info in source_infos:
+        for frame in getattr(info.traceback, "frames", None) or []:
+            if not any(part in frame.file_name for part in _HIDDEN):
+                return f"called at {os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
     return ""

@@ -72,7 +72,7 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection inside: tracing makes much that lives and no cycles, and its scans cost a fifth of the time."""
+    """No garbage collection inside: what tracing makes stays, and looking through it costs a fifth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

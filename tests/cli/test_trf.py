@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_explained(arguments, message, capsys):
 
 
 def test_paths_of_a_layer_are_counted(capsys):
-    """--paths adds how many paths lead to the unit, and the share of its box that they reach: 25 by 25 for 3x3 twice."""
+    """--paths adds how many paths lead to the unit, 81 by two 3x3 convolutions, and the share of its box they reach."""
     assert main([*STACK, "--layer", "conv_1", "--unit", "8,9", "--paths", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["paths"] == 81

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -36,7 +37,8 @@ def laid_out(jacobian: np.ndarray, rank: int, subject: Subject, count: int, own_
     below = [rank, *(rank + a for a in where), *(rank + a for a in range(1, len(into)) if a not in where)]
     ordered = jacobian.transpose(*above, *below)
     sizes = [out[a] for a in units], [into[a] for a in where]
-    ordered = ordered.reshape(count, *sizes[0], -1, count, *sizes[1], int(np.prod(into)) // (count * int(np.prod(sizes[1]))))
+    features = int(np.prod(into)) // (count * int(np.prod(sizes[1])))
+    ordered = ordered.reshape(count, *sizes[0], -1, count, *sizes[1], features)
     split = 2 + len(sizes[0])
     return np.stack([ordered[(i, *[slice(None)] * (split - 1), i)] for i in range(count)])
 
@@ -78,7 +80,10 @@ def errors(
     return np.stack(list(_compare(job, subject, batch, jacobian, layer, own_axes, tight)))
 
 
-def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes, tight) -> Iterator[np.ndarray]:
+def _compare(
+    job: Job, subject: Subject, batch: np.ndarray, jacobian: np.ndarray, layer: str | None, own_axes: Any, tight: bool
+) -> Iterator[np.ndarray]:
+    """The errors of all units of each image."""
     pull, done = job.pullback, 0
     rank = len(pull.windows.target.shape)
     whole = laid_out(jacobian, rank, subject, len(batch), own_axes)
@@ -91,8 +96,9 @@ def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes, tight
             for number, (u, channel) in enumerate(numbers):
                 unit = tuple(int(p) for p in job.units[u])
                 part = whole[(image, *unit)]
-                drawn = number + i * len(job.units) if pull.tied else number
-                ct = _cotangent(job, subject, batch, sample.keys[0 if pull.tied else i], drawn, channel, image, unit, layer, part.shape[0], shape)
+                at = _At(layer, shape, image, unit, channel, part.shape[0])
+                drawn = (sample.keys[0], number + i * len(job.units)) if pull.tied else (sample.keys[i], number)
+                ct = _cotangent(job, batch, at, *drawn)
                 score = oracles.SCORES[pull.score]
                 theirs = score(np.tensordot(ct, part, 1))
                 bound = score(np.tensordot(abs(ct), abs(part), 1)).max()
@@ -102,21 +108,32 @@ def _compare(job: Job, subject: Subject, batch, jacobian, layer, own_axes, tight
         done += len(sample.maps)
 
 
-def _cotangent(job, subject, batch, key, drawn, channel, image, unit, layer, count, shape) -> np.ndarray:
+@dataclass(frozen=True)
+class _At:
+    """Which unit, in which layer of what output shape; and the channel, where each has a map."""
+
+    layer: str | None
+    shape: tuple[int, ...]
+    image: int
+    unit: tuple[int, ...]
+    channel: int
+    channels: int
+
+
+def _cotangent(job: Job, batch: np.ndarray, at: _At, key: jax.Array, number: int) -> np.ndarray:
+    """What is pulled back from a unit, over its channels."""
     rule = job.pullback.channels
-    if rule == "each":
-        return np.eye(count)[channel]
-    if rule == "sum":
-        return np.ones(count)
-    if rule == "relu_sum":
-        value = values(subject, subject.variables, batch, layer)
-        axes = axes_of(shape, subject)
-        value = value.transpose(0, *axes, *(a for a in range(1, value.ndim) if a not in axes))
-        return (value[(image, *unit)].ravel() > 0).astype(float)
     if rule == "probe":
         dtype = job.pullback.windows.target.dtype
-        return np.asarray(cotangents("probe", key, np.array([drawn]), count, dtype)[0])
-    return np.eye(count)[rule]
+        return np.asarray(cotangents("probe", key, np.array([number]), at.channels, dtype)[0])
+    if rule == "relu_sum":
+        value = values(job.subject, job.subject.variables, batch, at.layer)
+        axes = axes_of(at.shape, job.subject)
+        value = value.transpose(0, *axes, *(a for a in range(1, value.ndim) if a not in axes))
+        return (value[(at.image, *at.unit)].ravel() > 0).astype(float)
+    if rule == "sum":
+        return np.ones(at.channels)
+    return np.eye(at.channels)[at.channel if rule == "each" else rule]
 
 
 def _check_box(job: Job, unit: tuple[int, ...], part: np.ndarray, tight: bool) -> None:

@@ -72,7 +72,7 @@ def test_whole_arrays_and_windows_agree():
 
 
 def test_windows_are_smaller_than_the_image():
-    """A layer with a small field is pulled back on windows of its size; on whole arrays the map is that of the image."""
+    """A layer with a small field is pulled back on windows of its size; on whole arrays its map has the image's size."""
     job = residual_job(models.images(1, 33, 41, 2), layer="pool", units="all")
     assert job.pullback.map_shape == job.row.size == (7, 7)
     assert on_whole_arrays(job).pullback.map_shape == (33, 41)

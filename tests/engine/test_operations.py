@@ -47,7 +47,8 @@ def resized(shape, method):
 
 
 def padded(mode):
-    return between(lambda x: conv(jnp.pad(x, ((0, 0), (2, 1), (1, 2), (0, 0)), mode=mode), jnp.ones((3, 2, 3, 3)), 2, "VALID"))
+    widths = ((0, 0), (2, 1), (1, 2), (0, 0))
+    return between(lambda x: conv(jnp.pad(x, widths, mode=mode), jnp.ones((3, 2, 3, 3)), 2, "VALID"))
 
 
 def space_to_depth(x, block=2):
@@ -114,7 +115,10 @@ CASES = {
     "stride above kernel": (*convolution((2, 1, 4, 2), stride=(3, 4), padding="VALID"), (10, 13, 2)),
     "dilated": (*convolution((3, 2, 4, 2), rhs_dilation=(2, 3)), (9, 7, 2)),
     "dilated input": (*convolution((3, 2, 4, 2), lhs_dilation=(2, 3), padding=((1, 2), (0, 1))), (4, 5, 2)),
-    "dilated both ways": (*convolution((3, 2, 4, 2), lhs_dilation=(3, 2), rhs_dilation=(2, 1), stride=(2, 3), padding=((3, 2), (0, 2))), (5, 4, 2)),
+    "dilated both ways": (
+        *convolution(
+            (3, 2, 4, 2), lhs_dilation=(3, 2), rhs_dilation=(2, 1), stride=(2, 3), padding=((3, 2), (0, 2))
+        ), (5, 4, 2)),
     "negative padding": (*convolution((3, 3, 4, 2), padding=((-1, 2), (3, -2)), stride=(2, 1)), (8, 9, 2)),
     "padding above kernel": (*convolution((2, 3, 4, 2), padding=((4, 5), (3, 6)), stride=2), (4, 5, 2)),
     "grouped": (*convolution((3, 3, 2, 6), groups=2, stride=(1, 2)), (5, 7, 2)),
@@ -151,7 +155,8 @@ CASES = {
     "cond": (*between(branching), (5, 7, 2)),
     "stop_gradient": (*between(lambda x: x * lax.stop_gradient(x.mean((1, 2), keepdims=True))), (6, 5, 2)),
     "one dimension": (
-        lambda w, x: conv(max_pool(jnp.tanh(conv(x, w[0], 2, rhs_dilation=(2,)))), w[1]), weights((5, 2, 3), (3, 3, 2)), (23, 2)),
+        lambda w, x: conv(max_pool(jnp.tanh(conv(x, w[0], 2, rhs_dilation=(2,)))), w[1]),
+        weights((5, 2, 3), (3, 3, 2)), (23, 2)),
     "three dimensions": (
         lambda w, x: conv(max_pool(jnp.tanh(conv(x, w[0], (1, 2, 1))), 2), w[1], padding="VALID"),
         weights((3, 2, 1, 1, 2), (1, 2, 2, 2, 1)), (4, 7, 5, 1)),
@@ -163,7 +168,7 @@ CHOOSING = ("max-pool", "max-pool, valid", "branches", "U-Net", "cond", "one dim
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_unit(case):
-    """All units have the map of the dense Jacobian, whose hull is the unit's box (or lies in it, where values choose)."""
+    """All units have the map of the dense Jacobian, whose hull is the unit's box; where values choose, it lies in it."""
     f, w, shape = CASES[case]
     found = errors(f, models.images(1, *shape), w, channels="sum", tight=case not in CHOOSING)
     assert found.max() < EXACT

@@ -31,7 +31,7 @@ def test_every_layer(net, layer):
 @pytest.mark.parametrize("score", scores)
 @pytest.mark.parametrize("channels", [*RULES, 1, -1])
 def test_every_score_and_rule_for_channels(score, channels):
-    """Every pair of the registered scores and the rules for channels, on a stack of two convolutions in one dimension."""
+    """Every pair of the registered scores and rules for channels, on two convolutions in one dimension."""
 
     def stack(w, x):
         return models.conv(jax.nn.relu(models.conv(x, w[0], 2)), w[1])
@@ -41,7 +41,9 @@ def test_every_score_and_rule_for_channels(score, channels):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("score", "channels"), [("abs", "each"), ("relu", "relu_sum"), ("signed", "sum"), ("square", 2)])
+@pytest.mark.parametrize(
+    ("score", "channels"), [("abs", "each"), ("relu", "relu_sum"), ("signed", "sum"), ("square", 2)]
+)
 def test_scores_and_rules_on_a_residual_network(score, channels):
     """Behind a max-pool and a residual sum too, on some of the units."""
     units = np.array([[0, 0], [1, 1], [1, 0]])

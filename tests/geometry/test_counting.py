@@ -13,7 +13,10 @@ from jaxrf.geometry.counting import Counts
 from jaxrf.geometry.maps import Blocks, Fixed, Pattern, Scan, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Union
 
-RESIZE = np.array([[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0] * 5], bool)
+RESIZE = np.array(
+    [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0] * 5],
+    bool,
+)
 MAPS = {
     "conv": Window(5, 5, 1, (-1, 0, 1)),
     "strided": Window(7, 3, 3, (-1, 0, 1, 2)),
@@ -85,7 +88,9 @@ def test_reach_bounds_how_often_a_position_is_read(name):
 
 def test_a_product_of_axes_is_pulled_axis_by_axis():
     """Two windowed axes and features: the counts are those of the Kronecker product, features once."""
-    link = Product((7, 5, 3), (4, 3, 5), ((Window(7, 3, 3, (-1, 0, 1, 2)), 1), (Window(5, 5, 1, (-1, 0, 1)), 2), (whole(3), None)))
+    link = Product(
+        (7, 5, 3), (4, 3, 5), ((Window(7, 3, 3, (-1, 0, 1, 2)), 1), (Window(5, 5, 1, (-1, 0, 1)), 2), (whole(3), None))
+    )
     values = np.arange(1, 16).reshape(1, 3, 5)
     found = counting.pull(link, Counts((False, True, True), (0, 0, 0), values, 15), (True, True, False))
     plane = Product((7, 5), (3, 5), link.axes[:2])
@@ -166,6 +171,6 @@ def test_joined_counts_add_up_and_do_not_overflow():
 
 def test_every_relation_counts_paths():
     """Each kind of relation says how counts and positions go through it."""
-    kinds = [kind for kind in Relation.__subclasses__()]
+    kinds = Relation.__subclasses__()
     for act in (counting.pull, counting.forward):
         assert not [kind.__name__ for kind in kinds if act.dispatch(kind) is act.dispatch(Relation)]

@@ -85,7 +85,7 @@ def test_the_two_sides_of_a_residual_block_are_two_ways():
 
 
 def test_a_gate_adds_a_path_to_every_position():
-    """Squeeze-and-excitation: its own position by the product, and all positions by the gate; held constant, the first."""
+    """Squeeze-and-excitation: its own position by the product, all positions by the gate; held constant, the first."""
 
     class Gate(nn.Module):
         @nn.compact
@@ -109,7 +109,9 @@ def test_depth_to_space_reads_positions_off_features():
     def model(x):
         b, n, c = x.shape
         x = x.reshape(b, n, 2, c // 2).reshape(b, 2 * n, c // 2)
-        return lax.conv_general_dilated(x, jnp.ones((3, c // 2, 2)), (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+        return lax.conv_general_dilated(
+            x, jnp.ones((3, c // 2, 2)), (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+        )
 
     assert jaxrf.paths(model, (7, 6), unit=6).counts.tolist() == [1, 2]
     assert jaxrf.paths(model, (7, 6), unit=7).counts.tolist() == [2, 1]
@@ -125,7 +127,7 @@ def test_a_flattened_map_counts_its_features_once():
 
 
 def test_attention_pairs_every_position_with_every_other():
-    """One head over 6 tokens: 6·6 paths by the queries and keys of each weight, and one by each value, counted by hand."""
+    """One head over 6 tokens: every token is seen, the others alike, the own one by its query as well."""
 
     def model(x):
         weights = jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", x, x) + 0 * x[..., :1], axis=-1)
@@ -149,7 +151,9 @@ class Mixed(nn.Module):
         y = jax.image.resize(y, (y.shape[0], y.shape[1] * 2, y.shape[2] + 3, 1), "nearest")
         y = nn.ConvTranspose(kernel_size=(3, 3), strides=(2, 2), **conv)(y)
         z = jnp.cumsum(y[:, ::-1], 1).transpose(0, 3, 1, 2).reshape(1, -1)
-        return z.reshape(1, 1, *y.shape[1:3]).transpose(0, 2, 3, 1) + jnp.pad(y[:, 2:], ((0, 0), (1, 1), (0, 0), (0, 0)))
+        return z.reshape(1, 1, *y.shape[1:3]).transpose(0, 2, 3, 1) + jnp.pad(
+            y[:, 2:], ((0, 0), (1, 1), (0, 0), (0, 0))
+        )
 
 
 def test_a_network_of_ones_has_its_counts_as_derivative():
@@ -167,7 +171,7 @@ def test_a_network_of_ones_has_its_counts_as_derivative():
 
 
 def counted(graph, size: int, unit: int, monkeypatch) -> collections.Counter:
-    """How many ways lead to each position, with the index-set oracle made to add up instead of forgetting repetitions."""
+    """How many ways lead to each position: the index-set oracle, made to add up instead of forgetting repetitions."""
     add = lambda many: sum(map(collections.Counter, many), collections.Counter())  # noqa: E731
     monkeypatch.setattr(index_sets, "union", add)
     monkeypatch.setattr(index_sets, "source", lambda n: [collections.Counter([i]) for i in range(n)])
@@ -185,10 +189,14 @@ def as_model(graph):
 
     steps = {
         "conv": conv,
-        "pool": lambda x, kernel, stride=None, padding=(0, 0): nn.avg_pool(x, (kernel,), (stride or kernel,), [padding]),
+        "pool": lambda x, kernel, stride=None, padding=(0, 0): nn.avg_pool(
+            x, (kernel,), (stride or kernel,), [padding]
+        ),
         "add": lambda *xs: sum(xs[1:], xs[0]),
         "concat": lambda *xs: jnp.concatenate(xs, 1),
-        "pad": lambda x, before=0, after=0, interior=0: lax.pad(x, 0.0, [(0, 0, 0), (before, after, interior), (0, 0, 0)]),
+        "pad": lambda x, before=0, after=0, interior=0: lax.pad(
+            x, 0.0, [(0, 0, 0), (before, after, interior), (0, 0, 0)]
+        ),
         "cut": lambda x, start, stop, step=1: x[:, start:stop:step],
         "nearest": lambda x, factor: jnp.repeat(x, factor, 1),
         "reverse": lambda x: x[:, ::-1],

@@ -9,13 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxrf.adapters import Subject
 from jaxrf.engine.pull import Shared, pull_back
 from jaxrf.engine.windows import windows
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
 from jaxrf.tangent.trace import trace
-from tests.primitives.cases import CASES
+from tests.primitives.cases import CASES, Case
 
 
 @lru_cache(maxsize=None)
@@ -35,34 +36,24 @@ def inputs(name: str) -> Iterator[np.ndarray]:
         yield draw.uniform(0.5, 1.5, CASES[name].shape)
 
 
-def coefficients(program: TangentProgram, equations: list[Equation], x: np.ndarray) -> dict[Variable, Any]:
-    wanted = list({v: None for e in equations for v in e.operands if isinstance(v, Variable) and not v.tangent})
-    return dict(zip(wanted, program.evaluate(wanted, {program.image: jnp.asarray(x)})))
-
-
-def supports(name: str) -> Iterator[tuple[Equation, int, np.ndarray]]:
+@lru_cache(maxsize=None)
+def supports(name: str) -> list[tuple[Equation, int, np.ndarray]]:
     """Each linear equation and tangent operand, and where its Jacobian (*result, *operand) is not zero for some input."""
     traced = program(name)
-    equations = list(traced.linear)
-    pairs = [(e, i) for e in equations for i in e.tangents]
+    pairs = [(e, i) for e in traced.linear for i in e.tangents]
+    wanted = list({v: None for e in traced.linear for v in e.operands if isinstance(v, Variable) and not v.tangent})
 
     @jax.jit
-    def jacobians(values: list[Any]) -> list[Any]:
-        known = dict(zip(order, values))
-        return [_jacobian(e, i, known) for e, i in pairs]
+    def jacobians(x: jax.Array) -> list[Any]:
+        known = dict(zip(wanted, traced.evaluate(wanted, {traced.image: x})))
+        return [jacobian(e, i, known) != 0 for e, i in pairs]
 
-    order, found = None, None
-    for x in inputs(name):
-        known = coefficients(traced, equations, x)
-        order = list(known)
-        some = [np.asarray(j) != 0 for j in jacobians(list(known.values()))]
-        found = some if found is None else [a | b for a, b in zip(found, some)]
-    assert found is not None
-    yield from ((e, i, support) for (e, i), support in zip(pairs, found))
+    found = [jacobians(x) for x in inputs(name)]
+    return [(e, i, np.any([some[k] for some in found], axis=0)) for k, (e, i) in enumerate(pairs)]
 
 
-def _jacobian(equation: Equation, operand: int, known: dict[Variable, Any]) -> jax.Array:
-    """(*result, *operand), row by row through JAX's own transpose."""
+def jacobian(equation: Equation, operand: int, known: dict[Variable, Any]) -> jax.Array:
+    """(*result, *operand): the equation on a basis; through its transpose where it cannot be evaluated forward."""
     target, result = equation.operands[operand], equation.result
     assert isinstance(target, Variable)
 
@@ -73,43 +64,66 @@ def _jacobian(equation: Equation, operand: int, known: dict[Variable, Any]) -> j
         ]
         return equation.evaluate(*values)[0]
 
-    back = jax.linear_transpose(forward, jax.ShapeDtypeStruct(target.shape, target.dtype))
-    size = int(np.prod(result.shape))
-    rows = jnp.eye(size, dtype=result.dtype).reshape(size, *result.shape)
-    return jax.vmap(lambda ct: back(ct)[0])(rows).reshape(*result.shape, *target.shape)
+    if equation.primitive == "custom_lin":
+        back = jax.linear_transpose(forward, jax.ShapeDtypeStruct(target.shape, target.dtype))
+        return lax.map(lambda ct: back(ct)[0], _basis(result)).reshape(*result.shape, *target.shape)
+    columns = lax.map(forward, _basis(target)).reshape(*target.shape, *result.shape)
+    rank = len(target.shape)
+    return columns.transpose(*range(rank, columns.ndim), *range(rank))
 
 
-def pulled(name: str, moving: tuple[int, ...], whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of all units along the result axes `moving`: by the engine on windows, and by `jax.vjp`.
+def _basis(variable: Variable) -> jax.Array:
+    """(size, *shape): one element after the other; complex ones in both parts."""
+    size = int(np.prod(variable.shape))
+    one = 1 + 1j if np.issubdtype(variable.dtype, np.complexfloating) else 1
+    return (one * jnp.eye(size, dtype=variable.dtype)).reshape(size, *variable.shape)
 
-    Other axes of the result are whole and have random cotangents. Both are (unit, *input shape).
+
+def pulled(name: str, choices: list[tuple[int, ...]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each choice of moving axes of the result: gradients by the engine on windows, and by JAX on whole arrays.
+
+    Each position along the moving axes is a unit; other axes are whole and have random cotangents.
+    Without moving axes every window is a whole array. Gradients are (unit, *input shape).
     """
     case, traced = CASES[name], program(name)
-    x = next(inputs(name))
-    target = traced.layers["output"].tangent
+    x, target = next(inputs(name)), traced.layers["output"].tangent
     assert target is not None
-    count = int(np.prod([target.shape[a] for a in moving], dtype=int))
-    places = np.indices([target.shape[a] for a in moving]).reshape(len(moving), count)
-    units = dict(zip(moving, places))
-    plan = windows(traced, target, traced.input, units, whole=whole)
-    rest = [1 if a in moving else n for a, n in enumerate(target.shape)]
-    draw = np.random.default_rng(3)
-    ct = draw.standard_normal((plan.count, *rest)).astype(target.dtype)
-    wanted = plan.coefficients()
+    plans, cotangents, full = [], [], []
+    for moving in choices:
+        count = int(np.prod([target.shape[a] for a in moving], dtype=int))
+        places = np.indices([target.shape[a] for a in moving]).reshape(len(moving), count)
+        plans.append(windows(traced, target, traced.input, dict(zip(moving, places)), whole=not moving))
+        shape = [1 if a in moving else n for a, n in enumerate(target.shape)]
+        cotangents.append(np.random.default_rng(3).standard_normal((count, *shape)).astype(target.dtype))
+        full.append(_on_whole_arrays(cotangents[-1], moving, places, target.shape))
 
     @jax.jit
-    def mine(x: jax.Array, table: jax.Array, ct: jax.Array) -> jax.Array:
-        values = traced.evaluate(wanted, {traced.image: x})
-        shared = Shared(dict(zip(wanted, values)), plan.starts)
-        return pull_back(plan, shared, table, ct)
+    def both(x: jax.Array, tables: list[jax.Array], cts: list[jax.Array], full: list[jax.Array]) -> Any:
+        wanted = list({v: None for plan in plans for v in plan.coefficients()})
+        values = dict(zip(wanted, traced.evaluate(wanted, {traced.image: x})))
+        mine = [pull_back(p, Shared(values, p.starts), t, ct) for p, t, ct in zip(plans, tables, cts)]
+        return mine, [_gradient(case, x, ct) for ct in full]
 
-    gradient = np.asarray(mine(x, plan.starts.table(plan.count), ct))
-    full = np.zeros((plan.count, *target.shape), target.dtype)
-    for n in range(plan.count):
-        full[(n, *(slice(places[moving.index(a), n], places[moving.index(a), n] + 1) if a in moving else slice(None)
-                   for a in range(len(target.shape))))] = ct[n]  # fmt: skip
-    theirs = jax.jit(jax.vmap(lambda ct: jax.vjp(case.fn, x)[1](ct)[0]))(full)
-    return _embed(gradient, plan, case.shape), np.asarray(theirs)
+    mine, theirs = both(x, [p.starts.table(p.count) for p in plans], cotangents, full)
+    return [(_embed(np.asarray(m), plan, case.shape), np.asarray(t)) for m, plan, t in zip(mine, plans, theirs)]
+
+
+def _on_whole_arrays(cts: np.ndarray, moving: tuple[int, ...], places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    full = np.zeros((len(cts), *shape), cts.dtype)
+    for n, ct in enumerate(cts):
+        at = dict(zip(moving, places[:, n]))
+        full[(n, *(slice(at[a], at[a] + 1) if a in at else slice(None) for a in range(len(shape))))] = ct
+    return full
+
+
+def _gradient(case: Case, x: jax.Array, cts: jax.Array) -> jax.Array:
+    """(unit, *input shape)."""
+    if case.reverse:
+        back = jax.vjp(case.fn, x)[1]
+        return lax.map(lambda ct: back(ct)[0], cts)
+    size = int(np.prod(case.shape))
+    columns = lax.map(lambda t: jax.jvp(case.fn, (x,), (t,))[1], jnp.eye(size).reshape(size, *case.shape))
+    return (cts.reshape(len(cts), -1) @ columns.reshape(size, -1).T).reshape(len(cts), *case.shape)
 
 
 def _embed(gradient: np.ndarray, plan: Any, shape: tuple[int, ...]) -> np.ndarray:

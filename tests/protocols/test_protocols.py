@@ -39,6 +39,18 @@ def test_options_may_repeat_and_not_contradict(protocol):
         protocol.settings({"units": np.array([[3, 3]])})
 
 
+def test_requests_take_what_is_fixed():
+    """Options left at their defaults are replaced; a choice of units of any kind contradicts."""
+    from jaxrf.engine.units import Grid
+    from jaxrf.job import Request
+
+    found = protocols["openerf"].applied_to(Request(layer="stem"))
+    assert (found.units, found.channels, found.score, found.layer) == ("middle", "sum", "positive_sum", "stem")
+    for units in (Grid((2, 2)), [[3, 3]], np.array([[3, 3]]), "all"):
+        with pytest.raises(InputError, match="'openerf' fixes units='middle', and units="):
+            protocols["openerf"].applied_to(Request(units=units))
+
+
 def test_sizes():
     """RepLKNet's images have 1024 positions a side; the others take any."""
     protocols["replknet2022"].check_size((1024, 1024))

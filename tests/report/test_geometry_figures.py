@@ -11,8 +11,9 @@ import pytest
 
 from jaxrf.errors import InputError
 from jaxrf.geometry.field import Paths
+from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
-from jaxrf.report.geometry_figures import MOST_TICKS, plot_boxes, plot_size_over_depth
+from jaxrf.report.geometry_figures import MOST_TICKS, plot_boxes, plot_path_counts, plot_size_over_depth
 from tests.geometry.made_rows import STEM, image_row, made_field, whole_field
 
 mpl.use("agg")
@@ -124,3 +125,37 @@ def test_bad_input(stem):
         plot_boxes(stem, [])
     with pytest.raises(InputError, match=r"Unit \(8, 0\) is outside of layer 'stem'"):
         plot_boxes(stem, [(8, 0)])
+
+
+HOLES = PathCounts(np.array([[1, 0, 3], [2, 0, 123456789]]), (4, 6), (9, 11), "dilated", (3, 4))
+
+
+def test_counts_stand_on_their_positions():
+    """Each position with a path shows its count, a long one in short; holes are left blank."""
+    ax = plot_path_counts(HOLES)
+    written = {text.get_position(): text.get_text() for text in ax.texts}
+    assert written == {(6, 4): "1", (8, 4): "3", (6, 5): "2", (8, 5): "1.2e8"}
+    shown = ax.images[0].get_array()
+    assert shown.mask.tolist() == [[False, True, False], [False, True, False]]
+    assert shown.max() == 1
+    assert ax.get_title(loc="left") == "dilated (3, 4): 1.2e8 paths, density 0.67"
+
+
+def test_large_maps_have_no_numbers():
+    """Numbers are written where there is room, or where they are asked for."""
+    large = replace(HOLES, counts=np.ones((3, 30), int))
+    assert len(plot_path_counts(large).texts) == 0
+    assert len(plot_path_counts(large, numbers=True).texts) == 90
+
+
+def test_counts_of_one_axis_are_a_strip():
+    """One spatial axis is drawn as one line, logarithms with one digit."""
+    ax = plot_path_counts(replace(HOLES, counts=np.log([1, 2, 4]), origin=(5,), input_shape=(20,), unit=(6,), log=True))
+    assert [text.get_text() for text in ax.texts] == ["0.0", "0.7", "1.4"]
+    assert np.asarray(ax.images[0].get_array()).ravel() == pytest.approx([0.25, 0.5, 1])
+
+
+def test_counts_of_a_volume_are_refused():
+    """Three axes have no picture; the message says how to draw a slice."""
+    with pytest.raises(InputError, match="needs one or two spatial axes; here the box is 2×3×1"):
+        plot_path_counts(replace(HOLES, counts=np.ones((2, 3, 1), int), origin=(0, 0, 0), input_shape=(2, 3, 1)))

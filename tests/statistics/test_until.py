@@ -6,20 +6,31 @@ import numpy as np
 import pytest
 
 from jaxrf.errors import InputError, UnknownNameError
-from jaxrf.statistics.jackknife import Interval
+from jaxrf.statistics import Groups, groups
+from jaxrf.statistics.groups import Block
 from jaxrf.statistics.until import Until, as_until
 
 
-def interval_of(relative):
-    """An interval of a result whose numbers have these relative errors; keeps what it was asked for."""
-    asked = []
+class Samples:
+    """As much of a result as the rule asks for: units whose mean has given relative errors, over 64 seeds."""
 
-    def interval(measure: str, **options) -> Interval:
-        asked.append((measure, options))
-        error = np.array(relative)
-        return Interval(np.ones_like(error), error, 1 - error, 1 + error, 0.95, "seeds", 32, False)
+    def __init__(self, relative, effective=None, average="normalized", count=64):
+        relative = np.array(relative)
+        self.mean, self.count, self.average = np.ones((len(relative), 1)), count, average
+        self.effective = np.full(len(relative), 64.0) if effective is None else np.array(effective)
+        self.asked = []
+        swing = np.array([1.0, -1.0] * 32)[:, None, None] * relative[:, None] * np.sqrt(63)
+        self.seeds = Groups(64)
+        for seed, value in enumerate(1 + swing):
+            part = groups.of_level(64, seed, Block(np.ones(len(relative), int), value))
+            self.seeds = groups.merge(self.seeds, part)
 
-    return interval, asked
+    def samples_over(self):
+        return self.seeds, "seeds"
+
+    def measuring(self, measure, part, **options):
+        self.asked.append((measure, part, options))
+        return lambda maps: maps[:, 0]
 
 
 def test_looks_at_doubling_counts_and_at_the_cap():
@@ -34,18 +45,26 @@ def test_looks_at_doubling_counts_and_at_the_cap():
 def test_stops_when_all_units_have_the_error():
     """One unit above the wanted error keeps it running; NaN is no error reached."""
     rule = Until(0.05, "gaussian", {"x": 1}, part="sigma")
-    interval, asked = interval_of([0.04, 0.049])
-    assert rule.stops(64, interval)
-    assert asked == [("gaussian", {"part": "sigma", "x": 1})]
-    assert not rule.stops(64, interval_of([0.04, 0.051])[0])
-    assert not rule.stops(64, interval_of([0.04, np.nan])[0])
+    samples = Samples([0.04, 0.049])
+    assert rule.stops(samples)
+    assert samples.asked == [("gaussian", "sigma", {"x": 1})]
+    assert not rule.stops(Samples([0.04, 0.051]))
+    assert not rule.stops(Samples([0.04, np.nan]))
+
+
+def test_a_weighted_mean_of_few_strong_samples_is_not_trusted():
+    """Below 30 effective samples a small error may be chance, and the run goes on; dead units are not waited for."""
+    rule = Until(0.05)
+    assert not rule.stops(Samples([0.01], effective=[29.0], average="weighted"))
+    assert rule.stops(Samples([0.01], effective=[31.0], average="weighted"))
+    assert rule.stops(Samples([0.01, np.nan], effective=[31.0, np.nan], average="weighted"))
 
 
 def test_the_cap_ends_it_without_measuring():
     """At the cap it stops whatever the error is."""
-    interval, asked = interval_of([9.0])
-    assert Until(0.01, cap=128).stops(128, interval)
-    assert not asked
+    samples = Samples([9.0], count=128)
+    assert Until(0.01, cap=128).stops(samples)
+    assert not samples.asked
 
 
 def test_a_number_is_a_rule_for_sigma():

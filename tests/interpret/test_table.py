@@ -1,0 +1,156 @@
+"""Tables of traced models: layer to layer, rows of real networks, inputs that are too small."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import jaxrf
+from jaxrf import zoo
+from jaxrf.errors import InputError, UnknownNameError
+from jaxrf.geometry.table import Table
+
+
+class Valid(nn.Module):
+    """Convolutions without padding, with pooling before them if asked for."""
+
+    kernel: int = 3
+    stride: int = 1
+    pool: int = 0
+
+    @nn.compact
+    def __call__(self, x):
+        for i in range(4):
+            if self.pool:
+                x = nn.max_pool(x, (self.pool,) * 2, (self.pool,) * 2)
+            x = nn.Conv(4, (self.kernel,) * 2, self.stride, padding="VALID", name=f"conv{i}")(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            Valid(),
+            r"conv_general_dilated in layer 'conv2', called at test_table.py:\d+ \(.*__call__\) makes an empty array",
+        ),
+        (Valid(stride=9), r"layer 'conv1'.* of shape \(0, 0, 4\) from one of shape \(1, 1, 4\)"),
+        (Valid(kernel=9), r"layer 'conv0'.* from one of shape \(5, 7, 3\). An input of 5×7×3 is too small for Valid"),
+        (Valid(kernel=1, pool=2), r"Layer 'conv2' comes out empty|layer 'conv2'.* makes an empty array"),
+        (lambda x: x[:, 5:], r"Layer 'output' comes out empty, of shape \(0, 7, 3\)"),
+    ],
+)
+def test_an_input_that_is_too_small_names_the_first_empty_layer(model, message):
+    """Windows larger than the map, and strides beyond it, end with the layer, its line and its sizes."""
+    for call in (jaxrf.trf, jaxrf.paths):
+        with pytest.raises(InputError, match=message):
+            call(model, (5, 7, 3))
+
+
+def test_an_empty_slice_on_the_way_is_no_error():
+    """A roll by nothing joins an empty slice; its field is that of the rest."""
+    row = jaxrf.trf(lambda x: jnp.concatenate([x[:, 3:3], x], 1), (5, 7, 3))[-1]
+    assert (row.size, row.stride) == ((1, 1), (1, 1))
+
+
+def test_fields_on_a_layer_count_its_positions():
+    """From conv1 of a stack with stride 2: two more 3x3 convolutions are 5 of its positions, stride 1."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(4, (3, 3), 2, name="conv1")(x)
+            side = nn.Conv(4, (1, 1), name="side")(x)
+            x = nn.Conv(4, (3, 3), name="conv2")(x)
+            return nn.Conv(4, (3, 3), 2, padding=1, name="conv3")(x) + side[:, ::2, ::2]
+
+    table = jaxrf.trf(Net(), (16, 24, 3), wrt="conv2")
+    assert table.names == ("conv3", "output")
+    table = jaxrf.trf(Net(), (16, 24, 3), wrt="conv1")
+    assert table.names == ("side", "conv2", "conv3", "output")
+    row = table["conv3"]
+    assert (row.size, row.stride, row.padding, row.input_shape) == ((5, 5), (2, 2), (2, 2), (8, 12))
+    assert row.box((0, 5), clip=True) == ((0, 3), (8, 12))
+    assert table["output"].min_size == (1, 1)
+    assert "seen from 'conv1'" in str(table)
+    with pytest.raises(UnknownNameError, match="Unknown layer 'conv9'.*Did you mean"):
+        jaxrf.trf(Net(), (16, 24, 3), wrt="conv9")
+
+
+def test_fields_on_tokens_count_tokens():
+    """On a layer of windows of tokens the positions are window and token: attention inside sees one whole window."""
+
+    class Windows(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            b, h, w, c = x.shape
+            x = x.reshape(b, h // 2, 2, w // 3, 3, c).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 6, c)
+            x = nn.Dense(4, name="embed")(x)
+            return nn.MultiHeadDotProductAttention(2, name="attention")(x)
+
+    row = jaxrf.trf(Windows(), (4, 9, 3), wrt="embed")["attention"]
+    assert row.input_shape == (6, 6)  # six windows of six tokens
+    assert row.box((4, 1), clip=True) == ((4, 5), (0, 6))
+    assert row.global_axes == ("x",)
+
+
+def test_rows_of_a_network_agree_with_their_definitions():
+    """share, units_seeing, halo and smallest_input of a real row, recomputed from its boxes."""
+    table = jaxrf.trf(zoo.resnet18(), (96, 128, 3))
+    row = table["layer2"]
+    center = row.box(row.center_unit, clip=True)
+    assert row.share == pytest.approx(np.prod([hi - lo for lo, hi in center]) / (96 * 128))
+    seeing = row.units_seeing((40, 77))
+    for unit in np.ndindex(*row.unit_shape):
+        inside = all(lo <= p < hi for p, (lo, hi) in zip((40, 77), row.box(unit, clip=True)))
+        assert seeing[unit] == inside
+    (before, after), _ = row.halo()
+    lo, hi = row.box((5, 5))[0]
+    assert (before, after) == (8 * 5 - lo, hi - 8 * 6)
+    size = row.smallest_input[0]
+    fits = [(b - 49, b + 50) for b in range(0, size, 8)]
+    nearest = min(fits, key=lambda box: abs(sum(box) - size))
+    assert nearest[0] >= 0 and nearest[1] <= size
+
+
+def test_unproductive_layers_of_a_small_input():
+    """A stack whose smallest path exceeds 16 positions: layers from the eighth on (size 17) are unproductive."""
+    table = jaxrf.trf(zoo.conv_stack(depth=12), (16, 16, 3))
+    found = [row.unproductive for row in table if row.name.startswith("conv_")]
+    assert found == [2 * depth + 1 > 16 for depth in range(1, 13)]
+
+
+def test_exports_hold_halo_smallest_input_and_causes():
+    """CSV and JSON name what is global and why, and hold halos and smallest inputs."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(4, (3, 5), name="conv")(x)
+            return nn.GroupNorm(2, name="norm")(x)
+
+    table = jaxrf.trf(Net(), (9, 11, 3))
+    lines = {line["name"]: line for line in csv.DictReader(io.StringIO(table.to_csv()))}
+    conv, norm = lines["conv"], lines["norm"]
+    assert (conv["halo_before_y"], conv["halo_after_x"], conv["smallest_input_x"]) == ("1", "2", "5")
+    assert norm["global_axes"] == "y x"
+    assert norm["global_cause"].startswith("reduce_sum in layer 'norm'")
+    values = {row["name"]: row for row in json.loads(table.to_json())["rows"]}
+    assert values["conv"]["halo"] == [[1, 1], [2, 2]]
+    assert values["conv"]["smallest_input"] == [3, 5]
+    assert Table.from_json(table.to_json())["norm"].global_cause == table["norm"].global_cause
+
+
+def test_names_survive_train_mode():
+    """A model that changes its statistics is called twice while it is traced, and its layers are named once."""
+    table = jaxrf.trf(
+        nn.Sequential([nn.Conv(4, (3, 3)), nn.BatchNorm(use_running_average=False), nn.Conv(4, (3, 3))]), (9, 11, 3)
+    )
+    assert table.names == ("layers_0", "layers_1", "layers_2", "output")
+    assert table["layers_1"].global_axes == ("y", "x", "batch")
