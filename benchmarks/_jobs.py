@@ -17,7 +17,9 @@ from _peers import Samples
 
 from jaxrf import zoo
 from jaxrf.engine.channels import cotangents
-from jaxrf.job import Request, open_job, sample_keys
+from jaxrf.job import sample_keys
+from jaxrf.prepare import open_job
+from jaxrf.request import Request
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from _common import Report, interleaved, is_there, parser, seconds
 import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
-from jaxrf.job import geometry_program
+from jaxrf.programs import geometry_program
 
 
 def depth(report: Report, repeats: int, small: bool) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 from _common import Report, interleaved, parser, seconds
 
 from jaxrf import grid, zoo
-from jaxrf.job import Request, open_job
+from jaxrf.prepare import open_job
+from jaxrf.request import Request
 
 CHILD = "--child-of-devices"
 

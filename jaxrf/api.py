@@ -24,7 +24,10 @@ from jaxrf.interpret import table as tables
 from jaxrf.interpret.emptiness import check_not_empty
 from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count as path_counts
-from jaxrf.job import Job, Request, choose, geometry_program, open_job, traced
+from jaxrf.job import Job
+from jaxrf.prepare import open_job
+from jaxrf.programs import choose, geometry_program, traced
+from jaxrf.request import Request
 from jaxrf.result import Result
 from jaxrf.statistics import Until
 from jaxrf.typing import Batches, PyTree, Units
@@ -185,6 +188,7 @@ def erf(
     init: Mapping[str, Initializer | str] | None = None,
     protocol: str | None = None,
     treat_as_constant: Sequence[str] = (),
+    certify: bool = True,
 ) -> Result:
     """Effective receptive fields of units of a layer: exact gradients, scored and averaged over samples.
 
@@ -221,6 +225,7 @@ def erf(
         protocol: choices as published, by name: "luo2016", "replknet2022", "openerf". It fixes units, channels, score
             and average, and the size of images; see `jaxrf.protocols`.
         treat_as_constant: as for `trf`: no gradient flows through these layers' statistics.
+        certify: compare the units' values of the first batch with those of the model called as it is.
 
     Returns:
         A `Result`: mean map and standard error per unit, with origins and the theoretical row.
@@ -246,7 +251,7 @@ def erf(
             call={"method": method, "apply_kwargs": apply_kwargs, "args": args, "spatial_axes": spatial_axes},
             request=Request(
                 units, layer, wrt, channels, score, output, pool_units, memory, devices, crop,
-                average, until, treat_as_constant,
+                average, until, treat_as_constant, certify,
             ),
         )  # fmt: skip
         return job.run(images, numbers)
@@ -308,7 +313,9 @@ def check(
         compare(job, images, seeds[0], sampled, tolerance)
 
 
-def _from_options(model: Any, variables: PyTree | None, inputs: Any, options: dict[str, Any]) -> tuple[Job, Images, list]:
+def _from_options(
+    model: Any, variables: PyTree | None, inputs: Any, options: dict[str, Any]
+) -> tuple[Job, Images, list]:
     """The prepared job of keyword options as `erf` takes them."""
     known = inspect.signature(erf).parameters
     for name in options:

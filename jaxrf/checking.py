@@ -9,12 +9,13 @@ import jax
 import numpy as np
 
 from jaxrf import oracles
-from jaxrf.adapters import Subject
 from jaxrf.engine.channels import cotangents
 from jaxrf.errors import CheckError, InputError
 from jaxrf.inputs import Images, as_images
 from jaxrf.interpret import table as tables
-from jaxrf.job import Job, Request, Sample, prepare
+from jaxrf.job import Job, Sample
+from jaxrf.prepare import prepare
+from jaxrf.request import Request
 
 
 def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance: float | None) -> None:
@@ -40,9 +41,7 @@ def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance:
             _compare(job, unit, sample.maps[image, number], origins[number], theirs[image], limit)
 
 
-def _oracle(
-    job: Job, variables: Any, batch: np.ndarray, sample: Sample, number: int, request: Request
-) -> np.ndarray:
+def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number: int, request: Request) -> np.ndarray:
     """Maps (image, *spatial) of one unit on the whole input."""
     pull, wrt = job.pullback, request.wrt
     axes = tables.axes_of(pull.program, pull.layer, job.subject.spatial_axes)
@@ -59,13 +58,17 @@ def _oracle(
     )  # fmt: skip
 
 
-def _compare(job: Job, unit: np.ndarray, mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, limit: float) -> None:
+def _compare(
+    job: Job, unit: np.ndarray, mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, limit: float
+) -> None:
     """One map against the oracle's on the whole input."""
     where = f"unit {tuple(int(u) for u in unit)} of layer {job.row.name!r}"
     outside = np.ones(theirs.shape, bool)
     outside[tuple(slice(lo, hi) for lo, hi in job.row.box(unit, clip=True))] = False
     if theirs[outside].any():
-        raise CheckError(f"The oracle's map of {where} is not zero outside of its theoretical box. This is a bug of jaxrf.")
+        raise CheckError(
+            f"The oracle's map of {where} is not zero outside of its theoretical box. This is a bug of jaxrf."
+        )
     whole = np.zeros(theirs.shape)
     cut, there = [], []
     for start, size, extent in zip(origin, mine.shape, theirs.shape):

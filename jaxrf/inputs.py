@@ -92,11 +92,19 @@ def as_images(inputs: Any, input_shape: tuple[int, ...] | None, dtype: Any = np.
     if isinstance(inputs, Noise):
         if input_shape is None:
             raise InputError("Noise has no shape of its own. Pass input_shape=(224, 224, 3) beside it.")
-        return Images(tuple(input_shape), np.dtype(dtype), inputs, inputs.count, f"noise(count={inputs.count}, seed={inputs.seed})")
+        return Images(
+            tuple(input_shape),
+            np.dtype(dtype),
+            inputs,
+            inputs.count,
+            f"noise(count={inputs.count}, seed={inputs.seed})",
+        )
     source: Any = inputs
     if not hasattr(inputs, "ndim"):
         if not isinstance(inputs, Iterable):
-            raise InputError(f"Inputs are a {type(inputs).__name__}; needed is an array (n, ...) or an iterable of such.")
+            raise InputError(
+                f"Inputs are a {type(inputs).__name__}; needed is an array (n, ...) or an iterable of such."
+            )
         batches = iter(inputs)
         first = next(batches, None)
         if first is None:

@@ -206,7 +206,9 @@ def test_variables_that_do_not_fit():
 
 def test_models_of_several_outputs():
     """A dict of outputs needs a choice, and the message names the leaves."""
-    with pytest.raises(InputError, match=r"no single array: it has \['logits', 'mask'\]. Say which with output='logits'"):
+    with pytest.raises(
+        InputError, match=r"no single array: it has \['logits', 'mask'\]. Say which with output='logits'"
+    ):
         jaxrf.erf(heads, inputs=IMAGES)
     with pytest.raises(UnknownNameError, match="Unknown output 'logit'.*Did you mean 'logits'"):
         jaxrf.erf(heads, inputs=IMAGES, output="logit")

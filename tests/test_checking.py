@@ -63,7 +63,9 @@ def test_raises_on_wrong_values(monkeypatch):
     """A rule that is off by one per cent is found; the message names unit, layer and difference."""
     right = type(rules["mul"]).pull
     monkeypatch.setattr(type(rules["mul"]), "pull", lambda *args: right(*args) * 1.01)
-    with pytest.raises(CheckError, match=r"map of unit \(5, 5\) of layer 'output' differs .*which is 0\.020\d* of its peak"):
+    with pytest.raises(
+        CheckError, match=r"map of unit \(5, 5\) of layer 'output' differs .*which is 0\.020\d* of its peak"
+    ):
         jaxrf.check(product, inputs=IMAGES)
     jaxrf.check(product, inputs=IMAGES, tolerance=0.1)
 

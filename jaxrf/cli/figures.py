@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 
 def without_window() -> None:
@@ -24,7 +24,7 @@ def without_window() -> None:
     matplotlib.use("Agg")
 
 
-def save(figure: Figure, file: str) -> None:
+def save(figure: Figure | SubFigure, file: str) -> None:
     """Save a figure, with the folder that it lies in.
 
     Raises:
@@ -32,6 +32,6 @@ def save(figure: Figure, file: str) -> None:
     """
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     try:
-        figure.savefig(file)
+        figure.savefig(file)  # type: ignore[union-attr]
     except (OSError, ValueError) as error:
         raise InputError(f"The figure cannot be saved as {file}: {error}. Use a .png, .pdf or .svg file.") from error

@@ -33,6 +33,7 @@ def cotangents(channels: str | int, key: jax.Array, units: jax.Array, size: int,
         dtype: of the cotangents.
     """
     if channels == "probe":
+
         def draw(unit):
             return jax.random.rademacher(jax.random.fold_in(key, unit), (size,), dtype)
 

@@ -31,8 +31,8 @@ LOCAL = frozenset(
     "nextafter not or pow reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh "
     "xor jaxrf_tap name optimization_barrier real imag complex conj".split()
 )
-POOLS = frozenset({"reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window"})
-REDUCTIONS = frozenset({"reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin"})
+POOLS = frozenset("reduce_window_max reduce_window_min reduce_window_sum reduce_window".split())
+REDUCTIONS = frozenset("reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin".split())
 # Operations that mean the same for values as for tangents: their rules serve both.
 SHARED = frozenset(
     "conv_general_dilated dot_general reduce_sum broadcast_in_dim transpose squeeze reshape pad slice rev concatenate "
@@ -80,7 +80,9 @@ def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], 
         if plan.source is program.input:
             lo, hi = _reach(region[a], plan)
             lows[i], highs[i] = min(lows[i], lo), max(highs[i], hi)
-        wide = region[a].size + 1 if region[a].moving else 0  # so that maps have the shape that they have on the whole image
+        wide = (
+            region[a].size + 1 if region[a].moving else 0
+        )  # so that maps have the shape that they have on the whole image
         lo = max(0, min(lows[i], n - wide)) // s * s
         hi = min(n, max(highs[i], lo + wide))
         hi = min(n, hi + (n - hi) % s)

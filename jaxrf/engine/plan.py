@@ -117,7 +117,7 @@ def make_plan(
     if total(units, images, 1) > limit:
         needs = total(1, 1, 1)
         raise PlanError(
-            f"Plan needs {human(needs)} for one unit and one image; {human(limit)} are allowed. Use memory=\"{human(needs)}\" "
+            f'Plan needs {human(needs)} for one unit and one image; {human(limit)} are allowed. Use memory="{human(needs)}" '
             "or more, fewer units, or a smaller input."
         )
     if units * images < min(wanted, windows.count):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.engine.windows import Starts, Step, Windows
+from jaxrf.engine.windows import Starts, Windows
 from jaxrf.primitives.rule import Span, Spans, rules
 from jaxrf.tangent.program import Equation, Operand, Variable
 

@@ -263,13 +263,13 @@ def _(relation: Masked, kinds: Kinds) -> Kinds:
 
 @pull.register
 def _(relation: Masked, counts: Counts, kinds: Kinds) -> Counts:
-    support = np.broadcast_to(relation.support, relation.out_shape)
+    support: np.ndarray = np.broadcast_to(relation.support, relation.out_shape)
     for axis, position in enumerate(counts.kinds):
         if position:
             block = slice(counts.start[axis], counts.start[axis] + counts.values.shape[axis])
             support = support[(slice(None),) * axis + (block,)]
         else:
-            support = support.any(axis=axis, keepdims=True)
+            support = np.logical_or.reduce(support, axis=axis, keepdims=True)
     return pull(relation.inner, replace(counts, values=np.where(support, counts.values, counts.none)), kinds)
 
 

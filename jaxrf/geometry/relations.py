@@ -63,6 +63,8 @@ class Product(Relation):
     def push(self, field):
         if self.plain:
             return field
+        if 0 in self.in_shape:  # no elements, so nothing to say of them
+            return Field(field.extent, *(np.full([1] * len(self.out_shape), end) for end in (EMPTY_LO, EMPTY_HI)))
         lo, hi = self._push(field.lo, field.hi, None)
         continuation = self._continue(field.continuation)
         cause, paths = field.global_cause, field.paths

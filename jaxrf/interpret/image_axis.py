@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import reduce
 
+import numpy as np
+
 from jaxrf.errors import InputError
-from jaxrf.geometry.field import Field
+from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import relation
 from jaxrf.tangent.program import TangentProgram, Variable
@@ -30,7 +32,7 @@ def check_images_apart(program: TangentProgram, model: str) -> None:
             continue
         if equation.primitive == "conv_general_dilated":
             for axis in equation.params["dimension_numbers"].lhs_spec[2:]:
-                if operands[0][0] == 0 and operands[0][1].lo.shape[axis] > 1:
+                if operands[0][0] == 0 and _varies(operands[0][1], axis):
                     raise InputError(
                         f"A convolution slides along the axis of images, {equation.where()}: {model} takes inputs of shape "
                         f"{program.input.shape} for one image, so an axis is missing. Pass images (n, *image), and "
@@ -39,3 +41,11 @@ def check_images_apart(program: TangentProgram, model: str) -> None:
             continue  # the first convolutions tell; behind them the axes are those of the model
         pushed = [relation(program, equation, i, "global")[0].push(field) for i, field in operands]
         images[equation.result] = reduce(merge, pushed)
+
+
+def _varies(field: Field, axis: int) -> bool:
+    """Whether elements along `axis` depend on different images; those in a padding depend on none."""
+    some = field.lo < field.hi
+    first = np.where(some, field.lo, EMPTY_LO).min(axis=axis)
+    last = np.where(some, field.lo, EMPTY_HI).max(axis=axis)
+    return bool((first < last).any())

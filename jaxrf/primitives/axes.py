@@ -21,9 +21,7 @@ class Broadcast(Rule):
     def relation(self, equation, operand):
         shape, out = equation.operands[operand].shape, equation.result.shape
         places = equation.params["broadcast_dimensions"]
-        axes = tuple(
-            (identity(n), p) if n == out[p] else (Fixed(n, out[p], 0, n), None) for n, p in zip(shape, places)
-        )
+        axes = tuple((identity(n), p) if n == out[p] else (Fixed(n, out[p], 0, n), None) for n, p in zip(shape, places))
         return Product(shape, out, axes)
 
     def needs_whole(self, equation):

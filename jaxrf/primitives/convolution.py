@@ -186,7 +186,9 @@ class Convolution(Rule):
     def _padding(self, view) -> tuple[tuple[int, int], ...]:
         """A moving window starts where the first tap that is not zero reads; taps before it read in front of the window."""
         params, numbers = view.equation.params, view.equation.params["dimension_numbers"]
-        before = [int(kept[0]) * d if len(kept) else 0 for kept, d in zip(self._kept(view.equation), params["rhs_dilation"])]
+        before = [
+            int(kept[0]) * d if len(kept) else 0 for kept, d in zip(self._kept(view.equation), params["rhs_dilation"])
+        ]
         return tuple(
             (skipped, 0) if view.out[o].moving else tuple(pad)
             for o, pad, skipped in zip(numbers.out_spec[2:], params["padding"], before)

@@ -55,7 +55,9 @@ class TridiagonalSolve(Rule):
     def relation(self, equation, operand):
         shape = equation.result.shape
         axis = len(shape) - 2
-        return Product(shape, shape, tuple((whole(n), None) if a == axis else (identity(n), a) for a, n in enumerate(shape)))
+        return Product(
+            shape, shape, tuple((whole(n), None) if a == axis else (identity(n), a) for a, n in enumerate(shape))
+        )
 
     def loose(self, equation, operand):
         found = [equation.support(i) for i in range(3)]

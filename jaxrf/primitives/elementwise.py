@@ -27,7 +27,8 @@ def aligned(in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> Product:
     if not in_shape:
         return Product((), out_shape, ())
     axes = tuple(
-        (identity(n), axis) if n == m else (Fixed(n, m, 0, n), None) for axis, (n, m) in enumerate(zip(in_shape, out_shape))
+        (identity(n), axis) if n == m else (Fixed(n, m, 0, n), None)
+        for axis, (n, m) in enumerate(zip(in_shape, out_shape))
     )
     return Product(in_shape, out_shape, axes)
 

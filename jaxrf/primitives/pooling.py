@@ -23,7 +23,13 @@ class Pooling(Rule):
         return [
             Window(n, m, s, tuple(range(-lo, k * d - lo, d)), h)
             for n, m, k, s, d, h, (lo, _) in zip(
-                shape, equation.result.shape, p["window_dimensions"], p["window_strides"], dilations, holes, p["padding"]
+                shape,
+                equation.result.shape,
+                p["window_dimensions"],
+                p["window_strides"],
+                dilations,
+                holes,
+                p["padding"],
             )
         ]
 
@@ -46,9 +52,7 @@ class Pooling(Rule):
 
     def _padded(self, view) -> list[tuple[int, int]]:
         """How far the windows reach over the operand's window: none where it moves."""
-        return [
-            (0, 0) if span.moving else pad for span, pad in zip(view.out, view.equation.params["padding"])
-        ]
+        return [(0, 0) if span.moving else pad for span, pad in zip(view.out, view.equation.params["padding"])]
 
     def _needed(self, view) -> tuple[int, ...]:
         """Sizes of the padded operand."""

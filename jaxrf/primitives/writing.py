@@ -40,7 +40,9 @@ class Block:
         """Where the block is, broadcastable to the result: of size 1 along axes that it fills."""
         filled = [1 if n == m else n for n, m in zip(self.out, self.sizes)]
         result = np.zeros(filled, bool)
-        result[tuple(slice(None) if n == 1 else slice(s, s + m) for n, s, m in zip(filled, self.starts, self.sizes))] = True
+        result[
+            tuple(slice(None) if n == 1 else slice(s, s + m) for n, s, m in zip(filled, self.starts, self.sizes))
+        ] = True
         return result
 
     def of_updates(self) -> Relation:
@@ -55,7 +57,9 @@ class Block:
             return moved
         at = np.ones([1] * len(self.out), bool)
         for a in alone:
-            at = at & (np.arange(self.out[a]) == self.starts[a]).reshape([-1 if b == a else 1 for b in range(len(self.out))])
+            at = at & (np.arange(self.out[a]) == self.starts[a]).reshape(
+                [-1 if b == a else 1 for b in range(len(self.out))]
+            )
         return Masked(moved, at)
 
     def pull_updates(self, view, ct):

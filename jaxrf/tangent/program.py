@@ -163,7 +163,9 @@ class TangentProgram:
         """The forward equations that compute `wanted`, in order."""
         return needed(self.forward, wanted, self.consts)
 
-    def evaluate(self, wanted: Sequence[Operand], known: Mapping[Variable, Any], lower: Lower | None = None) -> list[Any]:
+    def evaluate(
+        self, wanted: Sequence[Operand], known: Mapping[Variable, Any], lower: Lower | None = None
+    ) -> list[Any]:
         """Values of `wanted` by running the part of the forward pass that they need.
 
         `lower(equation, values)` may compute an equation in a faster way; it returns None where it has none.

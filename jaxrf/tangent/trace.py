@@ -46,7 +46,9 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
         def outputs_of(x: Any) -> Any:
             leaves = jax.tree_util.tree_leaves_with_path(subject.fn(variables, x))
             names = [output_name(jax.tree_util.keystr(path, simple=True, separator="/")) for path, _ in leaves]
-            inner["outputs"] = [n for n, (_, v) in zip(names, leaves) if jnp.issubdtype(jnp.result_type(v), jnp.inexact)]
+            inner["outputs"] = [
+                n for n, (_, v) in zip(names, leaves) if jnp.issubdtype(jnp.result_type(v), jnp.inexact)
+            ]
             return [v for n, (_, v) in zip(names, leaves) if n in inner["outputs"]]
 
         y, linear = jax.linearize(outputs_of, x)

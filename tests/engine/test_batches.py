@@ -14,7 +14,9 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
-from jaxrf.job import Job, Request, prepare
+from jaxrf.job import Job
+from jaxrf.prepare import prepare
+from jaxrf.request import Request
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import conv, weights

@@ -14,7 +14,6 @@ from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import average_pool, conv, layer_norm, max_pool, sum_pool, weights
 
-
 pytestmark = pytest.mark.usefixtures("double", "quick")
 
 

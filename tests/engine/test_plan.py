@@ -10,7 +10,8 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.engine.plan import human, parse_memory
 from jaxrf.errors import InputError, PlanError
-from jaxrf.job import Request, open_job
+from jaxrf.prepare import open_job
+from jaxrf.request import Request
 
 
 def job_of(model, shape, **request):
@@ -66,7 +67,9 @@ def test_too_small_a_limit_says_what_would_fit():
 
 def test_a_plan_prints_its_choices():
     """Batches, cone, memory, windows and reasons are on the page."""
-    text = str(jaxrf.plan(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(64, 64, 3), units="all"))
+    text = str(
+        jaxrf.plan(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(64, 64, 3), units="all")
+    )
     for words in ("4096 units", "64 units", "GFLOP", "predicted", "conv_0: 1x5x5x8 of 1x64x64x8", "suit a cpu"):
         assert words in text
 

@@ -11,7 +11,8 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.job import Request, open_job
+from jaxrf.prepare import open_job
+from jaxrf.request import Request
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])

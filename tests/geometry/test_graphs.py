@@ -96,7 +96,11 @@ def draw_conv(draw: st.DrawFn, n: int) -> Options | None:
 MOVES = {
     "pool": lambda draw, n: {"kernel": small(draw, 1, min(n, 3))},
     "pad": lambda draw, n: {"before": small(draw, -1, 2), "after": small(draw, 0, 2), "interior": small(draw, 0, 2)},
-    "cut": lambda draw, n: {"start": (a := small(draw, 0, n - 1)), "stop": small(draw, a + 1, n), "step": small(draw, 1, 2)},
+    "cut": lambda draw, n: {
+        "start": (a := small(draw, 0, n - 1)),
+        "stop": small(draw, a + 1, n),
+        "step": small(draw, 1, 2),
+    },
     "nearest": lambda draw, n: {"factor": small(draw, 1, 3)},
     "reverse": lambda draw, n: {},
     "roll": lambda draw, n: {"shift": small(draw, -3, 3)},

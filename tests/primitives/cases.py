@@ -49,7 +49,11 @@ def positive(*shape: int) -> np.ndarray:
 
 # Elementwise: equal shapes, size-1 axes, rank 0, known zeros.
 case("mul", (1, 5, 3), lambda x: x * positive(5, 3))
-case("mul broadcast operand", (1, 5, 1), lambda x: lax.mul(x + jnp.zeros((1, 5, 1)), positive(1, 5, 1)) * jnp.ones((1, 5, 3)))
+case(
+    "mul broadcast operand",
+    (1, 5, 1),
+    lambda x: lax.mul(x + jnp.zeros((1, 5, 1)), positive(1, 5, 1)) * jnp.ones((1, 5, 3)),
+)
 case("mul of two tangents", (1, 5, 3), lambda x: x * x[:, ::-1])
 case("mul rank 0", (1, 5), lambda x: x.sum() * positive(1, 7))
 case("mul by a known mask", (1, 5, 3), lambda x: x * (np.arange(5) % 2)[:, None])
@@ -61,13 +65,22 @@ case("neg", (1, 5, 3), lambda x: -x)
 case("select_n by values", (1, 5, 3), lambda x: jnp.where(x > 1, x, x[:, ::-1]), draws=20)
 case("select_n by a known mask", (1, 5, 3), lambda x: jnp.where(np.arange(5)[:, None] > 2, x, x[:, ::-1]))
 case("select_n by a number", (1, 5), lambda x: lax.cond(x.sum() > 5, lambda: 2 * x, lambda: x[:, ::-1]), draws=20)
-case("select_n of three", (1, 5), lambda x: lax.switch(jnp.argmax(x[0, :3]), [lambda: x, lambda: 2 * x, lambda: x[:, ::-1]]), 20)
+case(
+    "select_n of three",
+    (1, 5),
+    lambda x: lax.switch(jnp.argmax(x[0, :3]), [lambda: x, lambda: 2 * x, lambda: x[:, ::-1]]),
+    20,
+)
 case("copy", (1, 5), lambda x: jnp.array(x, copy=True))
 case("name", (1, 5), lambda x: named(x), reverse=False)
 case("jaxrf_tap", (1, 5), lambda x: jaxrf.tap(x, "layer"))
 case("reduce_precision", (1, 5), lambda x: lax.reduce_precision(x, 11, 52))
 case("convert_element_type", (1, 5), lambda x: x.astype(jnp.float32).astype(jnp.float64))
-case("sharding_constraint", (1, 5), lambda x: lax.with_sharding_constraint(x, jax.sharding.SingleDeviceSharding(jax.devices()[0])))
+case(
+    "sharding_constraint",
+    (1, 5),
+    lambda x: lax.with_sharding_constraint(x, jax.sharding.SingleDeviceSharding(jax.devices()[0])),
+)
 case("rank 0 throughout", (1,), lambda x: jnp.sin(x[0]) * 2.0)
 case("no elements", (1, 0, 3), lambda x: jnp.pad(2.0 * x, ((0, 0), (2, 1), (0, 0))).sum(2))
 
@@ -97,7 +110,9 @@ case("reshape splits", (1, 12, 2), lambda x: x.reshape(1, 3, 4, 2))
 case("reshape regroups", (1, 6, 2), lambda x: x.reshape(1, 4, 3))
 case("reshape with ones", (1, 5, 3), lambda x: x.reshape(5, 1, 3, 1))
 case("reshape to rank 0", (1, 1), lambda x: x.reshape(()))
-case("pixel shuffle", (1, 2, 3, 8), lambda x: x.reshape(1, 2, 3, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(1, 4, 6, 2))
+case(
+    "pixel shuffle", (1, 2, 3, 8), lambda x: x.reshape(1, 2, 3, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(1, 4, 6, 2)
+)
 
 # Movement.
 case("pad", (1, 5, 3), lambda x: lax.pad(x, 0.0, ((0, 0, 0), (2, 1, 0), (0, 0, 0))))
@@ -132,7 +147,11 @@ for method in ("nearest", "linear", "cubic", "lanczos3"):
     case(f"resize {method}", (1, 5, 4, 2), lambda x, method=method: jax.image.resize(x, (1, 9, 7, 2), method))
 case("resize down", (1, 9, 7, 2), lambda x: jax.image.resize(x, (1, 4, 3, 2), "linear"))
 case("ragged_dot_general", (1, 5, 3), lambda x: lax.ragged_dot(x[0], positive(2, 3, 4), np.array([2, 3])))
-case("ragged_dot_general, matrices", (1, 3, 4), lambda x: lax.ragged_dot(positive(5, 3), jnp.concatenate([x, x * x]), np.array([2, 3])))
+case(
+    "ragged_dot_general, matrices",
+    (1, 3, 4),
+    lambda x: lax.ragged_dot(positive(5, 3), jnp.concatenate([x, x * x]), np.array([2, 3])),
+)
 case("ragged_dot_general, unknown sizes", (1, 3, 4),
      lambda x: lax.ragged_dot(positive(5, 3), jnp.concatenate([x, x * x]), jnp.int32(x[0, 0, :2])))  # fmt: skip
 
@@ -156,9 +175,15 @@ case("conv features in front", (5, 7, 2, 1), lambda x: lax.conv_general_dilated(
     x, positive(2, 3, 3, 2), (1, 2), "SAME", dimension_numbers=("HWCN", "OHWI", "CHWN")))  # fmt: skip
 case("conv strided, uneven SAME", (1, 8, 7, 2), lambda x: conv(x, positive(3, 4, 2, 3), (2, 3)))
 case("conv with stride over kernel", (1, 11, 9, 1), lambda x: conv(x, positive(2, 1, 1, 2), (4, 3), "VALID"))
-case("conv dilated", (1, 9, 8, 1), lambda x: conv(x, positive(3, 2, 1, 2), padding=((2, 1), (0, 3)), rhs_dilation=(2, 3)))
+case(
+    "conv dilated", (1, 9, 8, 1), lambda x: conv(x, positive(3, 2, 1, 2), padding=((2, 1), (0, 3)), rhs_dilation=(2, 3))
+)
 case("conv with negative padding", (1, 9, 8, 1), lambda x: conv(x, positive(3, 2, 1, 2), padding=((-2, 1), (1, -3))))
-case("conv over a dilated input", (1, 4, 5, 1), lambda x: conv(x, positive(3, 2, 1, 2), padding=((1, 2), (1, 0)), lhs_dilation=(2, 3)))
+case(
+    "conv over a dilated input",
+    (1, 4, 5, 1),
+    lambda x: conv(x, positive(3, 2, 1, 2), padding=((1, 2), (1, 0)), lhs_dilation=(2, 3)),
+)
 case("conv dilated on both sides", (1, 4, 5, 1), lambda x: conv(
     x, positive(3, 2, 1, 2), (3, 1), ((2, 3), (1, 2)), lhs_dilation=(2, 3), rhs_dilation=(3, 2)))  # fmt: skip
 case("conv transposed", (1, 4, 5, 2), lambda x: lax.conv_transpose(x, positive(3, 2, 2, 3), (2, 3), "SAME"))
@@ -187,7 +212,9 @@ def causal(size: int, center: int = 0) -> np.ndarray:
 
 
 # Pooling.
-def pool(x: Array, op: Any, window: tuple[int, ...], strides: tuple[int, ...], padding: Any = "SAME", **options: Any) -> Array:
+def pool(
+    x: Array, op: Any, window: tuple[int, ...], strides: tuple[int, ...], padding: Any = "SAME", **options: Any
+) -> Array:
     """`lax.reduce_window` over all axes."""
     start = {"add": 0.0, "max": -jnp.inf, "min": jnp.inf}[op.__name__]
     return lax.reduce_window(x, start, op, window, strides, padding, **options)
@@ -199,7 +226,12 @@ case("max-pool 3-D", (1, 3, 4, 3, 1), lambda x: pool(x, lax.max, (1, 2, 2, 1, 1)
 case("max-pool with stride over window", (1, 11), lambda x: pool(x, lax.max, (1, 2), (1, 4), "VALID"), draws=20)
 case("max-pool dilated", (1, 9, 1), lambda x: pool(
     x, lax.max, (1, 3, 1), (1, 2, 1), ((0, 0), (2, 1), (0, 0)), window_dilation=(1, 2, 1)), draws=60, reverse=False)  # fmt: skip
-case("max-pool over a dilated input", (1, 5), lambda x: pool(x, lax.max, (1, 4), (1, 1), ((0, 0), (1, 2)), base_dilation=(1, 2)), 60)
+case(
+    "max-pool over a dilated input",
+    (1, 5),
+    lambda x: pool(x, lax.max, (1, 4), (1, 1), ((0, 0), (1, 2)), base_dilation=(1, 2)),
+    60,
+)
 case("min-pool", (1, 5, 4), lambda x: pool(x, lax.min, (1, 3, 2), (1, 2, 2)), draws=60)
 case("sum-pool", (1, 5, 7, 2), lambda x: pool(x, lax.add, (1, 3, 2, 1), (1, 2, 1, 1)))
 case("sum-pool 1-D uneven", (1, 8, 2), lambda x: pool(x, lax.add, (1, 3, 2), (1, 2, 1), ((0, 0), (0, 1), (0, 1))))
@@ -211,7 +243,11 @@ case("sum-pool dilated twice", (1, 7, 5), lambda x: pool(
 INDEX = np.array([0, 3, 3, 1])
 case("gather", (1, 5, 3), lambda x: x[:, INDEX])
 case("gather of two axes at once", (1, 5, 4, 2), lambda x: x[:, INDEX, INDEX[::-1]])
-case("gather with window", (1, 5, 4), lambda x: jax.vmap(lambda i: lax.dynamic_slice(x, (0, i, 0), (1, 2, 4)))(np.array([1, 3])))
+case(
+    "gather with window",
+    (1, 5, 4),
+    lambda x: jax.vmap(lambda i: lax.dynamic_slice(x, (0, i, 0), (1, 2, 4)))(np.array([1, 3])),
+)
 case("gather one position", (1, 5, 4), lambda x: jnp.take(x, np.array(2), 1))
 case("gather fills", (1, 5), lambda x: x.at[:, np.array([1, 9, 4])].get(mode="fill", fill_value=0))
 case("gather clips", (1, 5), lambda x: x.at[:, np.array([1, 9, -9])].get(mode="clip"))
@@ -224,7 +260,12 @@ case("sort", (1, 4, 2), lambda x: jnp.sort(x, 1), draws=60)
 case("top_k", (1, 2, 4), lambda x: lax.top_k(x, 2)[0], draws=60)
 case("dynamic_slice", (1, 7, 3), lambda x: lax.dynamic_slice(x, (0, 2, 0), (1, 4, 3)))
 case("dynamic_slice beyond the end", (1, 7, 3), lambda x: lax.dynamic_slice(x, (0, 6, -1), (1, 4, 2)))
-case("dynamic_slice by values", (1, 5, 3), lambda x: lax.dynamic_slice(x, (0, jnp.argmax(x[0, :, 0]), 0), (1, 2, 3)), draws=60)
+case(
+    "dynamic_slice by values",
+    (1, 5, 3),
+    lambda x: lax.dynamic_slice(x, (0, jnp.argmax(x[0, :, 0]), 0), (1, 2, 3)),
+    draws=60,
+)
 case("dynamic_update_slice", (1, 7, 3), lambda x: lax.dynamic_update_slice(x, x[:, :2, 1:] * 3, (0, 3, 1)))
 case("dynamic_update_slice by values", (1, 4, 3),
      lambda x: lax.dynamic_update_slice(x, x[:, :2] * 3, (0, jnp.argmax(x[0, :, 0]), 0)), draws=60)  # fmt: skip

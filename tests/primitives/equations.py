@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import jax
@@ -19,12 +19,19 @@ from jaxrf.tangent.trace import trace
 from tests.primitives.cases import CASES, Case
 
 
-@lru_cache(maxsize=None)
+@cache
 def program(name: str) -> TangentProgram:
     """The tangent program of a case, in float64."""
     case = CASES[name]
     subject = Subject(
-        name, lambda _, x: case.fn(x), (), (), None, case.shape[1:], np.dtype(np.float64), tuple(range(1, len(case.shape)))
+        name,
+        lambda _, x: case.fn(x),
+        (),
+        (),
+        None,
+        case.shape[1:],
+        np.dtype(np.float64),
+        tuple(range(1, len(case.shape))),
     )
     return trace(subject, case.shape[0])
 
@@ -36,7 +43,7 @@ def inputs(name: str) -> Iterator[np.ndarray]:
         yield draw.uniform(0.5, 1.5, CASES[name].shape)
 
 
-@lru_cache(maxsize=None)
+@cache
 def supports(name: str) -> list[tuple[Equation, int, np.ndarray]]:
     """Each linear equation and tangent operand, and where its Jacobian (*result, *operand) is not zero for some input."""
     traced = program(name)
@@ -59,7 +66,13 @@ def jacobian(equation: Equation, operand: int, known: dict[Variable, Any]) -> ja
 
     def forward(t: jax.Array) -> jax.Array:
         values = [
-            t if i == operand else jnp.zeros(v.shape, v.dtype) if v.tangent else known[v] if isinstance(v, Variable) else v.value
+            t
+            if i == operand
+            else jnp.zeros(v.shape, v.dtype)
+            if v.tangent
+            else known[v]
+            if isinstance(v, Variable)
+            else v.value
             for i, v in enumerate(equation.operands)
         ]
         return equation.evaluate(*values)[0]
@@ -108,7 +121,9 @@ def pulled(name: str, choices: list[tuple[int, ...]]) -> list[tuple[np.ndarray, 
     return [(_embed(np.asarray(m), plan, case.shape), np.asarray(t)) for m, plan, t in zip(mine, plans, theirs)]
 
 
-def _on_whole_arrays(cts: np.ndarray, moving: tuple[int, ...], places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _on_whole_arrays(
+    cts: np.ndarray, moving: tuple[int, ...], places: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
     full = np.zeros((len(cts), *shape), cts.dtype)
     for n, ct in enumerate(cts):
         at = dict(zip(moving, places[:, n]))

@@ -42,7 +42,7 @@ def test_options_may_repeat_and_not_contradict(protocol):
 def test_requests_take_what_is_fixed():
     """Options left at their defaults are replaced; a choice of units of any kind contradicts."""
     from jaxrf.engine.units import Grid
-    from jaxrf.job import Request
+    from jaxrf.request import Request
 
     found = protocols["openerf"].applied_to(Request(layer="stem"))
     assert (found.units, found.channels, found.score, found.layer) == ("middle", "sum", "positive_sum", "stem")

@@ -1,0 +1,92 @@
+"""The certificate of a run: the values of the units in the engine's forward pass are those of the model itself.
+
+The engine runs a flattened program, on a crop, through quicker forms of some operations.
+The first batch is run through the user's model as it is, and both must agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrf.adapters import Subject, intercepting
+from jaxrf.compiler import jit
+from jaxrf.errors import CheckError
+from jaxrf.tangent.trace import output_name
+
+LIMIT = {"float64": 1e-9, "float32": 1e-3}
+"""Largest difference relative to the largest value; coarser types are not certified."""
+
+
+def certify(
+    subject: Subject,
+    layer: str,
+    variables: Any,
+    images: np.ndarray,
+    mine: np.ndarray,
+    pick: Callable[[np.ndarray], np.ndarray],
+) -> float | None:
+    """Compare values of units with the model's own.
+
+    Args:
+        subject: the model.
+        layer: whose units they are.
+        variables: the model's variables.
+        images: (n, ...), whole ones.
+        mine: (n, unit, channel), from the engine.
+        pick: takes those units out of the layer's value.
+
+    Returns:
+        The largest difference relative to the largest value; None where the layer is inside a loop of the model,
+        or its type is too coarse to tell.
+
+    Raises:
+        CheckError: they differ by more than rounding.
+    """
+    limit = LIMIT.get(str(mine.dtype))
+    value = model_value(subject, layer, variables, images) if limit is not None and mine.shape[-1] else None
+    if value is None or limit is None:
+        return None
+    theirs = pick(value)
+    scale = float(np.abs(theirs).max(initial=0))
+    worst = float(np.abs(mine - theirs).max(initial=0)) / (scale or 1.0)
+    if not worst <= limit and np.isfinite(theirs).all():
+        raise CheckError(
+            f"The engine's forward value of layer {layer!r} differs from the model's own by {worst:.3g} of its largest value; "
+            f"at most {limit:g} was expected. Is the model a function of its variables and images alone? If it is, this is a "
+            "bug of jaxrf: certify=False goes on without this comparison."
+        )
+    return worst
+
+
+def model_value(subject: Subject, layer: str, variables: Any, images: np.ndarray) -> np.ndarray | None:
+    """The value of a layer, or of an output, when the model is simply called."""
+    found = re.fullmatch(r"(.*?)(?:#(\d+))?", layer)
+    assert found is not None
+    name, number = found[1], int(found[2] or 0)
+
+    def call(variables: Any, images: jax.Array) -> Any:
+        seen: list[jax.Array] = []
+
+        def keep(tapped: str, x: jax.Array) -> jax.Array:
+            if tapped == name:
+                seen.append(x)
+            return x
+
+        with intercepting(keep):
+            outputs = subject.fn(variables, images)
+        leaves = {
+            output_name(jax.tree_util.keystr(path, simple=True, separator="/")): leaf
+            for path, leaf in jax.tree_util.tree_leaves_with_path(outputs)
+        }
+        return leaves[layer] if layer in leaves else seen[number] if number < len(seen) else None
+
+    try:
+        value = jit(call)(variables, images)
+    except jax.errors.UnexpectedTracerError:
+        return None  # the layer is inside the body of a loop or of another transformation
+    return None if value is None else np.asarray(value)

@@ -1,0 +1,208 @@
+"""From a request to a job: trace, find the boxes, plan the windows, crop, choose the batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jaxrf.adapters import Subject, adapt, check_finite
+from jaxrf.engine.channels import check_channels
+from jaxrf.engine.crop import Crop, find_crop, same_boxes, total_step
+from jaxrf.engine.plan import Plan, make_plan
+from jaxrf.engine.pool import make_pool
+from jaxrf.engine.run import Pullback
+from jaxrf.engine.scores import scores
+from jaxrf.engine.units import positions
+from jaxrf.engine.windows import Windows, windows
+from jaxrf.errors import InputError
+from jaxrf.geometry.row import Row
+from jaxrf.init import Initializer, with_init
+from jaxrf.inputs import Images, as_images
+from jaxrf.interpret import table as tables
+from jaxrf.interpret.fields import boxes
+from jaxrf.job import Job
+from jaxrf.programs import choose, geometry_program, traced
+from jaxrf.protocols import protocols
+from jaxrf.provenance import provenance
+from jaxrf.request import Request
+from jaxrf.statistics import Until
+from jaxrf.statistics.averages import check_average
+from jaxrf.statistics.until import as_until
+from jaxrf.tangent.program import TangentProgram, Variable
+from jaxrf.typing import PyTree
+
+
+def open_job(
+    model: Any, variables: PyTree | None, inputs: Any, *, request: Request, call: Mapping[str, Any],
+    seeds: int | Sequence[int] | None = None, input_shape: Sequence[int] | None = None,
+    init: Mapping[str, Initializer | str] | None = None, protocol: str | None = None,
+) -> tuple[Job, Images, list[int | None]]:  # fmt: skip
+    """From the user's words to a prepared job, its images and its seeds."""
+    images = as_images(inputs, tuple(input_shape) if input_shape is not None else None)
+    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+    if protocol is not None:
+        protocols[protocol].check_size(tuple(images.shape[axis - 1] for axis in subject.spatial_axes))
+        request = protocols[protocol].applied_to(request)
+    request = replace(request, until=as_until(request.until))
+    if isinstance(request.until, Until) and seeds is None and subject.variables is None:
+        seeds = request.until.cap
+    numbers = seed_numbers(seeds, subject)
+    if init is not None and subject.variables is not None:
+        raise InputError("init says how weights are drawn, but variables were given. Pass one of them.")
+    job = prepare(with_init(subject, init) if init is not None else subject, images, request)
+    job.description.update(protocol=protocol, init={k: str(v) for k, v in init.items()} if init is not None else None)
+    return job, images, numbers
+
+
+def seed_numbers(seeds: int | Sequence[int] | None, subject: Subject) -> list[int | None]:
+    """Which random initializations to run; [None] for the given variables.
+
+    Raises:
+        InputError: seeds for given variables, repeated ones, or a model that cannot be drawn.
+    """
+    if subject.variables is not None:
+        if seeds is not None:
+            raise InputError("seeds draw random weights, but variables were given. Pass one of them.")
+        check_finite(subject.variables)
+        return [None]
+    if subject.init is None:
+        raise InputError(
+            f"{subject.name} has no weights and cannot draw them. Pass variables, or a model with an initialization."
+        )
+    numbers = list(range(seeds)) if isinstance(seeds, int) else [0] if seeds is None else [int(s) for s in seeds]
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
+        raise InputError(f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 on.")
+    return list(numbers)
+
+
+def prepare(subject: Subject, images: Images, request: Request) -> Job:
+    """Trace, find the boxes, plan the windows.
+
+    Raises:
+        InputError, UnknownNameError: the request does not fit the model.
+        PlanError: it does not fit into memory.
+    """
+    scores[request.score]  # an unknown name is said before anything is traced
+    check_average(request.average)
+    flat = geometry_program(subject, request.treat_as_constant)
+    target = choose(flat, request.layer, request.output)
+    source = choose(flat, request.wrt, None) if request.wrt is not None else None
+    found = boxes(flat, source.tangent if source else None)
+    if target.tangent not in found.fields or (source and target.tangent is source.tangent):
+        raise InputError(f"Layer {target.name!r} does not lie behind layer {request.wrt!r}.")
+    axes = tables.axes_of(flat, source, subject.spatial_axes) if source else None
+    row = tables.row(flat, target, found, subject.spatial_axes, source=axes)
+    chosen = positions(request.units, row)
+    tied = "batch" in row.global_axes
+    program = traced(subject, request.treat_as_constant, batch=images.first if tied else 1)
+    size = (
+        int(np.prod(program.layers[target.name].tangent.shape))
+        // int(np.prod(row.unit_shape))
+        // program.image.shape[0]
+    )
+    check_channels(request.channels, size, target.name)
+    place = Place(subject, request, target.name, row, chosen, size if request.channels == "each" else 1, tied)
+    windows, crop, shift = place.windows(program), Crop(None, "images see each other"), None
+    if not tied:
+        program, windows, crop, shift = _cropped(place, program, windows)
+    pull, plan = _pullback(place, program, windows, crop)
+    facts = provenance(subject.name, target.name, request.wrt, images.description, program.image.dtype)
+    if request.treat_as_constant:
+        facts["treat_as_constant"] = list(request.treat_as_constant)
+    return Job(subject, request, pull, plan, row, chosen, shift, facts)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Which units of which layer are pulled back to what: the same on the whole image and on a crop."""
+
+    subject: Subject
+    request: Request
+    layer: str
+    row: Row
+    units: np.ndarray
+    repeats: int
+    tied: bool
+
+    def windows(self, program: TangentProgram, shift: Sequence[int] | None = None) -> Windows:
+        """The windows of all units, moved back by `shift` units where the program is one of a crop."""
+        target = program.layers[self.layer]
+        above = tables.axes_of(program, target, self.subject.spatial_axes)
+        units = self.units - np.asarray(shift, np.int64) if shift is not None else self.units
+        at = {axis: np.repeat(units[:, i], self.repeats) for i, axis in enumerate(above.units)}
+        if self.tied and above.batch is not None and above.batch not in above.units:
+            images = program.image.shape[0]
+            at = {axis: np.tile(column, images) for axis, column in at.items()}
+            at = {above.batch: np.repeat(np.arange(images), len(units) * self.repeats), **at}
+        assert target.tangent is not None
+        return windows(program, target.tangent, self.source(program), at)
+
+    def source(self, program: TangentProgram) -> Variable:
+        """What is pulled back to."""
+        found = program.input if self.request.wrt is None else program.layers[self.request.wrt].tangent
+        assert found is not None
+        return found
+
+    def axes(self, program: TangentProgram) -> tuple[tuple[int, ...], int]:
+        """Axes of the source that are positions, and its axis of images."""
+        if self.request.wrt is None:
+            return tuple(self.subject.spatial_axes), 0
+        below = tables.axes_of(program, program.layers[self.request.wrt], self.subject.spatial_axes)
+        return below.units, below.batch or 0
+
+
+def _cropped(place: Place, program: TangentProgram, plan: Windows):
+    """The program, windows and crop to run, and by how many positions the crop is moved; the whole image if it must be."""
+    spatial, row = tuple(place.subject.spatial_axes), place.row
+    if not place.request.crop or place.request.wrt is not None:
+        return (
+            program,
+            plan,
+            Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"),
+            None,
+        )
+    step = total_step(boxes(program), [step.equation.result for step in plan.steps], spatial)
+    if step is None or any(not isinstance(s, int) for s in row.stride) or len(row.unit_shape) != len(spatial):
+        return program, plan, Crop(None, "some layer on the way has no stride"), None
+    crop = find_crop(program, plan, spatial, step)
+    if crop.box is None:
+        return program, plan, crop, None
+    shape = list(place.subject.input_shape)
+    for axis, (lo, hi) in zip(spatial, crop.box):
+        shape[axis - 1] = hi - lo
+    small = traced(replace(place.subject, input_shape=tuple(shape)), place.request.treat_as_constant)
+    shift = tuple(lo for lo, _ in crop.box)
+    moved = place.windows(small, [lo // s for lo, s in zip(shift, row.stride)])
+    if not same_boxes(plan, moved, shift, spatial):
+        return program, plan, Crop(None, "its boxes differ from those of the crop"), None
+    return small, moved, crop, shift
+
+
+def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop) -> tuple[Pullback, Plan]:
+    request, (spatial, batch_axis) = place.request, place.axes(program)
+    devices = tuple(request.devices or ())
+    pull = Pullback(
+        program, program.layers[place.layer], plan, spatial, batch_axis, request.score, request.channels,
+        per_batch=1, side=1, batches_per_call=1, tied=place.tied, devices=devices,
+    )  # fmt: skip
+    map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
+    chosen = make_plan(
+        program, plan, place.layer, map_bytes, memory=request.memory, crop=crop,
+        draws=place.subject.variables is None, tied=place.tied, devices=len(devices),
+    )  # fmt: skip
+    pool = None
+    if request.pool_units:
+        centers = np.array([place.row.center(tuple(unit)) for unit in place.units])
+        shift = np.array([lo for lo, _ in crop.box]) if crop.box else 0
+        pool = make_pool(pull.origin + shift, np.repeat(centers, place.repeats, axis=0), pull.map_shape)
+    pull = replace(
+        pull,
+        per_batch=chosen.units_per_batch,
+        side=chosen.images_at_once,
+        batches_per_call=chosen.batches_per_call,
+        pool=pool,
+    )
+    return pull, chosen
