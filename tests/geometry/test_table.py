@@ -84,7 +84,7 @@ deep       Conv     8×11×4     9.41k   118M      11        50       4        5
 up         Conv     58×86×4        0      –       1         –     1/2        0      14, 21    0.1%      yes    yes
 unet       Conv     64×128×4       0      –  92–100         –       1       48  31.5, 63.5   71.9%      yes    yes
 tokens     Embed    35×8           0      –       4         –       –        –   9.5, 13.5    2.9%      yes    yes
-"""  # noqa: E501
+"""
     printed = str(table).splitlines()
     assert printed[:2] + printed[3:8] == expected.strip().splitlines()
     assert set(printed[2]) == {"─"}
