@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxrf import init
     from jaxrf.api import check, erf, paths, plan, trf
     from jaxrf.comparison import compare
     from jaxrf.engine.units import grid

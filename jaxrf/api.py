@@ -30,7 +30,7 @@ from jaxrf.programs import choose, geometry_program, traced
 from jaxrf.request import Request
 from jaxrf.result import Result
 from jaxrf.statistics import Until
-from jaxrf.typing import Batches, PyTree, Units
+from jaxrf.typing import Batches, Device, PyTree, Units
 
 PRECISION = "highest"
 
@@ -157,7 +157,9 @@ def paths(
     check_not_empty(program, spatial, subject.name)
     target = choose(program, layer, output)
     row = tables.row(program, target, boxes(program), spatial)
-    place = row.center_unit if isinstance(unit, str) and unit == "center" else unit
+    if isinstance(unit, str) and unit != "center":
+        raise errors.unknown("choice of a unit", unit, ["center"], hint="Or give its position.")
+    place = row.center_unit if isinstance(unit, str) else unit
     return path_counts(program, target, row, place, spatial, log)
 
 
@@ -181,7 +183,7 @@ def erf(
     input_shape: Sequence[int] | None = None,
     precision: str = PRECISION,
     memory: int | float | str | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     crop: bool = True,
     average: str = "weighted",
     until: float | Until | None = None,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrf import oracles
@@ -49,10 +50,10 @@ def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number:
     rows = []
     for image in range(len(batch)):
         key = sample.keys[0 if pull.tied else image]
-        drawn = np.array([number + image * len(job.units) if pull.tied else number])
+        drawn = jnp.array([number + image * len(job.units) if pull.tied else number])
         rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)[0])
     return oracles.erf_map(
-        job.subject, variables, batch, tuple(int(u) for u in job.units[number]), np.stack(rows),
+        job.subject, variables, jnp.asarray(batch), tuple(int(u) for u in job.units[number]), jnp.stack(rows),
         output=request.output, score=pull.score, layer=request.layer, wrt=wrt,
         unit_axes=axes.units, wrt_axes=below,
     )  # fmt: skip
@@ -64,7 +65,7 @@ def _compare(
     """One map against the oracle's on the whole input."""
     where = f"unit {tuple(int(u) for u in unit)} of layer {job.row.name!r}"
     outside = np.ones(theirs.shape, bool)
-    outside[tuple(slice(lo, hi) for lo, hi in job.row.box(unit, clip=True))] = False
+    outside[tuple(slice(lo, hi) for lo, hi in job.row.box(unit.tolist(), clip=True))] = False
     if theirs[outside].any():
         raise CheckError(
             f"The oracle's map of {where} is not zero outside of its theoretical box. This is a bug of jaxrf."

@@ -85,7 +85,8 @@ class Job:
             arrays = [np.concatenate(pieces, axis=1) for pieces in list(zip(*parts))[1:]]
             if pull.tied:
                 arrays = [a.reshape(self.side, -1, *a.shape[2:]) for a in arrays]
-            sample = Sample(*(a[: len(batch)] for a in arrays), keys)
+            maps, elsewhere, values = (a[: len(batch)] for a in arrays)
+            sample = Sample(maps, elsewhere, values, keys)
             if self.request.certify and not number:
                 self._certify(leaves, batch, sample.values)
             yield sample

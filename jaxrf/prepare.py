@@ -98,21 +98,23 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     chosen = positions(request.units, row)
     tied = "batch" in row.global_axes
     program = traced(subject, request.treat_as_constant, batch=images.first if tied else 1)
-    size = (
-        int(np.prod(program.layers[target.name].tangent.shape))
-        // int(np.prod(row.unit_shape))
-        // program.image.shape[0]
-    )
+    size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     check_channels(request.channels, size, target.name)
     place = Place(subject, request, target.name, row, chosen, size if request.channels == "each" else 1, tied)
     windows, crop, shift = place.windows(program), Crop(None, "images see each other"), None
     if not tied:
         program, windows, crop, shift = _cropped(place, program, windows)
-    pull, plan = _pullback(place, program, windows, crop)
+    pull, plan = _pullback(place, program, windows, crop, images.first)
     facts = provenance(subject.name, target.name, request.wrt, images.description, program.image.dtype)
     if request.treat_as_constant:
         facts["treat_as_constant"] = list(request.treat_as_constant)
     return Job(subject, request, pull, plan, row, chosen, shift, facts)
+
+
+def _tangent(program: TangentProgram, layer: str) -> Variable:
+    found = program.layers[layer].tangent
+    assert found is not None
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +139,11 @@ class Place:
             images = program.image.shape[0]
             at = {axis: np.tile(column, images) for axis, column in at.items()}
             at = {above.batch: np.repeat(np.arange(images), len(units) * self.repeats), **at}
-        assert target.tangent is not None
-        return windows(program, target.tangent, self.source(program), at)
+        return windows(program, _tangent(program, self.layer), self.source(program), at)
 
     def source(self, program: TangentProgram) -> Variable:
         """What is pulled back to."""
-        found = program.input if self.request.wrt is None else program.layers[self.request.wrt].tangent
-        assert found is not None
-        return found
+        return program.input if self.request.wrt is None else _tangent(program, self.request.wrt)
 
     def axes(self, program: TangentProgram) -> tuple[tuple[int, ...], int]:
         """Axes of the source that are positions, and its axis of images."""
@@ -165,7 +164,8 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
             None,
         )
     step = total_step(boxes(program), [step.equation.result for step in plan.steps], spatial)
-    if step is None or any(not isinstance(s, int) for s in row.stride) or len(row.unit_shape) != len(spatial):
+    strides = [s for s in row.stride if isinstance(s, int)]
+    if step is None or not len(strides) == len(row.unit_shape) == len(spatial):
         return program, plan, Crop(None, "some layer on the way has no stride"), None
     crop = find_crop(program, plan, spatial, step)
     if crop.box is None:
@@ -175,13 +175,13 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
         shape[axis - 1] = hi - lo
     small = traced(replace(place.subject, input_shape=tuple(shape)), place.request.treat_as_constant)
     shift = tuple(lo for lo, _ in crop.box)
-    moved = place.windows(small, [lo // s for lo, s in zip(shift, row.stride)])
+    moved = place.windows(small, [lo // s for lo, s in zip(shift, strides)])
     if not same_boxes(plan, moved, shift, spatial):
         return program, plan, Crop(None, "its boxes differ from those of the crop"), None
     return small, moved, crop, shift
 
 
-def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop) -> tuple[Pullback, Plan]:
+def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, images: int) -> tuple[Pullback, Plan]:
     request, (spatial, batch_axis) = place.request, place.axes(program)
     devices = tuple(request.devices or ())
     pull = Pullback(
@@ -191,7 +191,7 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop) 
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
     chosen = make_plan(
         program, plan, place.layer, map_bytes, memory=request.memory, crop=crop,
-        draws=place.subject.variables is None, tied=place.tied, devices=len(devices),
+        draws=place.subject.variables is None, available=images, tied=place.tied, devices=len(devices),
     )  # fmt: skip
     pool = None
     if request.pool_units:

@@ -20,7 +20,7 @@ def provenance(model: str, layer: str, wrt: str | None, inputs: str, dtype: Any)
         "wrt": wrt,
         "inputs": inputs,
         "dtype": str(dtype),
-        "precision": str(jax.config.jax_default_matmul_precision),
+        "precision": str(jax.config.values["jax_default_matmul_precision"]),
         "device": f"{device.platform}: {device.device_kind}",
         "cores": os.cpu_count(),
         "versions": {name: _version(name) for name in PACKAGES},

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jaxrf.typing import Units
+from jaxrf.typing import Device, Units
 
 if TYPE_CHECKING:
-    import jax
-
     from jaxrf.engine.units import Grid
     from jaxrf.statistics import Until
 
@@ -27,7 +25,7 @@ class Request:
     output: str | None = None
     pool_units: bool = False
     memory: int | float | str | None = None
-    devices: Sequence[jax.Device] | None = None
+    devices: Sequence[Device] | None = None
     crop: bool = True
     average: str = "weighted"
     until: float | Until | None = None

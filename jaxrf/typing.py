@@ -12,6 +12,8 @@ import numpy as np
 
 Shape = tuple[int, ...]
 PyTree = Any
+Device = Any
+"""What `jax.devices()` lists."""
 Units = str | Sequence[Sequence[int]] | np.ndarray
 """Which units: "center", "all", `jaxrf.grid(...)`, or positions (n, axes)."""
 Batches = np.ndarray | Iterable[np.ndarray]

@@ -40,5 +40,5 @@ def cotangents(channels: str | int, key: jax.Array, units: jax.Array, size: int,
         return jax.vmap(draw)(units)
     if channels in ("sum", "relu_sum"):
         return jnp.ones((len(units), size), dtype)
-    index = units % size if channels == "each" else jnp.full(len(units), channels) % size
+    index = units % size if isinstance(channels, str) else jnp.full(len(units), channels) % size
     return jax.nn.one_hot(index, size, dtype=dtype)

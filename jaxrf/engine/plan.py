@@ -80,7 +80,7 @@ class Plan:
 
 def make_plan(
     program: TangentProgram, windows: Windows, layer: str, map_bytes: int, *,
-    memory: int | str | float | None, crop: Crop, draws: bool, tied: bool = False, devices: int = 1,
+    memory: int | str | float | None, crop: Crop, draws: bool, available: int, tied: bool = False, devices: int = 1,
 ) -> Plan:  # fmt: skip
     """Choose batch sizes that stay under the memory limit.
 
@@ -91,6 +91,7 @@ def make_plan(
         memory: bytes, or "15GB"; None for half of what is free.
         crop: the part of the image that is run.
         draws: whether weights are drawn at random, which is a program of its own.
+        available: how many images there are at a time; no more go side by side, and in batches of even size.
         tied: whether all images go through as one.
         devices: across which images or units are spread.
 
@@ -111,7 +112,7 @@ def make_plan(
         return weights + images * (per_image + units * (2 * cost.live + 3 * batches * map_bytes))
 
     units = max(1, min(wanted, windows.count))
-    images = 1 if tied else max(1, wanted // units)
+    images = 1 if tied else even(available, max(1, wanted // units))
     while total(units, images, 1) > limit and (images > 1 or units > 1):
         images, units = (images // 2, units) if images > 1 else (1, units // 2)
     if total(units, images, 1) > limit:
@@ -137,6 +138,15 @@ def make_plan(
         layer, windows.count, units, images, batches, cost, total(units, images, batches), limit,
         dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
     )  # fmt: skip
+
+
+def even(count: int, most: int) -> int:
+    """The size of the fewest batches of at most `most` that hold `count` things and leave little room.
+
+    >>> even(100, 64), even(4, 64)
+    (50, 4)
+    """
+    return -(-count // -(-count // most))
 
 
 def parse_memory(memory: int | float | str | None) -> int:

@@ -23,6 +23,7 @@ from jaxrf.engine.scores import scores
 from jaxrf.engine.windows import Windows
 from jaxrf.lowering.forward import lower
 from jaxrf.tangent.program import Layer, TangentProgram
+from jaxrf.typing import Device
 
 
 class Part(NamedTuple):
@@ -73,7 +74,7 @@ class Pullback:
     batches_per_call: int
     tied: bool = False
     pool: Pool | None = None
-    devices: tuple[jax.Device, ...] = ()
+    devices: tuple[Device, ...] = ()
 
     @property
     def count(self) -> int:
@@ -159,10 +160,10 @@ class Pullback:
         return Part(units, *(a.reshape(len(a), -1, *a.shape[3:])[:, :n] for a in map(np.asarray, result)))
 
     def _pooled(self, results: list[Any]) -> Part:
-        total = sum(np.asarray(maps, np.float64).sum(axis=1) for maps, _, _ in results) / self.count
-        elsewhere = sum(np.asarray(e, np.float64).sum(axis=(1, 2)) for _, e, _ in results)
+        total = np.sum([np.asarray(maps, np.float64).sum(axis=1) for maps, _, _ in results], axis=0) / self.count
+        elsewhere = np.sum([np.asarray(e, np.float64).sum(axis=(1, 2)) for _, e, _ in results], axis=0)
         values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for _, _, v in results], axis=1)[:, : self.count]
-        return Part(slice(0, 1), total[:, None], np.asarray(elsewhere)[:, None], values)
+        return Part(slice(0, 1), total[:, None], elsewhere[:, None], values)
 
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
         """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); what lies elsewhere; values."""

@@ -16,7 +16,7 @@ from jaxrf.geometry.maps import AxisMap, Interval, Pattern, Window
 from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Union
 from jaxrf.interpret.fields import relation
 from jaxrf.primitives.rule import Span, Spans, rules
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
+from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
 
 @dataclass(eq=False)
@@ -135,6 +135,7 @@ class _Planner:
             if (eqn, i) not in self.relations:
                 continue
             operand = eqn.operands[i]
+            assert isinstance(operand, Variable)
             pulled = self.relations[eqn, i].pull(box)
             moves = _moves(self.relations[eqn, i], out)
             natural = [interval if axis in moves else None for axis, interval in enumerate(pulled)]
@@ -172,9 +173,9 @@ class _Planner:
             for a, b in zip(old, box)
         ]  # fmt: skip
 
-    def _lattices(self) -> dict[Variable, list[Lattice]]:
+    def _lattices(self) -> dict[Operand, list[Lattice]]:
         """Where the window of each variable should start, from the source on."""
-        lattices = {self.source: [Lattice() for _ in self.source.shape]}
+        lattices: dict[Operand, list[Lattice]] = {self.source: [Lattice() for _ in self.source.shape]}
         for eqn in self.equations:
             above: list[list[Lattice]] = [[] for _ in eqn.result.shape]
             for i in eqn.tangents:

@@ -41,6 +41,12 @@ class Relation(ABC):
         """
 
 
+def nothing(extent: int, shape: Shape) -> Field:
+    """The field of an array whose elements have no paths."""
+    ones = [1] * len(shape)
+    return Field(extent, np.full(ones, EMPTY_LO), np.full(ones, EMPTY_HI))
+
+
 @dataclass(frozen=True, eq=False)
 class Product(Relation):
     """Axis by axis: each operand axis is driven by one result axis through an `AxisMap`, or by none.
@@ -64,7 +70,7 @@ class Product(Relation):
         if self.plain:
             return field
         if 0 in self.in_shape:  # no elements, so nothing to say of them
-            return Field(field.extent, *(np.full([1] * len(self.out_shape), end) for end in (EMPTY_LO, EMPTY_HI)))
+            return nothing(field.extent, self.out_shape)
         lo, hi = self._push(field.lo, field.hi, None)
         continuation = self._continue(field.continuation)
         cause, paths = field.global_cause, field.paths
@@ -87,7 +93,7 @@ class Product(Relation):
         """Operand axes moved to the places of their result axes; undriven ones dropped, missing ones of size 1."""
         kept = [axis for axis, (_, out) in enumerate(self.axes) if out is not None]
         a = a.reshape([a.shape[axis] for axis in kept])
-        order = np.argsort([self.axes[axis][1] for axis in kept], kind="stable")
+        order = sorted(range(len(kept)), key=lambda i: self.axes[kept[i]][1] or 0)
         a = a.transpose(order)
         driven = sorted(out for _, out in self.axes if out is not None)
         return np.expand_dims(a, [o for o in range(len(self.out_shape)) if o not in driven])
@@ -178,9 +184,9 @@ class Reshape(Relation):
 
     def push(self, field):
         if 0 in self.in_shape:  # no elements, so nothing to say of them
-            return Field(field.extent, *(np.full([1] * len(self.out_shape), end) for end in (EMPTY_LO, EMPTY_HI)))
+            return nothing(field.extent, self.out_shape)
         lo, hi = self._push(field.lo), self._push(field.hi)
-        moved = dict((ins[0], outs[0]) for ins, outs in self.groups if len(ins) == len(outs) == 1)
+        moved = {ins[0]: outs[0] for ins, outs in self.groups if len(ins) == len(outs) == 1}
         old, continuation = field.continuation, None
         if old is not None and old.axis in moved:
             lo_p, hi_p = self._push(old.lo, old.axis), self._push(old.hi, old.axis)

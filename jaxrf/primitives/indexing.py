@@ -106,7 +106,7 @@ class Gather(Rule):
         letters = list(string.ascii_lowercase[: len(view.out)])
         here = list(letters)
         for a, (axis_map, out) in enumerate(axes):
-            if isinstance(axis_map, Pattern):
+            if isinstance(axis_map, Pattern) and out is not None:
                 matrix = view.window(f"axis {a}", axis_map.support, (view.out[out], view.into[a]))
                 matrix = matrix.astype(ct.dtype)
                 unit, before = ("Z", here[out]) if matrix.shape[0] > 1 else ("", here[out])

@@ -48,11 +48,18 @@ def whole_spans(shape: tuple[int, ...]) -> Spans:
 class View(Protocol):
     """What a rule may know while it pulls one equation back: windows and coefficients, never units or models."""
 
-    equation: Equation
-    out: Spans
-    """Windows of the result, one per axis."""
-    into: Spans
-    """Windows of the operand that is pulled back to."""
+    @property
+    def equation(self) -> Equation: ...
+
+    @property
+    def out(self) -> Spans:
+        """Windows of the result, one per axis."""
+        ...
+
+    @property
+    def into(self) -> Spans:
+        """Windows of the operand that is pulled back to."""
+        ...
 
     def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
         """Coefficient `operand` on `spans`: (n, *sizes), n = 1 where it is the same for all units.
@@ -112,18 +119,19 @@ def linear_transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
         values = known | dict(zip(eqn.tangents, tangents))
         return eqn.evaluate(*(values[i] for i in range(len(eqn.operands))))[0]
 
-    return jax.vmap(jax.linear_transpose(forward, *specs))(ct)[eqn.tangents.index(operand)]
+    pulled = jax.vmap(jax.linear_transpose(forward, *specs))(ct)[eqn.tangents.index(operand)]
+    return jax.lax.optimization_barrier(pulled)  # it may be a scatter: see the evaluation of equations
 
 
 rules: Registry[Rule] = Registry("primitive")
-R = TypeVar("R", bound=type[Rule])
+R = TypeVar("R", bound=Rule)
 
 
-def rule(*names: str) -> Callable[[R], R]:
+def rule(*names: str) -> Callable[[type[R]], type[R]]:
     """A class decorator that enters one instance of a rule for each of the primitives `names`."""
     enter = rules.register(*names)
 
-    def decorate(cls: R) -> R:
+    def decorate(cls: type[R]) -> type[R]:
         enter(cls())
         return cls
 

@@ -76,7 +76,7 @@ class Block:
                 ct = fit(ct, a + 1, 0 if span.moving else -start, 1, into)
         kept = [a for a, u in enumerate(self.axes) if u is not None]
         ct = ct.reshape(ct.shape[0], *(ct.shape[a + 1] for a in kept))
-        order = sorted(kept, key=lambda a: self.axes[a])
+        order = sorted(kept, key=lambda a: self.axes[a] or 0)
         ct = ct.transpose(0, *(kept.index(a) + 1 for a in order))
         return jnp.expand_dims(ct, [u + 1 for u in range(len(self.updates)) if u not in self.axes])
 

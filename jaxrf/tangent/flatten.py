@@ -113,10 +113,9 @@ class Flattener:
                 to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: _place(infos)))
         else:
             to.append(Equation(name, eqn.params, tuple(operands), results, evaluate, lambda: _place(infos)))
-        if name == TAP:
-            # Bodies of remat compute values again inside the derivative: those taps are not calls of their own.
-            if tangent or not self.differentiating:
-                (self.tangent_taps if tangent else self.taps).setdefault(eqn.params["name"], []).append(results[0])
+        # Bodies of remat compute values again inside the derivative: those taps are not calls of their own.
+        if name == TAP and (tangent or not self.differentiating):
+            (self.tangent_taps if tangent else self.taps).setdefault(eqn.params["name"], []).append(results[0])
         return list(results)
 
     def synthetic(self, name: str, operands: Sequence[Operand], shape: tuple[int, ...], run: Callable, **params: Any):
@@ -176,9 +175,13 @@ class Flattener:
 
 
 def _evaluator(eqn: Any) -> Callable[..., Sequence[Any]]:
+    # XLA on CPUs (jaxlib 0.10, 0.12) computes a convolution of a scatter's result wrongly where both are vectorized.
+    apart = eqn.primitive.name.startswith("scatter") or eqn.primitive.name == "dynamic_update_slice"
+
     def evaluate(*values: Any) -> Sequence[Any]:
         result = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
-        return result if eqn.primitive.multiple_results else [result]
+        results = result if eqn.primitive.multiple_results else [result]
+        return jax.lax.optimization_barrier(results) if apart else results
 
     return evaluate
 

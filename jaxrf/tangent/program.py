@@ -37,6 +37,10 @@ class Literal:
     def shape(self) -> tuple[int, ...]:
         return np.shape(self.value)
 
+    @property
+    def dtype(self) -> np.dtype:
+        return np.asarray(self.value).dtype
+
     tangent = False
 
 

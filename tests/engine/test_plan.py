@@ -103,3 +103,10 @@ def test_an_unknown_option_of_plan_is_refused():
     """The nearest option is named."""
     with pytest.raises(jaxrf.errors.UnknownNameError, match="Did you mean 'units'"):
         jaxrf.plan(zoo.conv_stack(depth=1), inputs=jaxrf.noise(1), input_shape=(8, 8, 3), unit="all")
+
+
+@pytest.mark.parametrize("count, at_once", [(1, 1), (3, 3), (100, 50)])
+def test_no_more_images_go_side_by_side_than_there_are(count, at_once):
+    """A batch is never filled up with repeated images that nobody asked for; many images are split evenly."""
+    plan = jaxrf.plan(zoo.conv_stack(depth=2, width=4), inputs=jaxrf.noise(count), input_shape=(12, 10, 3))
+    assert plan.images_at_once == at_once

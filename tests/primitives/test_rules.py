@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrf.adapters import adapt
 from jaxrf.geometry.merge import source
 from jaxrf.primitives import rules
-from tests.primitives.cases import CASES
+from jaxrf.tangent.trace import trace
+from tests.primitives.cases import CASES, conv, positive
 from tests.primitives.equations import program, pulled, supports
 
 
@@ -82,3 +85,17 @@ def test_every_rule_has_a_case():
     """A rule that is registered is under these laws."""
     tried = {e.primitive for name in CASES for e in program(name).linear}
     assert set(rules) - tried == set()
+
+
+@pytest.mark.parametrize("write", ["add", "set"])
+def test_scatter_before_a_convolution(write):
+    """Vectorized over images, as the engine runs it: XLA must not fuse the two, which it does wrongly."""
+
+    def model(x):
+        return conv(getattr(x.at[:, :, 1:], write)(x[:, :, :-1]), positive(1, 1, 2, 3))
+
+    traced = trace(adapt(model, (5, 7, 2), dtype=np.float64))
+    images = np.random.default_rng(0).uniform(0.5, 1.5, (2, 1, 5, 7, 2))
+    wanted = [traced.layers["output"].value]
+    (values,) = jax.jit(jax.vmap(lambda x: traced.evaluate(wanted, {traced.image: x})))(images)
+    np.testing.assert_allclose(values, [model(jnp.asarray(x)) for x in images], rtol=1e-12)
