@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from jaxrf.inputs import noise
     from jaxrf.result import load
     from jaxrf.statistics import Until
+    from jaxrf.sweep.results import open
     from jaxrf.tangent.tap import tap
 
 __version__ = "0.1.0"
-__all__ = ["Until", "check", "compare", "erf", "grid", "init", "load", "noise", "paths", "plan", "tap", "trf"]
+__all__ = ["Until", "check", "compare", "erf", "grid", "init", "load", "noise", "open", "paths", "plan", "tap", "trf"]
 
 _HOMES = {
     "Until": "jaxrf.statistics",
@@ -32,6 +33,7 @@ _HOMES = {
     "grid": "jaxrf.engine.units",
     "noise": "jaxrf.inputs",
     "load": "jaxrf.result",
+    "open": "jaxrf.sweep.results",
     "tap": "jaxrf.tangent.tap",
 }
 

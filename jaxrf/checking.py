@@ -17,6 +17,7 @@ from jaxrf.interpret import table as tables
 from jaxrf.job import Job, Sample
 from jaxrf.prepare import prepare
 from jaxrf.request import Request
+from jaxrf.tangent.trace import OUTPUT
 
 
 def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance: float | None) -> None:
@@ -26,6 +27,8 @@ def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance:
         raise InputError("check compares single units; leave pool_units out.")
     if request.treat_as_constant:
         raise InputError("check compares whole derivatives; leave treat_as_constant out.")
+    if job.pullback.signs is not None:
+        raise InputError('check compares gradients, and a sign-averaged map is an expectation. Use estimator="sampled".')
     if request.channels in ("each", "relu_sum"):
         raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
     some = job.units[np.unique(np.linspace(0, len(job.units) - 1, sampled).astype(int))]
@@ -52,9 +55,12 @@ def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number:
         key = sample.keys[0 if pull.tied else image]
         drawn = jnp.array([number + image * len(job.units) if pull.tied else number])
         rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)[0])
+    layer, output = request.layer, request.output
+    if layer in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers
+        layer, output = None, layer.removeprefix(OUTPUT).removeprefix("/") or None
     return oracles.erf_map(
         job.subject, variables, jnp.asarray(batch), tuple(int(u) for u in job.units[number]), jnp.stack(rows),
-        output=request.output, score=pull.score, layer=request.layer, wrt=wrt,
+        output=output, score=pull.score, layer=layer, wrt=wrt,
         unit_axes=axes.units, wrt_axes=below,
     )  # fmt: skip
 

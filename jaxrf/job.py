@@ -16,6 +16,7 @@ from jaxrf.adapters import Subject
 from jaxrf.certificate import certify
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.run import Pullback
+from jaxrf.engine.symmetry import check_symmetric
 from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
 from jaxrf.inputs import Images
@@ -71,9 +72,10 @@ class Job:
         """Images per call of the compiled program."""
         return self.pullback.program.image.shape[0] if self.pullback.tied else self.pullback.side
 
-    def samples(self, images: Images, seed: int | None) -> Iterator[Sample]:
-        """One `Sample` per batch of images, under one set of variables."""
-        pull, leaves, number = self.pullback, self.leaves(seed), 0
+    def samples(self, images: Images, seed: int | None, first: int = 0) -> Iterator[Sample]:
+        """One `Sample` per batch of images, under one set of variables; the images are numbered from `first` on."""
+        _ = self._symmetric
+        pull, leaves, number = self.pullback, self.leaves(seed), first
         for batch in images.batches(self.side):
             if pull.tied and len(batch) != self.side:
                 raise InputError(
@@ -91,6 +93,12 @@ class Job:
                 self._certify(leaves, batch, sample.values)
             yield sample
             number += len(batch)
+
+    @cached_property
+    def _symmetric(self) -> None:
+        """Raises an error where signs of weights are averaged over whose mean is not zero."""
+        if (signs := self.pullback.signs) is not None:
+            check_symmetric(self.pullback.program, signs.weights, self.leaves)
 
     def _certify(self, leaves: list[jax.Array], batch: np.ndarray, values: np.ndarray) -> None:
         """Note how far the units' values of the first batch are from those of the model itself."""

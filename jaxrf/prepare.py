@@ -10,11 +10,12 @@ import numpy as np
 
 from jaxrf.adapters import Subject, adapt, check_finite
 from jaxrf.engine.channels import check_channels
-from jaxrf.engine.crop import Crop, find_crop, same_boxes, total_step
+from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, total_step
 from jaxrf.engine.plan import Plan, make_plan
 from jaxrf.engine.pool import make_pool
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.scores import scores
+from jaxrf.engine.signs import check_request, make_signs
 from jaxrf.engine.units import positions
 from jaxrf.engine.windows import Windows, windows
 from jaxrf.errors import InputError
@@ -87,6 +88,7 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     """
     scores[request.score]  # an unknown name is said before anything is traced
     check_average(request.average)
+    averaging = check_request(request.estimator, request.score, subject.variables is not None)
     flat = geometry_program(subject, request.treat_as_constant)
     target = choose(flat, request.layer, request.output)
     source = choose(flat, request.wrt, None) if request.wrt is not None else None
@@ -105,7 +107,11 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     if not tied:
         program, windows, crop, shift = _cropped(place, program, windows)
     pull, plan = _pullback(place, program, windows, crop, images.first)
+    if averaging:
+        pull = replace(pull, signs=make_signs(program, windows, subject.spatial_axes, request.channels))
     facts = provenance(subject.name, target.name, request.wrt, images.description, program.image.dtype)
+    if pull.signs is not None:
+        facts["estimator"] = pull.signs.record()
     if request.treat_as_constant:
         facts["treat_as_constant"] = list(request.treat_as_constant)
     return Job(subject, request, pull, plan, row, chosen, shift, facts)
@@ -173,11 +179,16 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
     shape = list(place.subject.input_shape)
     for axis, (lo, hi) in zip(spatial, crop.box):
         shape[axis - 1] = hi - lo
-    small = traced(replace(place.subject, input_shape=tuple(shape)), place.request.treat_as_constant)
+    try:
+        small = traced(replace(place.subject, input_shape=tuple(shape)), place.request.treat_as_constant)
+    except InputError:
+        return program, plan, Crop(None, "the model does not take an input of the crop's size"), None
     shift = tuple(lo for lo, _ in crop.box)
     moved = place.windows(small, [lo // s for lo, s in zip(shift, strides)])
     if not same_boxes(plan, moved, shift, spatial):
         return program, plan, Crop(None, "its boxes differ from those of the crop"), None
+    if not same_constants(program, plan, small, moved):
+        return program, plan, Crop(None, "the model computes with the size of its input"), None
     return small, moved, crop, shift
 
 

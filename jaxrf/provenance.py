@@ -23,11 +23,12 @@ def provenance(model: str, layer: str, wrt: str | None, inputs: str, dtype: Any)
         "precision": str(jax.config.values["jax_default_matmul_precision"]),
         "device": f"{device.platform}: {device.device_kind}",
         "cores": os.cpu_count(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
     }
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The version of an installed package, or words that say that it is not."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -31,3 +31,4 @@ class Request:
     until: float | Until | None = None
     treat_as_constant: Sequence[str] = ()
     certify: bool = True
+    estimator: str = "sampled"

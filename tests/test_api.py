@@ -110,7 +110,9 @@ def test_dead_and_broken_maps_are_counted():
 
 
 BAD_REQUESTS = {
-    "layer": ({"layer": "stm"}, UnknownNameError, "Unknown layer 'stm'. Known: 'head', 'output', 'stem'. Did you mean 'stem'?"),
+    "layer": (
+        {"layer": "stm"}, UnknownNameError,
+        "Unknown layer 'stm'. Known: 'head', 'output', 'stem'. Did you mean 'stem'?"),
     "wrt": ({"wrt": "hed"}, UnknownNameError, "Unknown layer 'hed'.*Did you mean 'head'"),
     "order": ({"wrt": "head", "layer": "stem"}, InputError, "Layer 'stem' does not lie behind layer 'head'"),
     "score": ({"score": "sqare"}, UnknownNameError, "Unknown score 'sqare'.*Did you mean 'square'"),
@@ -119,10 +121,13 @@ BAD_REQUESTS = {
     "channel type": ({"channels": True}, InputError, "Channel True was asked for"),
     "unit": ({"units": [[2, 7]]}, InputError, r"Unit \(2, 7\) is outside of layer 'output', whose units are \(5, 7\)"),
     "negative unit": ({"units": [[-1, 0]]}, InputError, r"Unit \(-1, 0\) is outside"),
-    "units of one axis": ({"units": [[1]]}, InputError, r"Units of shape \(1, 1\) and dtype int64.*whole numbers of shape \(n, 2\)"),
+    "units of one axis": (
+        {"units": [[1]]}, InputError, r"Units of shape \(1, 1\) and dtype int64.*whole numbers of shape \(n, 2\)"),
     "fractions": ({"units": [[1.5, 2]]}, InputError, "dtype float64 were given; layer 'output' needs whole numbers"),
     "no units": ({"units": np.zeros((0, 2), int)}, InputError, r"Units of shape \(0, 2\)"),
-    "word": ({"units": "centre"}, UnknownNameError, "Unknown choice of units 'centre'. Known: 'all', 'center'.*Did you mean 'center'"),
+    "word": (
+        {"units": "centre"}, UnknownNameError,
+        "Unknown choice of units 'centre'. Known: 'all', 'center'.*Did you mean 'center'"),
     "grid": ({"units": jaxrf.grid(6, 7)}, InputError, r"A grid of 6x7 does not fit a layer of units \(5, 7\)"),
     "output": ({"output": "logits"}, UnknownNameError, "Unknown output 'logits'"),
     "seeds": ({"seeds": 2}, InputError, "seeds draw random weights, but variables were given"),
@@ -139,7 +144,7 @@ def test_requests_that_do_not_fit(case):
 
 BAD_INPUTS = {
     "none": (None, {}, "No inputs were given"),
-    "rank": (IMAGES[0], {}, "slides along the axis of images, in layer 'stem', called at test_api.*so an axis is missing"),
+    "rank": (IMAGES[0], {}, "slides along the axis of images, in layer 'stem', called at test_api.*an axis is missing"),
     "vector": (np.ones(3, np.float32), {}, r"Inputs of shape \(3,\) hold no images"),
     "integers": ((IMAGES * 100).astype(np.uint8), {}, "dtype uint8; a derivative needs a floating type"),
     "no images": (IMAGES[:0], {}, r"Inputs of shape \(0, 9, 13, 2\) hold no images"),
@@ -148,7 +153,8 @@ BAD_INPUTS = {
     "two shapes": ([IMAGES, IMAGES[:, 1:]], {}, r"A batch of inputs has shape \(3, 8, 13, 2\)"),
     "two dtypes": ([IMAGES, IMAGES.astype(np.float16)], {}, "dtype float16; the first had"),
     "noise": (jaxrf.noise(2), {}, "Noise has no shape of its own. Pass input_shape"),
-    "two sizes": (IMAGES, {"input_shape": (9, 9, 2)}, r"Inputs hold images of \(9, 13, 2\), but input_shape is \(9, 9, 2\)"),
+    "two sizes": (
+        IMAGES, {"input_shape": (9, 9, 2)}, r"Inputs hold images of \(9, 13, 2\), but input_shape is \(9, 9, 2\)"),
     "channels": (IMAGES[..., :1], {}, "The variables do not fit Net on inputs of shape .*stem/kernel"),
     "double": (IMAGES.astype(np.float64), {}, "float64, which JAX would cut to float32"),
 }  # fmt: skip

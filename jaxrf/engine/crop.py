@@ -38,6 +38,8 @@ SHARED = frozenset(
     "conv_general_dilated dot_general reduce_sum broadcast_in_dim transpose squeeze reshape pad slice rev concatenate "
     "cumsum gather dynamic_slice".split()
 )
+# Operations whose known operands are indices, or the matrix of a resize: they say where a place comes from.
+MOVING = frozenset("gather scatter scatter-add dynamic_slice dynamic_update_slice dot_general".split())
 
 
 @dataclass(frozen=True)
@@ -190,3 +192,34 @@ def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial
             if x.size != y.size or (moved != shift[i]).any():
                 return False
     return bool(np.all(np.array(shift) >= 0))
+
+
+def same_constants(whole: TangentProgram, plan: Windows, cropped: TangentProgram, moved: Windows) -> bool:
+    """Whether two plans compute with the same constants, where these meet what depends on the image.
+
+    Models may compute with the size of their input or with coordinates; on a crop those are others.
+    Constants of two sizes count as the same only where each is one number throughout.
+    Indices and matrices that move positions are left to `same_boxes`.
+    """
+    used = [
+        [*program.needed(windows.coefficients()), *(step.equation for step in windows.steps)]
+        for program, windows in ((whole, plan), (cropped, moved))
+    ]
+    if len(used[0]) != len(used[1]):
+        return False
+    for mine, theirs in zip(*used):
+        if mine.primitive != theirs.primitive or len(mine.operands) != len(theirs.operands):
+            return False
+        known = [(mine.known(i), theirs.known(i)) for i in range(len(mine.operands))]
+        meets_data = mine.primitive not in MOVING and any(a is None for a, _ in known)
+        if meets_data and not all(_same(a, b) for a, b in known):
+            return False
+    return True
+
+
+def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    if a is None or b is None:
+        return a is None and b is None
+    if a.shape == b.shape:
+        return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+    return a.size > 0 and b.size > 0 and bool((a == a.flat[0]).all() and (b == a.flat[0]).all())

@@ -15,9 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrf.engine.range import EVERY, Scaled
 from jaxrf.engine.windows import Starts, Windows
-from jaxrf.primitives.rule import Span, Spans, rules
+from jaxrf.primitives.rule import Span, Spans, View, rules
 from jaxrf.tangent.program import Equation, Operand, Variable
+
+Transpose = Callable[[View, int, jax.Array], jax.Array]
+"""How an equation is pulled back, given what it may know: `Rule.transpose`."""
 
 
 @dataclass
@@ -107,32 +111,50 @@ def cut(array: jax.Array, spans: Spans, table: jax.Array, margins: list[int]) ->
     return jax.vmap(lambda a, s: lax.dynamic_slice(a, s, sizes))(array, starts)
 
 
-def pull_back(plan: Windows, shared: Shared, table: jax.Array, ct: jax.Array) -> jax.Array:
+def pull_back(
+    plan: Windows,
+    shared: Shared,
+    table: jax.Array,
+    ct: jax.Array,
+    others: Mapping[Equation, Transpose] | None = None,
+    every: int = EVERY,
+) -> Scaled:
     """Pull cotangents `ct` (units, *unit sizes) of the target back to the source.
 
+    Args:
+        plan: windows of all variables.
+        shared: coefficients.
+        table: starts of the windows (row, unit).
+        ct: cotangents.
+        others: equations that are pulled back in another way than by their rule.
+        every: equations between two looks at the range of a cotangent.
+
     Returns:
-        (units, *sizes of the source's window).
+        (units, *sizes of the source's window), with an exponent of two for each unit.
     """
+    others = others or {}
     start = place(ct, plan.unit, plan.regions[plan.target], plan.starts, table)
-    pending: dict[Variable, jax.Array] = {plan.target: start}
+    pending: dict[Variable, Scaled] = {plan.target: Scaled(start)}
     for step in plan.steps:
         arriving = pending.get(step.equation.result)
         if arriving is None:
             continue
         if step.equation.result is not plan.source:
             del pending[step.equation.result]
+        arriving = arriving.looked_at(every)
+        transpose = others.get(step.equation, rules[step.equation.primitive].transpose)
         for i, into in step.into.items():
             operand = step.equation.operands[i]
             assert isinstance(operand, Variable)
             view = WindowView(step.equation, plan.regions[step.equation.result], into, shared, table)
-            pulled = rules[step.equation.primitive].transpose(view, i, arriving)
+            pulled = transpose(view, i, arriving.array)
             pulled = mask(pulled, into, step.masked[i], plan.starts, table)
-            pulled = place(pulled, into, plan.regions[operand], plan.starts, table)
+            pulled = arriving.then(place(pulled, into, plan.regions[operand], plan.starts, table))
             pending[operand] = pending[operand] + pulled if operand in pending else pulled
     region = plan.regions[plan.source]
     if plan.source not in pending:
-        return jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype)
-    return pending[plan.source]
+        return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))
+    return pending[plan.source].looked_at(min(every, 1))
 
 
 def mask(ct: jax.Array, spans: Spans, axes: tuple[int, ...], starts: Starts, table: jax.Array) -> jax.Array:

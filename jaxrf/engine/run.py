@@ -19,7 +19,9 @@ from jaxrf.compiler import jit
 from jaxrf.engine.channels import cotangents
 from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
-from jaxrf.engine.scores import scores
+from jaxrf.engine.range import alike, unscaled
+from jaxrf.engine.scores import degree, scores
+from jaxrf.engine.signs import Signs
 from jaxrf.engine.windows import Windows
 from jaxrf.lowering.forward import lower
 from jaxrf.tangent.program import Layer, TangentProgram
@@ -60,6 +62,7 @@ class Pullback:
         tied: whether a map is cut from the gradient of the whole batch of images.
         pool: the frame in which units are averaged; None to keep them apart.
         devices: across which images (or units, where there are too few images) are spread.
+        signs: the random weights that are averaged over; None to pull back by them as they are.
     """
 
     program: TangentProgram
@@ -75,6 +78,7 @@ class Pullback:
     tied: bool = False
     pool: Pool | None = None
     devices: tuple[Device, ...] = ()
+    signs: Signs | None = None
 
     @property
     def count(self) -> int:
@@ -116,7 +120,7 @@ class Pullback:
 
     @cached_property
     def compiled(self) -> Any:
-        """`(variables, images, numbers, tables, shifts, weights, keys) -> (maps, elsewhere, values)`, jitted."""
+        """`(variables, images, numbers, tables, shifts, weights, keys) -> (maps, exponents, elsewhere, values)`, jitted."""
         run = jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
         if len(self.devices) < 2:
             return jit(run)
@@ -157,16 +161,19 @@ class Pullback:
         step = self.per_batch * self.batches_per_call
         units = slice(call * step, min((call + 1) * step, self.count))
         n = units.stop - units.start
-        return Part(units, *(a.reshape(len(a), -1, *a.shape[3:])[:, :n] for a in map(np.asarray, result)))
+        each = [a.reshape(len(a), -1, *a.shape[3:])[:, :n] for a in map(np.asarray, result)]
+        maps, exponents, elsewhere, values = each
+        return Part(units, unscaled(maps, exponents), unscaled(elsewhere, exponents), values)
 
     def _pooled(self, results: list[Any]) -> Part:
-        total = np.sum([np.asarray(maps, np.float64).sum(axis=1) for maps, _, _ in results], axis=0) / self.count
-        elsewhere = np.sum([np.asarray(e, np.float64).sum(axis=(1, 2)) for _, e, _ in results], axis=0)
-        values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for _, _, v in results], axis=1)[:, : self.count]
+        wide = [(np.asarray(m, np.float64), np.asarray(e, np.float64), np.asarray(x)) for m, x, e, _ in results]
+        total = np.sum([unscaled(maps, x).sum(axis=1) for maps, _, x in wide], axis=0) / self.count
+        elsewhere = np.sum([unscaled(e, x).sum(axis=(1, 2)) for _, e, x in wide], axis=0)
+        values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)[:, : self.count]
         return Part(slice(0, 1), total[:, None], elsewhere[:, None], values)
 
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
-        """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); what lies elsewhere; values."""
+        """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); exponents; the rest of a `Part`."""
         plan, program = self.windows, self.program
         value = [self.layer.value] if self.layer.value is not None else []
         wanted = [*plan.coefficients(), *value]
@@ -182,9 +189,13 @@ class Pullback:
                 values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
                 if self.channels == "relu_sum":
                     ct = jnp.where(here > 0, ct, jnp.zeros((), ct.dtype))
-            maps, elsewhere = self._score(pull_back(plan, shared, table, ct), table)
-            maps = self.pool.add(maps, shift, weight.astype(maps.dtype)) if self.pool else maps
-            return maps, elsewhere * weight, values
+            pulled = pull_back(plan, shared, table, ct, self.signs.pulls(key, units) if self.signs else None)
+            maps, elsewhere = self._score(pulled.array, table)
+            exponents = degree(self.score) * pulled.exponents()
+            if self.pool:
+                (maps, _), (elsewhere, exponents) = alike(maps, exponents), alike(elsewhere, exponents)
+                maps = self.pool.add(maps, shift, weight.astype(maps.dtype))
+            return maps, exponents, elsewhere * weight, values
 
         batches = (numbers, tables, shifts, weights)
         jax.eval_shape(batch, *(a[0] for a in batches))

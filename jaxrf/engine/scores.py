@@ -42,3 +42,15 @@ def signed(gradient: jax.Array) -> jax.Array:
 def positive_sum(gradient: jax.Array) -> jax.Array:
     """Positive part of the sum over channels, as in OpenERF (2023), which takes the mean: a matter of scale."""
     return jnp.maximum(gradient.sum(axis=-1), 0)
+
+
+def degree(name: str) -> int:
+    """The power of a factor by which all gradients are multiplied that comes out in the score.
+
+    Law: score(2 g) = 2**degree * score(g).
+
+    Example:
+        >>> degree("square"), degree("signed")
+        (2, 1)
+    """
+    return 2 if name == "square" else 1

@@ -22,6 +22,8 @@ MOVES = {
 }  # fmt: skip
 CASTS = {"convert_element_type", "neg", "optimization_barrier", "reduce_precision", "sharding_constraint"}
 SCALES = {"div", "mul"}
+REPEATS = {"broadcast_in_dim"} | SCALES
+"""Steps of a chain that may use an element several times."""
 REFUSED = "The sign-averaged estimator cannot be used: "
 INSTEAD = 'Use estimator="sampled".'
 
@@ -91,6 +93,10 @@ def random_weights(program: TangentProgram, equations: Sequence[Equation]) -> li
             )
         if not fixed.behind(coefficient):
             continue
+        if np.issubdtype(eqn.result.dtype, np.complexfloating):
+            raise InputError(
+                f"{REFUSED}the weight of {eqn.primitive} {eqn.where()} is complex, and signs are real. {INSTEAD}"
+            )
         source = fixed.source(coefficient)
         if source is None:
             raise InputError(
@@ -141,7 +147,7 @@ def _check_used_once(weights: Sequence[Weight]) -> None:
     for argument, mine in uses.items():
         seen = np.zeros(int(np.prod(argument.shape)), np.int32)
         for weight in mine:
-            if len(mine) > 1 or any(eqn.primitive in MOVES | SCALES for eqn in weight.chain):
+            if len(mine) > 1 or any(eqn.primitive in REPEATS for eqn in weight.chain):
                 np.add.at(seen, weight.elements().ravel(), 1)
             if seen.max(initial=0) > 1:
                 raise InputError(

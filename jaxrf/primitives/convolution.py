@@ -41,6 +41,8 @@ class Convolution(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.conv_general_dilated.html
     """
 
+    hull_where = "images are in groups, or the zeros of its kernel have no simple form"
+
     def relation(self, equation, operand):
         if operand == 1:
             return self._of_kernel(equation)

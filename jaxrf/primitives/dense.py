@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from jaxrf.geometry.maps import Scan, identity, whole
 from jaxrf.geometry.relations import Product, dense
 from jaxrf.primitives.rule import Rule, rule
@@ -32,6 +34,8 @@ class TriangularSolve(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.linalg.triangular_solve.html
     """
 
+    hull_where = "its matrix is known to hold zeros within the triangle"
+
     def relation(self, equation, operand):
         shape, p = equation.result.shape, equation.params
         axis = len(shape) - (2 if p["left_side"] else 1)
@@ -40,7 +44,12 @@ class TriangularSolve(Rule):
         return Product(shape, shape, axes)
 
     def loose(self, equation, operand):
-        return "" if equation.support(0) is None else "the zeros of its matrix are not followed"
+        support = equation.support(0)
+        if support is None:
+            return ""
+        inside = np.tril if equation.params["lower"] else np.triu
+        full = support | np.eye(support.shape[-1], dtype=bool) if equation.params["unit_diagonal"] else support
+        return "" if (full | ~inside(np.ones_like(full))).all() else "the zeros of its matrix are not followed"
 
 
 @rule("tridiagonal_solve")
@@ -52,6 +61,8 @@ class TridiagonalSolve(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.linalg.tridiagonal_solve.html
     """
 
+    hull_where = "its matrix is known to hold zeros on the three diagonals"
+
     def relation(self, equation, operand):
         shape = equation.result.shape
         axis = len(shape) - 2
@@ -60,8 +71,9 @@ class TridiagonalSolve(Rule):
         )
 
     def loose(self, equation, operand):
-        found = [equation.support(i) for i in range(3)]
-        return "the zeros of its matrix are not followed" if any(s is not None and not s.all() for s in found) else ""
+        lower, main, upper = (equation.support(i) for i in range(3))
+        known = [lower if lower is None else lower[..., 1:], main, upper if upper is None else upper[..., :-1]]
+        return "the zeros of its matrix are not followed" if any(s is not None and not s.all() for s in known) else ""
 
 
 @rule("custom_lin", "custom_linear_solve")
@@ -71,6 +83,8 @@ class Opaque(Rule):
     A `custom_vjp` function whose backward rule is not linear, or a solver that iterates.
     https://docs.jax.dev/en/latest/_autosummary/jax.custom_vjp.html
     """
+
+    hull_where = "always"
 
     def relation(self, equation, operand):
         return dense(equation.operands[operand].shape, equation.result.shape)

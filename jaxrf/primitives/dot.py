@@ -24,6 +24,8 @@ class Dot(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dot_general.html
     """
 
+    hull_where = "its coefficient is a softmax over masked logits, or has zeros and is no matrix"
+
     def relation(self, equation, operand):
         mine, _, result = letters = self._letters(equation, operand)
         shape = equation.operands[operand].shape

@@ -69,7 +69,7 @@ class Elementwise(Rule):
 
 
 class _Simple(Elementwise):
-    """Members whose pull-back reads no coefficient."""
+    """Each element from the one at its own position, and no coefficient."""
 
     def __init__(self, pull: Callable[[jax.Array, int], jax.Array]):
         self._pull = pull
@@ -100,6 +100,8 @@ class Multiply(Elementwise):
 
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.mul.html
     """
+
+    hull_where = "its coefficient is a softmax over masked logits"
 
     def support(self, equation, operand):
         return equation.support(1 - operand)

@@ -29,6 +29,8 @@ class Gather(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.gather.html
     """
 
+    hull_where = "its indices depend on values"
+
     def relation(self, equation, operand) -> Relation:
         shape, out = equation.operands[0].shape, equation.result.shape
         axes = self.axes(equation)
@@ -135,6 +137,8 @@ class DynamicSlice(Movement):
     Operand 0 is the array, the others are starts.
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dynamic_slice.html
     """
+
+    hull_where = "its start depends on values"
 
     def windows(self, equation, operand):
         sizes = zip(equation.operands[0].shape, equation.result.shape, self._starts(equation))

@@ -25,6 +25,8 @@ class RaggedDot(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.ragged_dot.html
     """
 
+    hull_where = "the sizes of its groups depend on values, or it has another form"
+
     def relation(self, equation, operand):
         shape, out = equation.operands[operand].shape, equation.result.shape
         if not self._plain(equation):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -80,6 +80,9 @@ class View(Protocol):
 
 class Rule(ABC):
     """One linear primitive. The defaults treat whole arrays; a family overrides what it can do on windows."""
+
+    hull_where: ClassVar[str] = ""
+    """When `loose` may say something, for the documentation; empty where the relation is always exact."""
 
     @abstractmethod
     def relation(self, equation: Equation, operand: int) -> Relation:

@@ -133,6 +133,8 @@ class DynamicUpdateSlice(Writing):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dynamic_update_slice.html
     """
 
+    hull_where = "its start depends on values"
+
     def block(self, equation):
         out, update = equation.result.shape, equation.operands[1].shape
         known = [np.asarray(0) if n == m else equation.known(2 + a) for a, (n, m) in enumerate(zip(out, update))]
@@ -161,6 +163,8 @@ class Scatter(Writing):
     Operand 0 is the array, operand 1 the indices, operand 2 the updates.
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.scatter_add.html
     """
+
+    hull_where = "its indices depend on values, or repeat in a `scatter` that is no sum"
 
     updates = 2
 
@@ -258,6 +262,8 @@ class ScatterMultiply(Rule):
     Operand 0 is the array, operand 1 the indices, operand 2 the updates, which are coefficients.
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.scatter_mul.html
     """
+
+    hull_where = "its updates hold zeros"
 
     def relation(self, equation, operand):
         return aligned(equation.result.shape, equation.result.shape)

@@ -19,7 +19,7 @@ from jaxrf.errors import StoreError
 
 T = TypeVar("T")
 SCHEMES = ("file", "gs", "s3", "memory")
-AT_ONCE = 256
+AT_ONCE = 32
 """Reads under way at a time."""
 MEMORY = ts.Context()
 """All `memory://` locations of a process are in one store."""

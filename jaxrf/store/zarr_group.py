@@ -75,8 +75,8 @@ def _array(path: Path, name: str) -> np.ndarray:
 def _spec(path: Path, variable: Variable) -> dict[str, Any]:
     shape, dtype = variable.data.shape, variable.data.dtype
     per_unit = max(dtype.itemsize * int(np.prod(shape[1:])), 1)
-    units = min(max(CHUNK_BYTES // per_unit, 1), max(shape[0], 1))
-    chunk = [units, *(max(n, 1) for n in shape[1:])]
+    units = [min(max(CHUNK_BYTES // per_unit, 1), max(n, 1)) for n in shape[:1]]
+    chunk = [*units, *(max(n, 1) for n in shape[1:])]
     return {
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": f"{path}/"},

@@ -10,7 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -220,11 +220,6 @@ def read(path: str | Path, changes: Sequence[tuple[str, Any]] = ()) -> Specifica
                 raise InputError(f"{key} cannot be set: {part} is {table!r}, not a table.")
         table[parts[-1]] = value
     return from_dict(given)
-
-
-def with_seeds(specification: Specification, seeds: Any) -> Specification:
-    """The same with other seeds."""
-    return replace(specification, seeds=seeds)
 
 
 def _ranges(seeds: Any) -> list[int]:

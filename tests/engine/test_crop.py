@@ -91,3 +91,43 @@ def test_squeeze_and_excitation_is_run_whole():
     """A pooled gate sees all of the image."""
     plan = jaxrf.plan(lambda x: x * x.mean((1, 2), keepdims=True), inputs=jaxrf.noise(1), input_shape=SHAPE)
     assert plan.crop.box is None
+
+
+def position(x):
+    """Where each column lies on the image, from 1 to 3."""
+    return jnp.linspace(1, 3, x.shape[2])[:, None]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [lambda x: x * position(x), lambda x: x + position(x), lambda x: x * (x.shape[1] / 50)],
+    ids=["scaled by position", "position added", "scaled by size"],
+)
+def test_what_is_computed_with_the_size_is_run_whole(step):
+    """Coordinates and sizes are others on a crop, and the map would be too."""
+    kernel = jax.random.normal(jax.random.key(0), (3, 3, 3, 4))
+
+    def model(x):
+        return jnp.sin(step(jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)))
+
+    plan = jaxrf.plan(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
+    assert plan.crop.box is None
+    assert "computes with the size of its input" in plan.crop.why
+    jaxrf.check(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
+
+
+def test_a_model_that_refuses_the_crop_is_run_whole():
+    """Some models take certain sizes only."""
+    kernel = jax.random.normal(jax.random.key(0), (3, 3, 3, 4))
+
+    def model(x):
+        if x.shape[1:] != SHAPE:
+            raise ValueError("the size of this model is fixed")
+        return jnp.sin(jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC))
+
+    plan = jaxrf.plan(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
+    assert plan.crop.why == "the model does not take an input of the crop's size"
+    jaxrf.check(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
+
+
+NHWC = ("NHWC", "HWIO", "NHWC")

@@ -136,12 +136,22 @@ for mode in ("edge", "reflect", "symmetric", "wrap"):
     case(f"jnp.pad {mode}", (1, 5, 4), lambda x, mode=mode: jnp.pad(x, ((0, 0), (2, 1), (0, 2)), mode))
 
 # Products.
+CHECKERS = np.indices((3, 4, 2)).sum(0) % 2
 case("dot_general", (1, 5, 3), lambda x: x @ positive(3, 4))
 case("dot_general, tangent on the right", (1, 5, 3), lambda x: positive(4, 5) @ x)
 case("dot_general of two tangents", (1, 5, 3), lambda x: jnp.einsum("bik,bjk->bij", x, x * x))
 case("dot_general over two axes", (1, 5, 3, 2), lambda x: jnp.einsum("bijk,jkl->bil", x, positive(3, 2, 4)))
 case("dot_general by images that differ", (2, 5, 3), lambda x: jnp.einsum("bik,bkj->bij", x, positive(2, 3, 4)))
 case("dot_general by a known matrix", (1, 5, 3), lambda x: jnp.einsum("oi,bic->boc", np.tri(7, 5, -1), x))
+case(
+    "dot_general by zeros of no simple form",
+    (1, 3, 4),
+    lambda x: jnp.einsum("bij,ijk->bk", x, positive(3, 4, 2) * CHECKERS),
+)
+case("attention behind a mask", (1, 4, 3), lambda x: jnp.einsum(
+    "bij,bjc->bic", jax.nn.softmax(jnp.where(np.tri(4, dtype=bool), jnp.einsum("bic,bjc->bij", x, x), -1e9), -1), x))  # fmt: skip
+case("attention without a mask", (1, 4, 3), lambda x: jnp.einsum(
+    "bij,bjc->bic", jax.nn.softmax(jnp.einsum("bic,bjc->bij", x, x * x) + 0.5 * np.tri(4), -1), x))  # fmt: skip
 case("dot_general by a number", (1, 5), lambda x: jnp.einsum("bi,->bi", x, x.sum()))
 for method in ("nearest", "linear", "cubic", "lanczos3"):
     case(f"resize {method}", (1, 5, 4, 2), lambda x, method=method: jax.image.resize(x, (1, 9, 7, 2), method))
@@ -202,6 +212,8 @@ case("conv patches", (1, 5, 7, 2), lambda x: lax.conv_general_dilated_patches(
     x, (3, 2), (2, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))  # fmt: skip
 case("conv grouped with zeros", (1, 5, 4, 4),
      lambda x: conv(x, positive(3, 3, 2, 4) * (np.indices((3, 3, 2, 4)).sum(0) % 2), feature_group_count=2))  # fmt: skip
+case("conv by a kernel of scattered zeros", (1, 4, 3, 300),
+     lambda x: conv(x, (np.random.default_rng(0).random((3, 3, 300, 2)) < 0.5) * 1.0)[..., :1])  # fmt: skip
 case("conv by nothing", (1, 5, 7, 1), lambda x: conv(x, np.zeros((3, 3, 1, 2))) + x[..., :1])
 
 
@@ -283,10 +295,10 @@ case("scatter-add by values and images", (2, 3, 2),
      lambda x: jax.vmap(lambda y: y.at[jnp.argmax(y[:, 0])].add(2 * y[1]))(x), draws=60)  # fmt: skip
 case("scatter-sub a row", (1, 5, 3), lambda x: x.at[:, 2].subtract(0.3 * x[:, 0]))
 case("scatter-sub at indices", (1, 5, 3), lambda x: x.at[:, np.array([1, 4])].subtract(0.3 * x[:, :2]))
+case("scatter-mul by zero", (1, 5, 3), lambda x: x.at[:, np.array([1, 2])].multiply(np.array([0.0, 2.0])[:, None]))
 case("scatter-mul", (1, 5, 3), lambda x: x.at[:, np.array([1, 1, 2])].multiply(2.0))
 
 # Solves and custom rules.
-TRIANGLE = np.tril(positive(3, 3)) + np.eye(3)
 for lower in (True, False):
     for left in (True, False):
         for transposed in (True, False):
@@ -296,6 +308,10 @@ for lower in (True, False):
                     lower=options[1], transpose_a=options[2])))  # fmt: skip
 case("triangular_solve by a known matrix", (1, 3, 2), lambda x: lax.linalg.triangular_solve(
     np.eye(3)[None] + 0.5 * (np.arange(3) == 2), x, left_side=True, lower=True))  # fmt: skip
+case("triangular_solve by a known full one", (1, 3, 2), lambda x: lax.linalg.triangular_solve(
+    np.tril(-positive(1, 3, 3)) + 3 * np.eye(3), x, left_side=True, lower=True))  # fmt: skip
+case("tridiagonal_solve of two blocks", (1, 4, 2), lambda x: lax.linalg.tridiagonal_solve(
+    np.array([[0.0, 1, 0, 1]]), 5 * np.ones((1, 4)), np.array([[1.0, 0, 1, 0]]), x))  # fmt: skip
 case("tridiagonal_solve", (1, 4, 2), lambda x: lax.linalg.tridiagonal_solve(
     -positive(1, 4), 5 * np.ones((1, 4)), -positive(1, 4), x))  # fmt: skip
 case("solve", (1, 3, 2), lambda x: jnp.linalg.solve(jnp.eye(3) * 5 - lax.stop_gradient(x[0, :, :1] * x[0, :, 0]), x[0]))

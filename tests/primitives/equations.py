@@ -13,6 +13,7 @@ from jax import lax
 
 from jaxrf.adapters import Subject
 from jaxrf.engine.pull import Shared, pull_back
+from jaxrf.engine.range import times
 from jaxrf.engine.windows import windows
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
 from jaxrf.tangent.trace import trace
@@ -114,8 +115,8 @@ def pulled(name: str, choices: list[tuple[int, ...]]) -> list[tuple[np.ndarray, 
     def both(x: jax.Array, tables: list[jax.Array], cts: list[jax.Array], full: list[jax.Array]) -> Any:
         wanted = list({v: None for plan in plans for v in plan.coefficients()})
         values = dict(zip(wanted, traced.evaluate(wanted, {traced.image: x})))
-        mine = [pull_back(p, Shared(values, p.starts), t, ct) for p, t, ct in zip(plans, tables, cts)]
-        return mine, [_gradient(case, x, ct) for ct in full]
+        found = [pull_back(p, Shared(values, p.starts), t, ct) for p, t, ct in zip(plans, tables, cts)]
+        return [times(one.array, one.exponents()) for one in found], [_gradient(case, x, ct) for ct in full]
 
     mine, theirs = both(x, [p.starts.table(p.count) for p in plans], cotangents, full)
     return [(_embed(np.asarray(m), plan, case.shape), np.asarray(t)) for m, plan, t in zip(mine, plans, theirs)]

@@ -1,0 +1,255 @@
+"""What does the sign-averaged estimator gain, and how far is it off, against sampling the same random networks?
+
+Both estimators run on the same networks, images and units.
+Bias: of the total and of sigma, from the ratio of mean maps, the same networks left out of both for the error.
+Gain: how many times fewer samples give the same error of the mean map, of its shape, of its width and of its total.
+Time: to a mean map of a ResNet-50's `layer2` with a relative error of 1 %, beside loops that sample in PyTorch and JAX.
+
+    python benchmarks/sign_averaged.py --tables bias,gain --seeds 512
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from _common import Report, interleaved, is_there, parser
+from _jobs import _torch as torch_network
+from _peers import Samples, TorchSeeds, jax_seed_forms
+
+from jaxrf import zoo
+from jaxrf.engine.run import Pullback
+from jaxrf.engine.units import grid
+from jaxrf.inputs import noise
+from jaxrf.job import Job, sample_keys
+from jaxrf.prepare import open_job
+from jaxrf.request import Request
+
+TABLES = ("bias", "gain", "time")
+ERROR = 0.01
+"""Relative L2 error of the mean map that `time` is measured to."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network with a unit, and how far the estimator is allowed to be off, relative, in total and in sigma."""
+
+    model: Any
+    shape: tuple[int, ...]
+    layer: str | None = None
+    allowed: tuple[float, float] | None = (0.05, 0.01)
+    init: Any = None
+
+
+class PooledStack(nn.Module):
+    """Convolutions with overlapping average pools of three positions and stride two between them."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for _ in range(3):
+            x = nn.relu(nn.Conv(self.width, (3, 3), use_bias=False)(x))
+            x = nn.avg_pool(x, (3, 3), (2, 2), "SAME")
+        return nn.Conv(self.width, (3, 3), use_bias=False)(x)
+
+
+def cases(small: bool) -> dict[str, Case]:
+    """The architectures whose bias is measured."""
+    n, side, unet = (4, 24, (8, 12, 1)) if small else (32, 96, (48, 64, 1))
+    stack = {"width": n, "depth": 3 if small else 6}
+    net: dict[str, Any] = {"width": 4} if small else {}
+    shape, plain = (side, side, 3), (17, 19, 3) if small else (33, 35, 3)
+    return {
+        "ReLU stack": Case(zoo.conv_stack(**stack), plain, allowed=(0.02, 0.005)),
+        "tanh stack": Case(zoo.conv_stack(**stack, activation="tanh"), plain),
+        "SiLU stack": Case(zoo.conv_stack(**stack, activation="silu"), plain, allowed=None),
+        "dilated stack": Case(zoo.conv_stack(**stack, dilation=2), (41, 43, 3)),
+        "orthogonal ReLU stack": Case(zoo.conv_stack(**stack), plain, init={"*/kernel": "orthogonal"}),
+        "ResNet-18 layer1": Case(zoo.resnet18(stages=1, **net), shape, "layer1"),
+        "ResNet-18 layer2": Case(zoo.resnet18(stages=2, **net), shape, "layer2"),
+        "ResNet-50 layer2": Case(zoo.resnet50(stages=2, **net), shape, "layer2"),
+        "MobileNet-V2": Case(zoo.mobilenet_v2(width=0.125 if small else 1.0), shape, allowed=(0.10, 0.015)),
+        "ConvNeXt, layer scale 1": Case(zoo.convnext_tiny(layer_scale=1.0, stages=1), shape, allowed=None),
+        "overlapping average pools": Case(PooledStack(n), shape, allowed=None),
+        **{
+            f"U-Net, {up}": Case(zoo.unet(depth=2, width=n // 2, up=up), unet)
+            for up in ("nearest", "transposed", "bilinear")
+        },
+    }
+
+
+def prepared(case: Case, pool: bool = False) -> Job:
+    """The estimator's job for the center unit; with `pool` for a grid of units, averaged."""
+    request = Request(
+        units=grid(2, 2) if pool else "center", layer=case.layer, pool_units=pool, crop=not pool,
+        estimator="sign_averaged", certify=False,
+    )  # fmt: skip
+    return open_job(case.model, None, noise(1), request=request, call={}, input_shape=case.shape, init=case.init)[0]
+
+
+class Run:
+    """Maps of both estimators, network by network."""
+
+    def __init__(self, job: Job, images: int = 1):
+        self.job = job
+        self.pulls = {"averaged": job.pullback, "sampled": replace(job.pullback, signs=None)}
+        self.images = job._crop(noise(images).images(0, images, job.subject.input_shape, np.float32))[:, None]
+
+    def maps(self, name: str, seed: int) -> np.ndarray:
+        """The mean over images of the maps of one network, (*spatial)."""
+        pull: Pullback = self.pulls[name]
+        keys = sample_keys(seed, 0, len(self.images))
+        parts = pull.maps(self.job.leaves(seed), self.images, keys)
+        return np.concatenate([part.maps for part in parts], axis=1)[:, 0].mean(axis=0, dtype=np.float64)
+
+    def both(self, seeds: int) -> dict[str, np.ndarray]:
+        """Maps (network, *spatial) of each estimator."""
+        return {name: np.stack([self.maps(name, seed) for seed in range(seeds)]) for name in self.pulls}
+
+
+def total(maps: np.ndarray) -> np.ndarray:
+    """Sum of each map (..., y, x)."""
+    return maps.sum((-2, -1))
+
+
+def sigma(maps: np.ndarray) -> np.ndarray:
+    """Width of each map, the geometric mean of both axes."""
+    variances = []
+    for axis in (-2, -1):
+        profile = maps.sum(-3 - axis)
+        profile = profile / profile.sum(-1, keepdims=True)
+        at = np.arange(profile.shape[-1])
+        middle = (profile * at).sum(-1, keepdims=True)
+        variances.append((profile * np.square(at - middle)).sum(-1))
+    return (variances[0] * variances[1]) ** 0.25
+
+
+def left_out(maps: np.ndarray) -> np.ndarray:
+    """Mean maps without each of the networks."""
+    return (maps.sum(0) - maps) / (len(maps) - 1)
+
+
+def error(of_left_out: np.ndarray) -> np.ndarray:
+    """Jackknife standard error of what was measured without each network, along the first axis."""
+    return of_left_out.std(0) * np.sqrt(len(of_left_out) - 1)
+
+
+def bias(maps: dict[str, np.ndarray], measure: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """How far the estimator is above sampling, relative, and the standard error of that."""
+    value = np.log(measure(maps["averaged"].mean(0)) / measure(maps["sampled"].mean(0)))
+    parts = np.log(measure(left_out(maps["averaged"])) / measure(left_out(maps["sampled"])))
+    return float(value), float(error(parts))
+
+
+def gains(maps: dict[str, np.ndarray]) -> dict[str, float]:
+    """Ratios of squared relative errors of the two mean maps: how many times fewer samples the estimator needs."""
+    squared: dict[str, list[float]] = {"raw map": [], "normalized map": [], "sigma": [], "total": []}
+    for name in ("sampled", "averaged"):
+        mean, parts = maps[name].mean(0), left_out(maps[name])
+        shapes = parts / total(parts)[:, None, None]
+        squared["raw map"].append(np.square(error(parts)).sum() / np.square(mean).sum())
+        squared["normalized map"].append(np.square(error(shapes)).sum() / np.square(mean / mean.sum()).sum())
+        squared["sigma"].append(float(error(sigma(parts)) / sigma(mean)) ** 2)
+        squared["total"].append(float(error(total(parts)) / total(mean)) ** 2)
+    return {name: float(sampled / averaged) for name, (sampled, averaged) in squared.items()}
+
+
+def samples_for(maps: np.ndarray, wanted: float = ERROR) -> float:
+    """How many samples a relative L2 error of the mean map takes, from its error with those at hand."""
+    relative = np.square(error(left_out(maps))).sum() / np.square(maps.mean(0)).sum()
+    return float(len(maps) * relative / wanted**2)
+
+
+def measure_bias(report: Report, seeds: int, small: bool) -> None:
+    for name, case in cases(small).items():
+        maps = Run(prepared(case, pool=True), images=4).both(seeds)
+        columns: dict[str, Any] = {}
+        for measure, limit in zip((total, sigma), case.allowed or (None, None)):
+            found, stderr = bias(maps, measure)
+            columns[f"{measure.__name__} %"], columns[f"± ({measure.__name__})"] = 100 * found, 100 * stderr
+            columns[f"allowed % ({measure.__name__})"] = None if limit is None else 100 * limit
+        report.add("Bias", name, columns, {"networks": seeds, "images": 4, "units": 4})
+
+
+def layer2(small: bool) -> Case:
+    model = zoo.resnet50(stages=1, width=4) if small else zoo.resnet50(stages=2)
+    return Case(model, (48, 48, 3) if small else (224, 224, 3), "layer1" if small else "layer2")
+
+
+def measure_gain(report: Report, seeds: int, small: bool) -> dict[str, np.ndarray]:
+    """Writes the gains, and returns the maps that they come from."""
+    maps = Run(prepared(layer2(small))).both(seeds)
+    report.add("Gain in samples", "ResNet-50 layer2", gains(maps), {"networks": seeds})
+    return maps
+
+
+def measure_time(report: Report, maps: dict[str, np.ndarray], repeats: int, small: bool) -> None:
+    case = layer2(small)
+    run = Run(prepared(case))
+    candidates: dict[str, Callable[[], Any]] = {
+        "sign-averaged, cone": lambda: run.maps("averaged", 0),
+        "sampled, cone": lambda: run.maps("sampled", 0),
+        **_peers(case, run, small),
+    }
+    for call in candidates.values():
+        call()
+    seconds = {name: statistics.median(times) for name, times in interleaved(candidates, repeats).items()}
+    needed = {name: samples_for(maps["averaged" if name.startswith("sign") else "sampled"]) for name in candidates}
+    slowest = seconds.get("PyTorch, whole image", max(seconds.values())) * samples_for(maps["sampled"])
+    for name, each in seconds.items():
+        columns = {
+            "ms a sample": 1000 * each,
+            "samples": round(needed[name]),
+            "minutes": each * needed[name] / 60,
+            "times faster": slowest / (each * needed[name]),
+        }
+        report.add("Time to 1 %", name, columns, {"networks that the errors are from": len(maps["sampled"])})
+
+
+def _peers(case: Case, run: Run, small: bool) -> dict[str, Callable[[], Any]]:
+    """Loops over networks on the whole image, and on the crop that the unit depends on."""
+    job, size = run.job, run.images.shape[2:4]
+    center = np.asarray(job.units)
+    moved = center - np.array(job.shift or (0, 0)) // np.array(job.row.stride)
+    signs = np.where(np.random.default_rng(0).uniform(size=(1, 1, job.pullback.channel_count)) < 0.5, -1, 1)
+    network = {"stages": 1, "width": 4} if small else {"stages": 2}
+    found: dict[str, Callable[[], Any]] = {}
+    for name, shape, units in (("whole image", case.shape[:2], center), ("crop", size, moved)):
+        image = np.random.default_rng(1).normal(size=(1, *shape, 3)).astype(np.float32)
+        samples = Samples(image, np.zeros(1, int), units, signs.astype(np.float32))
+        keys = jax.random.split(jax.random.key(0), 1)
+        if name == "whole image":
+            (form,) = jax_seed_forms(case.model, keys, samples, ())[1].values()
+            found["plain JAX, whole image"] = form
+        if is_there("torch"):
+            forms = TorchSeeds(torch_network("resnet", **network), lambda seed: None, samples).forms()
+            found[f"PyTorch, {name}"] = next(iter(forms.values()))
+    return found
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--tables", default=",".join(TABLES), help=f"which of {','.join(TABLES)} (default: all)")
+    options.add_argument("--seeds", type=int, help="networks per estimator (default: 512; 8 if --small)")
+    given = options.parse_args()
+    chosen = given.tables.split(",")
+    if wrong := [name for name in chosen if name not in TABLES]:
+        options.error(f"no table {wrong[0]!r}; there are {', '.join(TABLES)}")
+    jax.config.update("jax_default_matmul_precision", "highest")
+    report, seeds = Report("sign_averaged", given), given.seeds or (8 if given.small else 512)
+    if "bias" in chosen:
+        measure_bias(report, seeds, given.small)
+    if "gain" in chosen or "time" in chosen:
+        maps = measure_gain(report, seeds, given.small)
+        if "time" in chosen:
+            measure_time(report, maps, given.repeats, given.small)
+
+
+if __name__ == "__main__":
+    main()

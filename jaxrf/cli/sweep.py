@@ -1,0 +1,236 @@
+"""`jaxrf sweep`: run a sweep from a TOML file, or what is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from jaxrf.cli import values
+from jaxrf.cli.options import Command, commands, option, positional
+from jaxrf.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxrf.sweep.run import Progress
+    from jaxrf.sweep.specification import Specification
+
+FAILED = 1
+EVERY = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+def change(text: str) -> tuple[str, Any]:
+    """A dotted key and a value: a Python literal, or a word.
+
+    >>> change("model.depth=[2, 3]"), change("layer=conv_1")
+    (('model.depth', [2, 3]), ('layer', 'conv_1'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not all(part.strip().isidentifier() for part in key.split(".")):
+        raise InputError(f"{text!r} is not KEY=VALUE. Write for example model.depth=40, or seeds=0:256.")
+    return key.strip(), values.literal(value.strip())
+
+
+def shard(text: str) -> tuple[int, int]:
+    """See `jaxrf.sweep.processes.shard`."""
+    from jaxrf.sweep.processes import shard
+
+    return shard(text)
+
+
+@commands.register("sweep")
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Command):
+    """Run a sweep of effective fields.
+
+    The TOML file names models, layers, inputs and seeds; every list in it is an axis, and the sweep is their product.
+    The same command goes on with what is left, and adds seeds or values of axes that are new.
+    The exit status is 0 when this process has done its share, 1 when tasks failed, and 75 after SIGTERM or 130 after
+    Ctrl-C, when the same command goes on.
+    """
+
+    EXAMPLES: ClassVar[str] = """examples:
+  jaxrf sweep depths.toml --print
+  jaxrf sweep depths.toml --out runs/depths
+  jaxrf sweep depths.toml --out runs/depths --set seeds=0:512
+  jaxrf sweep depths.toml --out gs://bucket/depths --shard 3/16"""
+
+    specification: str = positional("the TOML file", metavar="SPEC")
+    out: str | None = option("a folder, or gs://, s3://; all processes write to the same one", metavar="PLACE")
+    set: tuple[tuple[str, Any], ...] = option(
+        "change a key of the file, as model.depth=[5, 10]; may be repeated",
+        parse=change,
+        metavar="KEY=VALUE",
+        repeat=True,
+    )
+    print: bool = option("show the tasks, their work, memory and time, and stop", default=False)
+    shard: tuple[int, int] | None = option("this process's share, as 0/4 to 3/4", parse=shard, metavar="I/N")
+    coordinator: str | None = option("host:port of JAX's runtime, for several processes", metavar="ADDRESS")
+    processes: int | None = option("how many processes there are", parse=values.count, metavar="N")
+    process_id: int | None = option("which one this is, from 0", parse=int, metavar="I")
+    strict: bool = option("stop a task at a photo that cannot be read, instead of leaving it out", default=False)
+    mix_devices: bool = option("let another kind of device go on with a task", default=False)
+    grace: float = option(
+        "seconds that a block may still take after SIGTERM or Ctrl-C", default=20.0, parse=float, metavar="SECONDS"
+    )
+    quiet: bool = option("show no progress", default=False)
+
+    def run(self) -> int:
+        from jaxrf.cli.stopping import Stopping
+        from jaxrf.sweep import read
+
+        specification = read(self.specification, self.set)
+        if self.print:
+            return self._preview(specification)
+        if self.out is None:
+            raise InputError("The sweep needs a place to write to. Add --out FOLDER, or look at it first with --print.")
+        with Stopping(self.grace) as stopping:
+            last = self._run(specification, stopping.asked)
+        if self.json:
+            print(json.dumps({**_facts(last), "out": self.out}, indent=2))
+        elif not self.quiet:
+            print(_ending(last, self.out), flush=True)
+        if last.state == "stopped":
+            return stopping.code or 0
+        return FAILED if last.state == "failed" else 0
+
+    def _run(self, specification: Specification, stop: Any) -> Progress:
+        from jaxrf.sweep.processes import find
+        from jaxrf.sweep.run import run
+
+        processes = find(
+            os.environ,
+            given=self.shard,
+            coordinator=self.coordinator,
+            processes=self.processes,
+            process_id=self.process_id,
+        )
+        index, count = processes.start()
+        last = None
+        with _display(self.quiet or self.json) as display:
+            if count > 1:
+                display.note(f"process {index} of {count} ({processes.found})")
+            for last in run(
+                specification,
+                self.out or "",
+                shard=(index, count),
+                stop=stop,
+                strict=self.strict,
+                mix_devices=self.mix_devices,
+                command=[shlex.join(sys.argv)],
+            ):
+                display.show(last)
+        assert last is not None  # it yields at least how it ended
+        return last
+
+    def _preview(self, specification: Specification) -> int:
+        from jaxrf.engine.plan import human
+        from jaxrf.sweep.preview import preview
+
+        found = list(preview(specification))
+        if self.json:
+            tasks = [
+                {**one.task.describe(), "blocks": one.blocks, "samples": one.samples, "flops": one.flops,
+                 "memory": one.memory, "seconds": one.seconds, "problem": one.problem}
+                for one in found
+            ]  # fmt: skip
+            print(json.dumps({"specification": specification.to_dict(), "tasks": tasks}, indent=2))
+            return FAILED if any(one.problem for one in found) else 0
+        print(f"{'task':<20}  {'blocks':>7}  {'samples':>8}  {'GFLOP':>9}  {'memory':>9}  {'time':>7}  where")
+        for one in found:
+            numbers = f"{one.flops / 1e9:>9.3g}  {human(one.memory):>9}  {_clock(one.seconds):>7}"
+            shown = f"{'cannot be run':>29}" if one.problem else numbers
+            print(f"{one.task.id:<20}  {one.blocks:>7}  {one.samples:>8}  {shown}  {one.task.label}")
+        print("\n".join(f"{one.task.label}: {one.problem}" for one in found if one.problem), end="")
+        seconds = sum(one.seconds for one in found)
+        print(f"{len(found)} tasks, about {_clock(seconds)} on this machine alone, without compilation")
+        return FAILED if any(one.problem for one in found) else 0
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def show(self, progress: Progress) -> None:
+        """Show how far it is."""
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+
+
+@contextmanager
+def _display(quiet: bool) -> Iterator[Display]:
+    """A bar on a terminal, lines elsewhere; failures are told in any case. All on stderr."""
+    if quiet or not sys.stderr.isatty():
+        yield _Lines(quiet)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Bar(bar)
+
+
+class _Bar:
+    def __init__(self, bar: Any):
+        self._bar, self._task = bar, bar.add_task("starting", total=None)
+
+    def show(self, progress: Progress) -> None:
+        self._bar.update(self._task, description=progress.task, completed=progress.done, total=progress.total)
+        for message in progress.messages:
+            self.note(message)
+
+    def note(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False)
+
+
+class _Lines:
+    def __init__(self, quiet: bool):
+        self._quiet, self._began, self._next = quiet, time.monotonic(), 0.0
+
+    def show(self, progress: Progress) -> None:
+        for message in progress.messages:
+            print(f"jaxrf: {message}", file=sys.stderr, flush=True)
+        elapsed = time.monotonic() - self._began
+        if progress.computed and elapsed >= self._next:
+            self._next = elapsed + EVERY
+            rate = progress.computed / elapsed
+            left = (progress.total - progress.done) / rate
+            self.note(
+                f"{progress.done} of {progress.total} blocks, {rate:.3g} a second, {_clock(left)} left: {progress.task}"
+            )
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            print(f"jaxrf: {text}", file=sys.stderr, flush=True)
+
+
+def _facts(progress: Progress) -> dict[str, Any]:
+    return {name: getattr(progress, name) for name in ("state", "done", "total", "computed", "failed")}
+
+
+def _ending(progress: Progress, out: str) -> str:
+    computed = f"{progress.computed} blocks computed"
+    return {
+        "done": f"done, {computed}: {out}",
+        "waiting": f"this share is done, {computed}; blocks of other processes are missing yet: {out}",
+        "stopped": f"stopped, {computed}; run the same command to go on: {out}",
+        "failed": f"{progress.failed} tasks failed, {computed}; the tracebacks are in {out}/failures",
+    }[progress.state]
+
+
+def _clock(seconds: float) -> str:
+    """Seconds, as people say them.
+
+    >>> _clock(5), _clock(300), _clock(9000)
+    ('5 s', '5 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"

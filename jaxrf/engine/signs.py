@@ -1,0 +1,224 @@
+"""The sign-averaged estimator: random weights enter a pull-back by their squares, and give fresh signs.
+
+Over random initializations the statistic of a field is the expectation of the squared derivative.
+Given the sizes of a network's weights and its masks, the expectation over independent signs of the weights is
+
+    v = (W * W)^T (g * g),    g' = e * sqrt(v)    with e = +1 or -1, drawn anew for every element
+
+at each product with a random weight; all other equations pull back as they are, and the score is the square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrf.engine.pull import Transpose
+from jaxrf.engine.windows import Windows
+from jaxrf.errors import InputError, unknown
+from jaxrf.interpret.spreading import between
+from jaxrf.interpret.weights import INSTEAD, REFUSED, Weight, random_weights
+from jaxrf.primitives.elementwise import Elementwise
+from jaxrf.primitives.rule import Spans, View, rules
+from jaxrf.tangent.program import Equation, TangentProgram, Variable
+
+ESTIMATORS = ("sampled", "sign_averaged")
+STREAM = 2**32 - 1
+"""Sets the keys of signs apart from those of probes, which are folded with the number of the unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Signs:
+    """Which equations of a pull-back are averaged over the signs of their weights.
+
+    Attributes:
+        weights: all products with random weights, from the target to the source.
+        averaged: those that are averaged, and their numbers in the program, which make their keys.
+        notes: what keeps the average from being exact.
+    """
+
+    weights: tuple[Weight, ...]
+    averaged: Mapping[Equation, int]
+    notes: tuple[str, ...]
+
+    def pulls(self, key: jax.Array, units: jax.Array) -> dict[Equation, Transpose]:
+        """How the averaged equations are pulled back in one sample, in place of their own rule.
+
+        Args:
+            key: of the sample.
+            units: numbers of the units of the batch; signs depend on sample, unit and equation alone.
+        """
+        root = jax.random.fold_in(key, STREAM)
+
+        def pull(number: int) -> Transpose:
+            def transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
+                root_power = jnp.sqrt(jnp.maximum(power(view, operand, ct), 0))
+                return jnp.where(fresh_signs(root, units, number, root_power.shape[1:]), root_power, -root_power)
+
+            return transpose
+
+        return {equation: pull(number) for equation, number in self.averaged.items()}
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able facts for the provenance of a result."""
+        kept = [w.equation.layer for w in self.weights if w.equation not in self.averaged]
+        return {
+            "name": "sign_averaged",
+            "averaged": len(self.averaged),
+            "kept": kept,
+            "exact": not self.notes,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Squared:
+    """A view of an equation whose coefficient is squared."""
+
+    view: View
+    operand: int
+
+    @property
+    def equation(self) -> Equation:
+        return self.view.equation
+
+    @property
+    def out(self) -> Spans:
+        return self.view.out
+
+    @property
+    def into(self) -> Spans:
+        return self.view.into
+
+    def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
+        return jnp.square(self.view.read(operand, spans, fill))
+
+    def window(self, label: str, array: Any, spans: Spans, fill: float = 0.0) -> jax.Array:
+        return self.view.window(label, array, spans, fill)
+
+    def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        return self.view.once(f"square of {label}", operand, lambda value: make(jnp.square(value)))
+
+
+def power(view: View, operand: int, ct: jax.Array) -> jax.Array:
+    """`(W * W)^T (ct * ct)`: the expected square of what is pulled back, over independent signs of the weights W.
+
+    Law: the mean of transpose(ct)^2 over all signs of the elements of W, where each element of `ct` stands alone.
+    """
+    squared = Squared(view, 1 - operand)
+    return rules[view.equation.primitive].transpose(squared, operand, jnp.square(ct))
+
+
+def fresh_signs(root: jax.Array, units: jax.Array, number: int, shape: Sequence[int]) -> jax.Array:
+    """Independent fair coins (unit, *shape). One random word gives 32 of them."""
+    size = 1
+    for n in shape:
+        size *= n
+    words = -(-size // 32)
+
+    def draw(unit: jax.Array) -> jax.Array:
+        own = jax.random.fold_in(jax.random.fold_in(root, unit), number)
+        bits = jax.random.bits(own, (words, 1), jnp.uint32) >> jnp.arange(32, dtype=jnp.uint32)
+        return (bits & 1).astype(bool).reshape(-1)[:size].reshape(shape)
+
+    return jax.vmap(draw)(units)
+
+
+def check_request(estimator: str, score: str, given: bool) -> bool:
+    """Whether signs are averaged over.
+
+    Raises:
+        UnknownNameError: no such estimator.
+        InputError: the score is none of squares, or the weights are `given` and not random.
+    """
+    if estimator not in ESTIMATORS:
+        raise unknown("estimator", estimator, ESTIMATORS)
+    if estimator == "sampled":
+        return False
+    if score != "square":
+        raise InputError(
+            f'{REFUSED}it gives expected squares, and the score is {score!r}. Use score="square", or '
+            'estimator="sampled".'
+        )
+    if given:
+        raise InputError(
+            f"{REFUSED}it averages over the signs of random weights, and variables were given. Leave them out, or use "
+            'estimator="sampled".'
+        )
+    return True
+
+
+def make_signs(program: TangentProgram, plan: Windows, spatial: Sequence[int], channels: str | int) -> Signs:
+    """Find the random weights between the unit and the source, and which of them can be averaged.
+
+    Args:
+        program: the traced model.
+        plan: the windows of the pull-back.
+        spatial: axes of the batched input that are positions.
+        channels: the rule for a unit's channels.
+
+    Raises:
+        InputError: the model does not allow it; the message says where and why.
+    """
+    equations = [step.equation for step in plan.steps]
+    weights = tuple(random_weights(program, equations))
+    if not weights:
+        raise InputError(f"{REFUSED}no random weight lies between the unit and what it is pulled back to. {INSTEAD}")
+    random = {weight.equation for weight in weights}
+    if channels in ("sum", "relu_sum"):
+        _check_weight_follows(plan, random, channels)
+    kept = between(program, equations, spatial, random)
+    numbers = {equation: number for number, equation in enumerate(program.linear)}
+    averaged = {weight.equation: numbers[weight.equation] for weight in weights if weight.equation not in kept}
+    return Signs(weights, averaged, tuple(_notes(program, plan)))
+
+
+def _check_weight_follows(plan: Windows, random: set[Equation], channels: str | int) -> None:
+    """Raises an error where a cotangent that is alike in all channels meets anything but a random weight."""
+    alike: set[Variable] = {plan.target}
+    for step in plan.steps:
+        eqn = step.equation
+        if eqn.result not in alike or eqn in random:
+            continue
+        if not isinstance(rules[eqn.primitive], Elementwise):
+            raise InputError(
+                f"{REFUSED}channels={channels!r} pulls the sum of all channels through {eqn.primitive} {eqn.where()} before "
+                'any random weight makes their signs independent. Use channels="probe" or an index, or '
+                'estimator="sampled".'
+            )
+        alike.update(eqn.operands[i] for i in step.into)  # type: ignore[misc]
+    if plan.source in alike:
+        raise InputError(
+            f"{REFUSED}channels={channels!r} reaches what it is pulled back to on a path without "
+            f'random weights. Use channels="probe" or an index, or estimator="sampled".'
+        )
+
+
+def _notes(program: TangentProgram, plan: Windows) -> list[str]:
+    """What makes coefficients depend on the signs of weights in other ways than the masks of a ReLU stack do."""
+    dependent, found = program.image_dependent, []
+    for step in plan.steps:
+        eqn = step.equation
+        varying = any(v in dependent for v in eqn.operands)
+        if eqn.primitive == "select_and_gather_add":
+            found.append("the winners of max-pooling depend on the signs of weights")
+        elif varying and eqn.primitive in ("mul", "div"):
+            found.append("slopes of activations, gates or norms depend on the signs of weights")
+        elif len(step.into) > 1:
+            found.append("paths that share masks meet again")
+    variables = set(program.arguments)
+    for eqn in program.needed(plan.coefficients()):
+        if eqn.primitive in ("add", "sub") and any(v in dependent for v in eqn.operands):
+            others = [v for v in eqn.operands if isinstance(v, Variable) and v not in dependent]
+            if any(variables & _inputs(program, v) for v in others):
+                found.append("values hold biases, whose signs are not averaged over")
+    return list(dict.fromkeys(found))
+
+
+def _inputs(program: TangentProgram, operand: Variable) -> set[Variable]:
+    """The variables that an operand is made of."""
+    return {operand, *(v for eqn in program.needed([operand]) for v in eqn.operands if isinstance(v, Variable))}

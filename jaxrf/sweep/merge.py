@@ -1,0 +1,124 @@
+"""Blocks become a result: on the host, in float64, in the order of seeds and images, whoever computed them when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrf.geometry.row import Row
+from jaxrf.result import Result
+from jaxrf.statistics import Gathered, Until, gathered
+from jaxrf.sweep.folder import Block, Folder
+
+
+class Place(NamedTuple):
+    """Where a block lies, and its seed's number within the run, from 0."""
+
+    key: str
+    number: int
+
+
+@dataclass(eq=False)
+class Merger:
+    """Sums of the blocks of one task so far.
+
+    Attributes:
+        folder: where the blocks are.
+        plan: of the task.
+        seeds: of the run, in order.
+        rule: when to stop.
+        total: what was gathered.
+        taken: how many blocks.
+        stopped: whether the rule was satisfied; nothing is taken after that.
+        damaged: keys of blocks that were set aside.
+    """
+
+    folder: Folder
+    plan: Block
+    seeds: Sequence[int | None]
+    rule: Until | None = None
+    total: Gathered | None = None
+    taken: int = 0
+    stopped: bool = False
+    damaged: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self._look = self.rule.next_check(0) if self.rule else math.inf
+        self._own = np.zeros(2)
+        self._last = -1
+        self._hosts: set[str] = set()
+        self._bad: dict[str, None] = {}
+        self._certificate: Any = None
+
+    def take(self, places: Iterable[Place]) -> None:
+        """Add blocks, which are in order and come after those taken before; missing and damaged ones are passed over.
+
+        It may stop, as `jaxrf.erf` does, after each seed; or after each block where there is one seed.
+        """
+        if self.stopped:
+            return
+        waiting = list(places)
+        for place, (key, data) in zip(waiting, self.folder.location.read_all(place.key for place in waiting)):
+            if place.number != self._last and len(self.seeds) > 1 and self._stops():
+                return
+            block = self.folder.checked(key, data)
+            if block is None:
+                self.damaged += [key] * (data is not None)
+                continue
+            self._add(place.number, block)
+            if len(self.seeds) == 1 and self._stops():
+                return
+
+    def finish(self) -> None:
+        """Look once more, now that the last seed is complete."""
+        self._stops()
+
+    def _add(self, number: int, block: Block) -> None:
+        header, arrays = block
+        maps, first = arrays["maps"], header["images"][0]
+        if self.total is None:
+            self.total = gathered.init(maps.shape[1:], self.plan[0]["average"])
+        self.total = gathered.update(self.total, maps, number, range(first, first + len(maps)))
+        self._own += np.abs(maps).sum(dtype=np.float64), arrays["elsewhere"].sum(dtype=np.float64)
+        self._hosts.add(header["host"])
+        self._bad.update(dict.fromkeys(header["bad"]))
+        self._certificate = header.get("certificate") if self._certificate is None else self._certificate
+        self.taken += 1
+        self._last = number
+
+    def _stops(self) -> bool:
+        if self.rule and not self.stopped and self.total is not None and self.total.count >= self._look:
+            self._look = self.rule.next_check(self.total.count)
+            self.stopped = self.rule.stops(self.result())
+        return self.stopped
+
+    def result(self) -> Result:
+        """The result of what was taken.
+
+        Raises:
+            InputError: nothing was.
+        """
+        header, arrays = self.plan
+        summary = gathered.finalize(self.total or gathered.init((len(arrays["units"]),), header["average"]))
+        facts = {**header["provenance"], "hosts": sorted(self._hosts), "unreadable": list(self._bad)}
+        if self._certificate is not None:
+            facts["certificate"] = self._certificate
+        if self.seeds != [None]:
+            facts["seeds"] = list(self.seeds[: self._last + 1])
+        if header["tied"]:
+            facts["share_on_own_image"] = float(self._own[0] / self._own.sum()) if self._own.any() else 1.0
+        row = Row.from_dict(header["theoretical"])
+        return Result(
+            **vars(summary),
+            origin=arrays["origin"],
+            units=arrays["units"],
+            theoretical=row,
+            score=header["score"],
+            channels=header["channels"],
+            input_shape=row.input_shape,
+            provenance=facts,
+        )

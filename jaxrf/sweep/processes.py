@@ -1,0 +1,157 @@
+"""How many processes share a sweep, and which one this is: from flags, or from what a cluster sets.
+
+With a coordinator, JAX's own runtime is started first, as pods of accelerators need it.
+Nothing is exchanged through it afterwards: processes agree through the place that they write to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxrf.errors import InputError
+
+SHARDS = {
+    "Slurm job array": ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
+    "Slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+}
+"""Variables with the number of a process and of all.
+
+SLURM_NTASKS will not do: a batch script has it too, and runs as one process until it calls srun.
+"""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a sweep.
+
+    Attributes:
+        index: of this one.
+        count: of all.
+        coordinator: host and port of JAX's runtime; None where there is none to start.
+        automatic: whether JAX finds coordinator, index and count itself.
+        found: where this is from.
+    """
+
+    index: int = 0
+    count: int = 1
+    coordinator: str | None = None
+    automatic: bool = False
+    found: str = "alone"
+
+    def start(self) -> tuple[int, int]:
+        """Start JAX's runtime if there is one; this process's shard.
+
+        Raises:
+            InputError: it does not start.
+        """
+        if self.coordinator is None and not self.automatic:
+            return self.index, self.count
+        import jax
+
+        try:
+            if self.automatic:
+                jax.distributed.initialize()
+            else:
+                jax.distributed.initialize(self.coordinator, self.count, self.index)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"JAX's runtime did not start ({self.found}): {error}. "
+                "Check the coordinator's address, or give each process its --shard instead."
+            ) from error
+        return jax.process_index(), jax.process_count()
+
+
+def shard(text: str) -> tuple[int, int]:
+    """A shard as `index/count`.
+
+    >>> shard("0/4")
+    (0, 4)
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise InputError(f"{text!r} is no shard. Write 0/4 to 3/4 for four processes.")
+    return int(found[1]), int(found[2])
+
+
+def find(
+    environment: Mapping[str, str],
+    *,
+    given: tuple[int, int] | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
+) -> Processes:
+    """The processes that flags name, or else JAX's variables, or else a cluster's.
+
+    Args:
+        environment: of this process.
+        given: a shard; then nothing else is looked at.
+        coordinator, processes, process_id: for JAX's runtime; all three.
+
+    Raises:
+        InputError: flags contradict each other, or some are missing.
+
+    Example:
+        >>> find({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"})
+        Processes(index=1, count=4, coordinator=None, automatic=False, found='Slurm')
+    """
+    flags = {"--coordinator": coordinator, "--processes": processes, "--process-id": process_id}
+    named = [name for name, value in flags.items() if value is not None]
+    if given is not None:
+        if named:
+            raise InputError(f"--shard needs no runtime, and {' and '.join(named)} start one. Leave one of them out.")
+        return Processes(*given, found="--shard")
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    variables = {flag: environment.get(name) for flag, name in zip(flags, names, strict=True)}
+    for flag, name in zip(flags, names, strict=True):
+        if flags[flag] is not None and variables[flag] is not None and str(flags[flag]) != variables[flag]:
+            raise InputError(f"{flag} is {flags[flag]}, and {name} is {variables[flag]}. Leave one of them out.")
+    merged = {flag: flags[flag] if flags[flag] is not None else variables[flag] for flag in flags}
+    if any(value is not None for value in merged.values()):
+        return _runtime(merged, "flags" if named else "JAX_* variables")
+    if "," in environment.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in environment:
+        return Processes(automatic=True, found="TPU pod")
+    return _cluster(environment)
+
+
+def _runtime(named: Mapping[str, object], found: str) -> Processes:
+    missing = [flag for flag, value in named.items() if value is None]
+    if missing:
+        raise InputError(f"{' and '.join(missing)} must come with the other two of {', '.join(named)} ({found}).")
+    try:
+        count, index = int(str(named["--processes"])), int(str(named["--process-id"]))
+    except ValueError as error:
+        raise InputError(f"--processes and --process-id are numbers ({found}): {error}.") from error
+    if not 0 <= index < count:
+        raise InputError(f"The process {index} of {count} is out of range ({found}): they are 0 to {count - 1}.")
+    return Processes(index, count, str(named["--coordinator"]), found=found)
+
+
+def _cluster(environment: Mapping[str, str]) -> Processes:
+    """The shard that a cluster's variables name; the processes of an element of an array are shards of its share."""
+    array, steps = SHARDS["Slurm job array"], [name for name in ("Open MPI", "Slurm") if _has(environment, *SHARDS[name])]
+    shard, names = (0, 1), steps[:1]  # processes of mpirun within a Slurm step have both
+    if _has(environment, *array):
+        shard = _number(environment, *array, first=int(environment.get("SLURM_ARRAY_TASK_MIN", "0")))
+        names = [*names, "Slurm job array"]
+    for name in steps[:1]:
+        number, count = _number(environment, *SHARDS[name])
+        shard = (shard[0] * count + number, shard[1] * count)
+    return Processes(*shard, found=" of a ".join(names) or "alone")
+
+
+def _has(environment: Mapping[str, str], index: str, count: str) -> bool:
+    return index in environment and int(environment.get(count) or 1) > 1
+
+
+def _number(environment: Mapping[str, str], index: str, count: str, first: int = 0) -> tuple[int, int]:
+    number, every = int(environment[index]) - first, int(environment[count])
+    if not 0 <= number < every:
+        raise InputError(
+            f"{index}={environment[index]} is not one of {every} numbers in a row from {first} on. "
+            "Number the array without gaps, or give --shard."
+        )
+    return number, every

@@ -1,0 +1,160 @@
+"""Reading a sweep, finished or running: its tasks, their results so far, and exports. Runs no model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxrf import store
+from jaxrf.errors import InputError, unknown
+from jaxrf.result import Result
+from jaxrf.sweep.folder import Folder
+from jaxrf.sweep.merge import Merger, Place
+from jaxrf.sweep.specification import Specification, from_dict
+from jaxrf.sweep.writing import outcome, stack, table
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A task as the place knows it.
+
+    Attributes:
+        id: of the task.
+        place: its values on the axes of the sweep.
+    """
+
+    id: str
+    place: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A sweep on disk or in a bucket; what it says is what is there when it is asked.
+
+    Attributes:
+        folder: its place.
+        specification: what is to be done.
+        entries: its tasks, in the order of the product.
+    """
+
+    folder: Folder
+    specification: Specification
+    entries: tuple[Entry, ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def find(self, **place: Any) -> Entry:
+        """The one task with these values on the axes; `depth` stands for `model.depth`.
+
+        Raises:
+            UnknownNameError: there is no such axis.
+            InputError: no task has them, or several have.
+        """
+        names = {name.removeprefix("model."): name for name in self.specification.axes}
+        for name in place:
+            if name not in names:
+                raise unknown("axis", name, names)
+        found = [e for e in self.entries if all(e.place[names[name]] == value for name, value in place.items())]
+        if len(found) != 1:
+            raise InputError(f"{len(found)} tasks have {place}. The axes are {self.specification.axes}.")
+        return found[0]
+
+    def count(self, entry: Entry) -> int:
+        """How many blocks of a task are there."""
+        return len(self._places(entry))
+
+    def result(self, entry: Entry | None = None, **place: Any) -> Result:
+        """The result of a task from the blocks that are there; all of them, or those that `until` counts.
+
+        Args:
+            entry: the task; or
+            place: its values on the axes, as for `find`.
+
+        Raises:
+            InputError: nothing is there yet.
+        """
+        entry = entry or self.find(**place)
+        plan, places = self.folder.block(f"plans/{entry.id}"), self._places(entry)
+        if plan is None or not places:
+            raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")
+        merger = Merger(self.folder, plan, self.specification.seed_numbers, self.specification.rule)
+        merger.take(places)
+        merger.finish()
+        return merger.result()
+
+    def failures(self) -> dict[str, str]:
+        """Tracebacks of tasks that failed, by their ids."""
+        return {name: facts["traceback"] for name, facts in self.folder.failures().items()}
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row per task and unit that has blocks: places on the axes, counts, measures."""
+        labels = [label for label, *_ in self.specification.readings]
+        header, lines = table(self.entries, self._outcomes(), labels)
+        return [dict(zip(header, line, strict=True)) for line in lines]
+
+    def to_xarray(self) -> xarray.Dataset:
+        """All that is there as one dataset, with the axes of the sweep as dimensions."""
+        from jaxrf.store.netcdf_file import dataset
+
+        record, labels = self._stacked()
+        return dataset(record).assign_coords(labels)
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write all that is there as one array per quantity: `.npz`, `.nc`, or a folder (Zarr v3).
+
+        Labels of axes that are words stand in the header alone.
+        """
+        return store.save(path, self._stacked()[0], overwrite)
+
+    def _stacked(self) -> tuple[store.Record, dict[str, list[str]]]:
+        outcomes = self._outcomes()
+        if not outcomes:
+            raise InputError(f"The sweep at {self.folder.location.name} has no blocks yet. Wait, or see .failures().")
+        return stack(self.specification, self.entries, outcomes)
+
+    def _outcomes(self) -> dict[str, Any]:
+        readings = self.specification.readings
+        return {e.id: outcome(self.result(e), readings) for e in self.entries if self.count(e)}
+
+    def _places(self, entry: Entry) -> list[Place]:
+        numbers = {seed: number for number, seed in enumerate(self.specification.seed_numbers)}
+        places = []
+        for key in self.folder.location.keys(f"blocks/{entry.id}/"):
+            seed = key.split("/")[2]
+            number = numbers.get(None if seed == "given" else int(seed))
+            if number is not None:
+                places.append(Place(key, number))
+        return places
+
+
+def open(place: str | os.PathLike[str]) -> Sweep:
+    """The sweep at a path or URL, which may still be running.
+
+    Args:
+        place: the folder, or URL `gs://`, `s3://`, `memory://`, that the sweep writes to.
+
+    Raises:
+        StoreError: there is no sweep.
+
+    Example:
+        >>> from jaxrf.sweep.run import run
+        >>> plan = Specification(model={"source": "zoo:conv_stack", "width": [2, 3], "depth": 1}, input="8x9x3")
+        >>> for progress in run(plan, "memory://opened"): pass
+        >>> opened = open("memory://opened")
+        >>> len(opened), opened.result(width=3).mean.shape
+        (2, (1, 3, 3))
+    """
+    folder = Folder.at(os.fspath(place))
+    record = folder.specification()
+    entries = tuple(Entry(one["id"], one["place"]) for one in record["tasks"])
+    return Sweep(folder, from_dict(record["specification"]), entries)

@@ -1,0 +1,122 @@
+"""Hashes of what a number depends on and what is not in the specification: the model's source, files, versions.
+
+A model's source is its module and all modules that this one imports from the same place, read and not run.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxrf.errors import InputError
+from jaxrf.provenance import PACKAGES, version
+
+SCHEMA = 1
+"""Raised when blocks, or how they are merged, change."""
+
+
+def environment() -> dict[str, Any]:
+    """Versions and settings of JAX that change numbers; devices are not asked."""
+    import jax
+
+    return {
+        "schema": SCHEMA,
+        "versions": {name: version(name) for name in PACKAGES},
+        "x64": bool(jax.config.jax_enable_x64),
+        "prng": str(jax.config.jax_default_prng_impl),
+        "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+    }
+
+
+def source_hash(reference: str) -> str:
+    """Of the source of the model that `reference` names, which is not imported.
+
+    Raises:
+        InputError: there is no such file or module.
+
+    Example:
+        >>> len(source_hash("zoo:conv_stack"))
+        16
+    """
+    place, colon, name = reference.rpartition(":")
+    if not colon or not place or not name:
+        raise InputError(f"{reference!r} is no model. Write zoo:NAME, module:attribute or file.py:attribute.")
+    if place == "zoo":
+        place = "jaxrf.zoo"
+    if place.endswith(".py"):
+        start, root, top = Path(place).resolve(), Path(place).resolve().parent, None
+    else:
+        start, root, top = _module(place)
+    if not start.is_file():
+        raise InputError(f"There is no file {start}, of which {reference} is to come. Give the path of a Python file.")
+    seen: dict[Path, None] = {}
+    waiting = [start]
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen[file] = None
+            waiting.extend(_imported(file, root, top))
+    digest = hashlib.sha256()
+    for file in sorted(seen):
+        digest.update(f"{file.relative_to(root)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def files_hash(paths: list[Path]) -> str:
+    """Of the contents of files, in their order; of all files below where a path is a folder."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                with file.open("rb") as opened:
+                    digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _module(name: str) -> tuple[Path, Path, str]:
+    """File of a module, the folder of its outermost package, and that package's name."""
+    top, *inner = name.split(".")
+    here = Path.cwd() / top
+    if here.is_dir() or here.with_suffix(".py").is_file():  # as for `python -m`, the working folder comes first
+        root = Path.cwd()
+    else:
+        spec = importlib.util.find_spec(top)
+        if spec is None or spec.origin is None:
+            raise InputError(f"There is no module {name!r}, in {Path.cwd()} or installed. Check its spelling.")
+        origin = Path(spec.origin)
+        root = origin.parent.parent if origin.name == "__init__.py" else origin.parent
+    return _file(root, [top, *inner]) or root.joinpath(top, *inner).with_suffix(".py"), root, top
+
+
+def _file(root: Path, parts: list[str]) -> Path | None:
+    path = root.joinpath(*parts)
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def _imported(file: Path, root: Path, top: str | None) -> Iterator[Path]:
+    """Files below `root` that `file` imports; of the package `top` alone, where it is given."""
+    package = list(file.relative_to(root).parent.parts)
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise InputError(f"{file} is no Python: {error}.") from error
+    for node in ast.walk(tree):
+        names: list[list[str]] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = [*base, *(node.module.split(".") if node.module else [])]
+            names = [[*base, alias.name] for alias in node.names]
+        for name in names:
+            if top is None or name[0] == top:
+                # A package's own file runs too, and the last name may be an attribute.
+                found = [_file(root, name[:length]) for length in range(1, len(name) + 1)]
+                yield from (one for one in found if one is not None)

@@ -1,0 +1,324 @@
+"""Sweeps in one process: they resume, extend, mend, fail in part, and give what `jaxrf.erf` gives."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+import jaxrf
+from jaxrf import zoo
+from jaxrf.errors import InputError, StoreError, UnknownNameError
+from jaxrf.store.location import Location
+from jaxrf.sweep import Specification
+from jaxrf.sweep import run as runner
+from jaxrf.sweep.run import run
+
+MODEL = {"source": "zoo:conv_stack", "depth": 1, "width": 2}
+
+
+def made(**changes) -> Specification:
+    return Specification(**{"model": MODEL, "input": "8x9x3", "inputs": "noise:2", "seeds": "0:4", **changes})
+
+
+def last(*arguments, **options):
+    *_, end = run(*arguments, **options)
+    return end
+
+
+def digests(place) -> dict[str, str]:
+    return Location.at(place).read_json("run.json")["results"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished sweep of one task with two images and four seeds, and its folder."""
+    place = tmp_path_factory.mktemp("sweep") / "out"
+    assert last(made(), place).state == "done"
+    return place
+
+
+def copied(finished, tmp_path):
+    """A copy of the finished sweep without its results."""
+    place = tmp_path / "copy"
+    source, target = Location.at(finished), Location.at(place)
+    for key in source.keys():
+        if key.partition("/")[0] in ("blocks", "plans", "sweep.json"):
+            target.put(key, source.read(key))
+    return place
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """The ids of the tasks that were opened, which is where models are traced."""
+    opened, whole = [], runner.open_task
+    monkeypatch.setattr(runner, "open_task", lambda task, *a, **k: opened.append(task.id) or whole(task, *a, **k))
+    return opened
+
+
+def test_a_task_gives_the_bits_of_erf(finished):
+    """Maps, errors, counts and geometry are those of `jaxrf.erf`, to the last bit."""
+    found = jaxrf.open(finished).result()
+    model = zoo.conv_stack(depth=1, width=2)
+    with warnings.catch_warnings(action="ignore"):
+        own = jaxrf.erf(model, None, jaxrf.noise(2), input_shape=(8, 9, 3), seeds=4)
+    for name in ("mean", "stderr", "between", "within", "effective", "origin", "units"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(own, name))
+    assert (found.count, found.theoretical.to_dict()) == (8, own.theoretical.to_dict())
+    assert found.provenance["certificate"] == own.provenance["certificate"]
+
+
+def test_a_finished_sweep_opens_no_task(finished, counting):
+    """Running it again computes nothing and traces nothing."""
+    end = last(made(), finished)
+    assert (end.state, end.computed, counting) == ("done", 0, [])
+
+
+def test_shards_and_stops_give_the_same_bits(finished, tmp_path):
+    """Two shards, one of them stopped after its first block and started again, give the bits of one process."""
+    place = tmp_path / "out"
+    one = last(made(), place, shard=(0, 2))
+    assert (one.state, one.computed) == ("waiting", 2)
+    computed = [0]
+    for stopped in run(made(), place, shard=(1, 2), stop=lambda: computed[-1] > 0):
+        computed.append(stopped.computed)
+    assert (stopped.state, stopped.computed) == ("stopped", 1)
+    assert not (place / "run.json").exists()
+    rest = last(made(), place, shard=(1, 2))
+    assert (rest.state, rest.computed) == ("done", 1)
+    assert digests(place) == digests(finished)
+
+
+def test_what_a_dead_shard_left_is_taken_up(finished, tmp_path, counting):
+    """With the work of one of two shards there, a single process does the rest."""
+    place = tmp_path / "out"
+    last(made(), place, shard=(1, 2))
+    end = last(made(), place)
+    assert (end.state, end.computed) == ("done", 2)
+    assert digests(place) == digests(finished)
+
+
+def test_more_seeds_extend(finished, tmp_path):
+    """Seeds that are added are computed alone, and the result is that of all at once."""
+    place = copied(finished, tmp_path)
+    end = last(made(seeds="0:6"), place)
+    assert (end.state, end.computed) == ("done", 2)
+    last(made(seeds="0:6"), "memory://at-once")
+    assert digests(place) == digests("memory://at-once") != digests(finished)
+
+
+def test_another_sweep_is_refused_with_a_difference(finished):
+    """What differs is said by key, and nothing is changed."""
+    before = Location.at(finished).read("sweep.json")
+    with pytest.raises(StoreError, match="(?s)holds another sweep.*score: 'square' there, 'abs' now.*choose another"):
+        last(made(score="abs"), finished)
+    assert Location.at(finished).read("sweep.json") == before
+
+
+def test_other_versions_are_refused(finished, tmp_path):
+    """A sweep that was begun under another version of JAX does not go on under this one."""
+    place = copied(finished, tmp_path)
+    record = json.loads((place / "sweep.json").read_text())
+    record["environment"]["versions"]["jax"] = "0.1"
+    (place / "sweep.json").write_text(json.dumps(record))
+    with pytest.raises(StoreError, match=r"versions.jax: '0.1' there, '0\."):
+        last(made(), place)
+
+
+def test_other_devices_are_refused_unless_asked(finished, tmp_path, monkeypatch):
+    """Blocks of another kind of device are added only where that was allowed."""
+    place = copied(finished, tmp_path)
+    from jaxrf import prepare
+
+    whole = prepare.provenance
+    monkeypatch.setattr(prepare, "provenance", lambda *a: {**whole(*a), "device": "tpu: v9"})
+    with pytest.raises(StoreError, match="was begun on cpu: cpu, and this is tpu: v9.*--mix-devices"):
+        last(made(seeds="0:5"), place)
+    assert last(made(seeds="0:5"), place, mix_devices=True).state == "done"
+
+
+def test_foreign_folders_are_refused_and_foreign_files_left_alone(finished, tmp_path):
+    """A folder with anything else in it is not taken; what lies in ours later is not touched."""
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"is not empty and holds no sweep: notes\.txt"):
+        last(made(), tmp_path)
+    place = copied(finished, tmp_path)
+    for name in ("notes.txt", "blocks/notes.txt"):
+        (place / name).write_text("mine")
+    assert last(made(), place).state == "done"
+    assert (place / "notes.txt").read_text() == (place / "blocks/notes.txt").read_text() == "mine"
+    assert digests(place) == digests(finished)
+
+
+def test_damaged_blocks_are_set_aside_and_computed_anew(finished, tmp_path):
+    """A flipped byte and a cut block are noticed at the merge, reported, kept aside, and mended to the same bits."""
+    place = copied(finished, tmp_path)
+    one, two, *_ = sorted(file for file in (place / "blocks").rglob("*-*") if file.is_file())
+    data = bytearray(one.read_bytes())
+    data[len(data) // 2] ^= 1
+    one.write_bytes(bytes(data))
+    two.write_bytes(two.read_bytes()[:-5])
+    told = [message for progress in run(made(), place) for message in progress.messages]
+    assert len(told) == 2 and all("was damaged; it was set aside" in message for message in told)
+    assert digests(place) == digests(finished)
+    assert len([file for file in (place / "damaged").rglob("*") if file.is_file()]) == 2
+
+
+def test_a_damaged_plan_is_made_anew(finished, tmp_path):
+    """The record of how a task is run is mended by opening the task again."""
+    place = copied(finished, tmp_path)
+    (plan,) = (place / "plans").iterdir()
+    plan.write_bytes(b"")
+    assert last(made(), place).state == "done"
+    assert digests(place) == digests(finished)
+
+
+def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
+    """A sweep goes on with the batches that it was begun with, not with those that this machine would choose."""
+    from jaxrf.sweep.folder import Folder
+    from jaxrf.sweep.task import tasks
+    from jaxrf.sweep.worker import open_task
+
+    (task,) = tasks(made())
+    folder = Folder.at("memory://batches")
+    header, arrays = Folder.at(finished).plan(task)
+    folder.add_plan(task, {**header, "batches": [1, 1, 1]}, arrays)
+    assert header["batches"][1] == 2
+    assert open_task(task, folder, seed=0).job.side == 1
+
+
+def test_a_task_that_fails_leaves_the_others_alone(tmp_path):
+    """The failure is recorded with its traceback; the results of the others are written; the next start tries again."""
+    place = tmp_path / "out"
+    sweep = made(model={**MODEL, "activation": ["relu", "rilu"]}, seeds=1)
+    end = last(sweep, place)
+    assert (end.state, end.failed, end.computed) == ("failed", 1, 1)
+    assert len(digests(place)) == 1
+    (traceback,) = jaxrf.open(place).failures().values()
+    assert "Traceback" in traceback and "activation='rilu' is not known" in traceback
+    assert list(Location.at(place).read_json("run.json")["failed"].values())[0].startswith("InputError")
+    assert last(sweep, place).state == "failed"
+
+
+def test_until_stops_at_the_shortest_prefix(tmp_path, counting):
+    """The run ends at a fixed look, and blocks that another process computed beyond it change nothing."""
+    sweep = made(until={"error": 0.2, "cap": 256}, seeds="0:256", inputs="noise:1")
+    place = tmp_path / "out"
+    end = last(sweep, place)
+    result = jaxrf.open(place).result()
+    assert end.state == "done" and result.count in (32, 64, 128) and end.computed == result.count
+    model = zoo.conv_stack(depth=1, width=2)
+    with warnings.catch_warnings(action="ignore"):
+        own = jaxrf.erf(model, None, jaxrf.noise(1), input_shape=(8, 9, 3), until=jaxrf.Until(0.2, cap=256))
+    np.testing.assert_array_equal(result.mean, own.mean)
+    before = digests(place)
+    for name in ("done.json", "run.json"):
+        (place / name).unlink()
+    more = last(sweep, place, shard=(1, 2))
+    assert (more.state, more.computed, digests(place)) == ("done", 0, before)
+
+
+def test_chunks_of_images_are_numbered_through(tmp_path):
+    """A task without seeds in several blocks gives the bits of the same images in one."""
+    images = np.random.default_rng(0).normal(size=(5, 8, 9, 3)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    source = tmp_path / "net.py"
+    source.write_text(
+        "import jax\ndef make():\n    kernel = jax.random.normal(jax.random.key(0), (3, 3, 3, 2))\n"
+        "    dims = ('NHWC', 'HWIO', 'NHWC')\n"
+        "    return lambda x: jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=dims)\n"
+    )
+    found = []
+    for size in (2, 5):
+        sweep = Specification(
+            model={"source": f"{source}:make"}, input="8x9x3", inputs=str(tmp_path / "images.npy"),
+            variables=None, images_per_block=size,
+        )  # fmt: skip
+        end = last(sweep, f"memory://chunks-{size}")
+        found.append(jaxrf.open(f"memory://chunks-{size}"))
+        assert (end.state, end.computed) == ("done", -(-5 // size)), found[-1].failures()
+    np.testing.assert_allclose(found[0].result().mean, found[1].result().mean, rtol=1e-12)
+    assert found[0].result().count == 5
+
+
+def test_bad_photos_are_named_and_counted(tmp_path):
+    """A photo that cannot be read is left out and recorded; with strict, its task fails."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "c"):
+        np.save(folder / f"{name}.npy", np.full((8, 9, 3), 100, np.uint8))
+    (folder / "b.png").write_text("no photo")
+    sweep = made(inputs=str(folder), seeds=1)
+    assert last(sweep, "memory://bad").state == "done"
+    assert jaxrf.open("memory://bad").result().count == 2
+    (bad,) = Location.at("memory://bad").read_json("run.json")["unreadable"]
+    assert bad.startswith("b.png: ")
+    assert last(sweep, "memory://strict", strict=True).state == "failed"
+
+
+def test_a_running_sweep_can_be_read(finished, tmp_path):
+    """With some blocks of one task there, its result, the table and the dataset hold what is there."""
+    place = tmp_path / "out"
+    last(made(model={**MODEL, "activation": ["relu", "tanh"]}), place, shard=(0, 2))
+    opened = jaxrf.open(place)
+    assert [opened.count(entry) for entry in opened] == [4, 0]
+    np.testing.assert_array_equal(opened.result(activation="relu").count, 8)
+    assert [row["model.activation"] for row in opened.table()] == ["relu"]
+    data = opened.to_xarray()
+    assert data["mean"].dims == ("activation", "unit", "y", "x") and data["count"].values.tolist() == [8, -1]
+    with pytest.raises(InputError, match="has no blocks yet"):
+        opened.result(activation="tanh")
+    with pytest.raises(InputError, match="0 tasks have"):
+        opened.find(activation="gelu")
+    with pytest.raises(UnknownNameError, match="Did you mean 'activation'"):
+        opened.find(activations="tanh")
+    with pytest.raises(StoreError, match="There is no sweep at"):
+        jaxrf.open(tmp_path / "none")
+
+
+def test_results_are_a_group_a_table_and_a_record(tmp_path):
+    """Axes of the sweep are dimensions with their labels; the table has a row per task and unit."""
+    import xarray
+
+    place = tmp_path / "out"
+    sweep = made(
+        model={**MODEL, "depth": [1, 2]}, score=["square", "abs"], units="3,3;1,2", seeds=2,
+        measures=["sigma", {"name": "area_ratio", "share": 0.9}],
+    )  # fmt: skip
+    assert last(sweep, place, command=["jaxrf", "sweep"]).state == "done"
+    data = xarray.open_zarr(place / "results.zarr", consolidated=False)
+    assert data["mean"].dims == ("depth", "score", "unit", "y", "x") and data["mean"].shape == (2, 2, 2, 5, 5)
+    assert data["depth"].values.tolist() == [1, 2] and list(data["score"].values) == ["square", "abs"]
+    one = jaxrf.open(place).result(depth=1, score="abs")
+    found = data["mean"].sel(depth=1, score="abs").values
+    np.testing.assert_array_equal(found[:, :3, :3], one.mean)
+    assert np.isnan(found[:, 3:]).all()
+    rows = list(csv.DictReader(io.StringIO((place / "table.csv").read_text())))
+    assert len(rows) == 8 and rows[0]["size"] == "3x3" and rows[1]["unit"] == "1x2"
+    assert float(rows[0]["sigma"]) == float(data["sigma"][0, 0, 0])
+    assert 0 < float(rows[0]["area_ratio share=0.9"]) <= 1
+    record = json.loads((place / "run.json").read_text())
+    assert record["command"] == ["jaxrf", "sweep"] and record["samples"] == 16 and len(record["results"]) == 4
+    saved = jaxrf.open(place).save(tmp_path / "all.npz")
+    np.testing.assert_array_equal(np.load(saved)["mean"], data["mean"].values)
+
+
+def test_maps_with_nan_are_kept_and_counted(tmp_path):
+    """A NaN in an input stays in the map of its task, and is counted there."""
+    images = np.zeros((1, 8, 9, 3), np.float32)
+    images[0, 4, 4] = np.nan
+    np.save(tmp_path / "images.npy", images)
+    sweep = made(inputs=str(tmp_path / "images.npy"), model={**MODEL, "depth": 2, "activation": "tanh"}, seeds=1)
+    assert last(sweep, "memory://nan").state == "done"
+    assert Location.at("memory://nan").read_json("run.json")["nonfinite"] == 1
+    assert np.isnan(jaxrf.open("memory://nan").result().mean).any()
+
+
+def test_shards_out_of_range_are_refused(tmp_path):
+    """Shards are counted from 0."""
+    with pytest.raises(InputError, match="The shard 2/2 is out of range"):
+        last(made(), tmp_path, shard=(2, 2))

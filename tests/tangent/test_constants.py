@@ -1,0 +1,131 @@
+"""What is known of coefficients before any weight or image is: values, zeros, masks."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import jaxrf
+from jaxrf.adapters import adapt
+from jaxrf.tangent.constants import Constants
+from jaxrf.tangent.program import Equation
+from jaxrf.tangent.trace import trace
+
+
+def last(f, shape, primitive, **variables) -> Equation:
+    """The last linear equation of `primitive` in the program of `f(variables, x)`."""
+    shapes = {name: jax.ShapeDtypeStruct(s, np.float32) for name, s in variables.items()}
+    program = trace(adapt(f, shape, variables=shapes))
+    return [eqn for eqn in program.linear if eqn.primitive == primitive][-1]
+
+
+def conv(x, kernel):
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+MASK = (np.arange(9) < 4).reshape(3, 3, 1, 1)
+MADE = {
+    "times a mask": lambda w: w * MASK,
+    "selected": lambda w: jnp.where(MASK, w, 0),
+    "rectified, masked, cast": lambda w: (jax.nn.relu(w - 0.5) * MASK).astype(jnp.bfloat16).astype(jnp.float32),
+    "normalized and masked": lambda w: (w - w.mean()) / w.std() * MASK,
+    "written into zeros": lambda w: jnp.zeros_like(w).at[0].set(w[0]).at[1, 0].set(w[1, 0]),
+    "in a jit in a remat": lambda w: jax.checkpoint(jax.jit(lambda w: w * MASK))(w),
+}
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_zeros_of_a_masked_kernel_are_seen(made):
+    """A kernel made of a weight and constants: its zeros are those that no weight fills, whatever sign weights have."""
+    equation = last(lambda v, x: conv(x, MADE[made](v["w"])), (5, 7, 1), "conv_general_dilated", w=(3, 3, 1, 2))
+    assert equation.known(1) is None
+    assert np.array_equal(equation.support(1), np.broadcast_to(MASK, (3, 3, 1, 2)))
+
+
+def test_plain_weights_are_not_evaluated():
+    """Nothing is known of a weight, nor of one that is only cast, scaled or rectified."""
+    for make in (lambda w: w, lambda w: 2 * w.astype(jnp.bfloat16).astype(jnp.float32)):
+        equation = last(lambda v, x, make=make: conv(x, make(v["w"])), (5, 7, 1), "conv_general_dilated", w=(3, 3, 1, 2))
+        assert equation.support(1) is None
+    rectified = last(lambda v, x: conv(x, jax.nn.relu(v["w"])), (5, 7, 1), "conv_general_dilated", w=(3, 3, 1, 2))
+    assert rectified.support(1).all()
+
+
+def test_nothing_is_known_of_what_depends_on_the_image_or_on_chance():
+    """Kernels made of the image, and random masks."""
+    image = last(lambda v, x: x * (x.sum() * MASK[..., 0, 0]), (3, 3), "mul")
+    assert image.support(1) is None or image.support(1).shape == ()
+
+    def dropped(v, x):
+        return x * jax.random.bernoulli(jax.random.key(0), 0.5, (3,))
+
+    assert last(dropped, (5, 3), "mul").support(1) is None
+
+
+def test_large_slices_are_unknown():
+    """Beyond the cap nothing is evaluated."""
+    program = trace(adapt(lambda v, x: x @ (v["w"] * np.tri(5, dtype=np.float32)), (4, 5),
+                          variables={"w": jax.ShapeDtypeStruct((5, 5), np.float32)}))  # fmt: skip
+    (equation,) = (eqn for eqn in program.linear if eqn.primitive == "dot_general")
+    for cap, known in ((1000, True), (20, False)):
+        constants = Constants(program.forward, program.consts, program.arguments, program.image, cap)
+        assert (constants.support(equation.operands[1]) is not None) == known
+
+
+def test_causal_convolution_in_two_dimensions():
+    """PixelCNN: rows above in full, the own row up to its middle. Clipped boxes are exact at borders, where no row is above."""
+    row = jaxrf.trf(lambda v, x: conv(conv(x, v["a"] * MASK), v["b"] * MASK), (6, 7, 1),
+                    variables={k: jax.ShapeDtypeStruct((3, 3, 1, 1), np.float32) for k in "ab"})[-1]  # fmt: skip
+    assert row.exact
+    assert row.size == (3, 5) and row.padding == (2, 2)
+    assert row.box((0, 3), clip=True) == ((0, 1), (1, 2))  # the own row alone: two to the left
+    assert row.box((2, 3), clip=True) == ((0, 3), (1, 6))
+
+
+def test_columns_of_indices():
+    """Indices put together from known and unknown ones are known in part."""
+
+    def model(v, x):
+        return x[np.arange(1)[:, None], jnp.argmax(x, 2)]
+
+    batch, row = last(model, (5, 7), "gather").columns(1)
+    assert np.array_equal(batch, np.zeros((1, 5))) and row is None
+
+
+ATTENTION = {
+    "none": (lambda logits: logits, True),
+    "a bias": (lambda logits: logits + np.linspace(-3, 3, 25).reshape(5, 5), True),
+    "an additive mask": (lambda logits: logits + np.where(np.tri(5), 0, -1e9), False),
+    "minus infinity": (lambda logits: jnp.where(np.tri(5, dtype=bool), logits, -jnp.inf), False),
+    "a mask, then a scale": (lambda logits: (logits + np.where(np.tri(5), 0, -100)) / 2, False),
+}
+
+
+@pytest.mark.parametrize("mask", ATTENTION)
+def test_attention_behind_a_mask_is_loose(mask):
+    """Zeros of a softmax over masked logits are not followed, and the row says so; a small bias is no mask."""
+    apply, exact = ATTENTION[mask]
+
+    def model(x):
+        weights = jax.nn.softmax(apply(jnp.einsum("bic,bjc->bij", x, x)), -1)
+        return jnp.einsum("bij,bjc->bic", weights, x)
+
+    row = jaxrf.trf(model, (5, 3))[-1]
+    assert row.exact == exact
+    assert exact or "masked logits" in row.notes[0]
+
+
+def test_layers_behind_masked_attention_are_not_masked_themselves():
+    """Only coefficients made of the masked weights count; the note is about the attention, not about what follows."""
+
+    def model(x):
+        weights = jax.nn.softmax(jnp.einsum("bic,bjc->bij", x, x) + np.where(np.tri(5), 0, -1e9), -1)
+        y = jnp.einsum("bij,bjc->bic", weights, x)
+        return y * jax.nn.sigmoid(y)
+
+    program = trace(adapt(model, (5, 3)))
+    final = [eqn for eqn in program.linear if eqn.primitive == "mul"][-1]
+    assert not any(final.masked(i) for i in range(2))
