@@ -65,7 +65,7 @@ def cases(small: bool) -> dict[str, Case]:
     stack = {"width": n, "depth": 3 if small else 6}
     net: dict[str, Any] = {"width": 4} if small else {}
     shape, plain = (side, side, 3), (17, 19, 3) if small else (33, 35, 3)
-    return {
+    found = {
         "ReLU stack": Case(zoo.conv_stack(**stack), plain, allowed=(0.02, 0.005)),
         "tanh stack": Case(zoo.conv_stack(**stack, activation="tanh"), plain),
         "SiLU stack": Case(zoo.conv_stack(**stack, activation="silu"), plain, allowed=None),
@@ -82,6 +82,7 @@ def cases(small: bool) -> dict[str, Case]:
             for up in ("nearest", "transposed", "bilinear")
         },
     }
+    return dict(list(found.items())[::6]) if small else found
 
 
 def prepared(case: Case, pool: bool = False) -> Job:

@@ -42,7 +42,7 @@ def certify(
 
     Returns:
         The largest difference relative to the largest value; None where the layer is inside a loop of the model,
-        or its type is too coarse to tell.
+        its type is too coarse to tell, or a value is not finite.
 
     Raises:
         CheckError: they differ by more than rounding.
@@ -60,7 +60,7 @@ def certify(
             f"at most {limit:g} was expected. Is the model a function of its variables and images alone? If it is, this is a "
             "bug of jaxrf: certify=False goes on without this comparison."
         )
-    return worst
+    return worst if np.isfinite(worst) else None  # a NaN could not be stored
 
 
 def model_value(subject: Subject, layer: str, variables: Any, images: np.ndarray) -> np.ndarray | None:
@@ -86,7 +86,7 @@ def model_value(subject: Subject, layer: str, variables: Any, images: np.ndarray
         return leaves[layer] if layer in leaves else seen[number] if number < len(seen) else None
 
     try:
-        value = jit(call)(variables, images)
+        value = jit(call, quick=True)(variables, images)
     except jax.errors.UnexpectedTracerError:
         return None  # the layer is inside the body of a loop or of another transformation
     return None if value is None else np.asarray(value)

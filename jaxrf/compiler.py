@@ -29,12 +29,20 @@ def compiler_options(version: str = metadata.version("jaxlib")) -> dict[str, str
     return dict(OPTIONS) if FAULTY[0] <= number < FAULTY[1] else None
 
 
-def jit(function: Callable[..., Any]) -> Any:
+QUICK = {"xla_backend_optimization_level": "1"}
+"""Half the compile time of a program that draws the weights of a ResNet-50, at the same speed."""
+
+
+def jit(function: Callable[..., Any], quick: bool = False) -> Any:
     """`jax.jit(function)` that is right on CPUs too; not to be called inside of another jit.
+
+    Args:
+        function: what is compiled.
+        quick: rather compile in less time than run in less time, for programs that run seldom.
 
     Example:
         >>> float(jit(lambda x: x + 1)(1.0))
         2.0
     """
-    options = compiler_options() if jax.default_backend() == "cpu" else None
+    options = {**(compiler_options() or {}), **(QUICK if quick else {})} if jax.default_backend() == "cpu" else None
     return jax.jit(function, compiler_options=options)

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxrf.adapters import Subject
 from jaxrf.certificate import certify
+from jaxrf.compiler import jit
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.symmetry import check_symmetric
@@ -65,7 +66,7 @@ class Job:
 
     @cached_property
     def _initialize(self) -> Any:
-        return jax.jit(lambda key: jax.tree.leaves(self.subject.initialize(key)))
+        return jit(lambda key: jax.tree.leaves(self.subject.initialize(key)), quick=True)
 
     @property
     def side(self) -> int:

@@ -17,6 +17,7 @@ from jaxrf.cli.options import Command, commands, option, positional
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxrf.sweep.processes import Processes
     from jaxrf.sweep.run import Progress
     from jaxrf.sweep.specification import Specification
 
@@ -90,8 +91,9 @@ class Sweep(Command):
             return self._preview(specification)
         if self.out is None:
             raise InputError("The sweep needs a place to write to. Add --out FOLDER, or look at it first with --print.")
+        processes = self._start()
         with Stopping(self.grace) as stopping:
-            last = self._run(specification, stopping.asked)
+            last = self._run(specification, processes, stopping.asked)
         if self.json:
             print(json.dumps({**_facts(last), "out": self.out}, indent=2))
         elif not self.quiet:
@@ -100,26 +102,29 @@ class Sweep(Command):
             return stopping.code or 0
         return FAILED if last.state == "failed" else 0
 
-    def _run(self, specification: Specification, stop: Any) -> Progress:
+    def _start(self) -> Processes:
+        """The processes of the sweep, with JAX's runtime between them where there is one."""
         from jaxrf.sweep.processes import find
-        from jaxrf.sweep.run import run
 
-        processes = find(
+        return find(
             os.environ,
             given=self.shard,
             coordinator=self.coordinator,
             processes=self.processes,
             process_id=self.process_id,
-        )
-        index, count = processes.start()
+        ).started()
+
+    def _run(self, specification: Specification, processes: Processes, stop: Any) -> Progress:
+        from jaxrf.sweep.run import run
+
         last = None
         with _display(self.quiet or self.json) as display:
-            if count > 1:
-                display.note(f"process {index} of {count} ({processes.found})")
+            if processes.count > 1:
+                display.note(f"process {processes.index} of {processes.count} ({processes.found})")
             for last in run(
                 specification,
                 self.out or "",
-                shard=(index, count),
+                shard=(processes.index, processes.count),
                 stop=stop,
                 strict=self.strict,
                 mix_devices=self.mix_devices,
@@ -147,7 +152,9 @@ class Sweep(Command):
             numbers = f"{one.flops / 1e9:>9.3g}  {human(one.memory):>9}  {_clock(one.seconds):>7}"
             shown = f"{'cannot be run':>29}" if one.problem else numbers
             print(f"{one.task.id:<20}  {one.blocks:>7}  {one.samples:>8}  {shown}  {one.task.label}")
-        print("\n".join(f"{one.task.label}: {one.problem}" for one in found if one.problem), end="")
+        for one in found:
+            if one.problem:
+                print(f"{one.task.label}: {one.problem}")
         seconds = sum(one.seconds for one in found)
         print(f"{len(found)} tasks, about {_clock(seconds)} on this machine alone, without compilation")
         return FAILED if any(one.problem for one in found) else 0

@@ -180,7 +180,8 @@ def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial
         if a.equation.primitive != b.equation.primitive:
             return False
         mine, theirs = whole.regions[a.equation.result], cropped.regions[b.equation.result]
-        if any(x.size != y.size for x, y in zip(mine, theirs) if x.moving and y.moving):
+        moving = [(x, y) for x, y in zip(mine, theirs) if x.moving and y.moving]
+        if any(x.size != y.size or _outside(whole, x) != _outside(cropped, y) for x, y in moving):
             return False
     mine, theirs = whole.regions[whole.source], cropped.regions[cropped.source]
     for i, axis in enumerate(spatial):
@@ -192,6 +193,13 @@ def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial
             if x.size != y.size or (moved != shift[i]).any():
                 return False
     return bool(np.all(np.array(shift) >= 0))
+
+
+def _outside(plan: Windows, span: Span) -> list[tuple[int, int]]:
+    """By how much the window of each unit leaves its array, before and behind."""
+    assert span.start is not None
+    starts = plan.starts.rows[span.start]
+    return [(max(0, -int(lo)), max(0, int(lo) + span.size - span.extent)) for lo in starts]
 
 
 def same_constants(whole: TangentProgram, plan: Windows, cropped: TangentProgram, moved: Windows) -> bool:

@@ -17,6 +17,7 @@ from jax import lax
 
 from jaxrf.engine.range import EVERY, Scaled
 from jaxrf.engine.windows import Starts, Windows
+from jaxrf.primitives.elementwise import Elementwise
 from jaxrf.primitives.rule import Span, Spans, View, rules
 from jaxrf.tangent.program import Equation, Operand, Variable
 
@@ -141,8 +142,10 @@ def pull_back(
             continue
         if step.equation.result is not plan.source:
             del pending[step.equation.result]
-        arriving = arriving.looked_at(every)
-        transpose = others.get(step.equation, rules[step.equation.primitive].transpose)
+        rule = rules[step.equation.primitive]
+        # The product by a power of two costs nothing where it is fused with an elementwise one.
+        arriving = arriving.looked_at(every if isinstance(rule, Elementwise) else 2 * every)
+        transpose = others.get(step.equation, rule.transpose)
         for i, into in step.into.items():
             operand = step.equation.operands[i]
             assert isinstance(operand, Variable)

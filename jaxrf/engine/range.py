@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-EVERY = 8
+EVERY = 16
 """Equations between two looks at a cotangent's magnitude: one look reads all of it.
 
-In single precision eight equations may together shrink or grow it by 2**60 without harm.
+In single precision so many equations may together shrink or grow it by 2**60 without harm.
 """
 NOTHING = -(2**20)
 """The exponent of a cotangent that is zero, so that it sets no scale where it is added to another."""

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxrf.engine.pull import Transpose
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, unknown
-from jaxrf.interpret.spreading import between
+from jaxrf.interpret.spreading import spread_and_gathered
 from jaxrf.interpret.weights import INSTEAD, REFUSED, Weight, random_weights
 from jaxrf.primitives.elementwise import Elementwise
 from jaxrf.primitives.rule import Spans, View, rules
@@ -146,8 +146,8 @@ def check_request(estimator: str, score: str, given: bool) -> bool:
         )
     if given:
         raise InputError(
-            f"{REFUSED}it averages over the signs of random weights, and variables were given. Leave them out, or use "
-            'estimator="sampled".'
+            f"{REFUSED}it averages over the signs of random weights, and these were given. Pass a module without variables, "
+            'which draws them, or use estimator="sampled".'
         )
     return True
 
@@ -171,10 +171,14 @@ def make_signs(program: TangentProgram, plan: Windows, spatial: Sequence[int], c
     random = {weight.equation for weight in weights}
     if channels in ("sum", "relu_sum"):
         _check_weight_follows(plan, random, channels)
-    kept = between(program, equations, spatial, random)
+    spread, gathered = spread_and_gathered(program, equations, spatial, random)
+    kept = spread & gathered
     numbers = {equation: number for number, equation in enumerate(program.linear)}
     averaged = {weight.equation: numbers[weight.equation] for weight in weights if weight.equation not in kept}
-    return Signs(weights, averaged, tuple(_notes(program, plan)))
+    notes = _notes(program, plan)
+    if spread:
+        notes.append("behind what spreads over positions, masks depend on weights that these positions share")
+    return Signs(weights, averaged, tuple(notes))
 
 
 def _check_weight_follows(plan: Windows, random: set[Equation], channels: str | int) -> None:
@@ -184,7 +188,8 @@ def _check_weight_follows(plan: Windows, random: set[Equation], channels: str | 
         eqn = step.equation
         if eqn.result not in alike or eqn in random:
             continue
-        if not isinstance(rules[eqn.primitive], Elementwise):
+        same = all(eqn.operands[i].shape == eqn.result.shape for i in step.into)
+        if not same or not isinstance(rules[eqn.primitive], Elementwise):
             raise InputError(
                 f"{REFUSED}channels={channels!r} pulls the sum of all channels through {eqn.primitive} {eqn.where()} before "
                 'any random weight makes their signs independent. Use channels="probe" or an index, or '

@@ -48,14 +48,22 @@ class AxisMap(ABC):
         """The union over this map of the intervals that lie along `axis`, clipped to the input axis."""
         index, valid = self._clipped
         if lo.shape[axis] == 1:
-            reached = valid.any(axis=0)
-            if reached.all():
-                return lo, hi
-            shape = [1] * lo.ndim
-            shape[axis] = self.out_size
-            reached = reached.reshape(shape)
-            return np.where(reached, lo, EMPTY_LO), np.where(reached, hi, EMPTY_HI)
+            return self._reaching(valid, lo, hi, axis)
         return union(lo, hi, index, valid, axis)
+
+    def spread(self, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:
+        """As `push` of intervals that are the same all along `axis` (size 1), on an axis without ends."""
+        return self._reaching(self.taps(np.arange(self.out_size))[1], lo, hi, axis)
+
+    def _reaching(self, valid: np.ndarray, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:
+        """The intervals, at output positions with any valid tap."""
+        reached = valid.any(axis=0)
+        if reached.all():
+            return lo, hi
+        shape = [1] * lo.ndim
+        shape[axis] = self.out_size
+        reached = reached.reshape(shape)
+        return np.where(reached, lo, EMPTY_LO), np.where(reached, hi, EMPTY_HI)
 
     @cached_property
     def _clipped(self) -> tuple[np.ndarray, np.ndarray]:
@@ -182,6 +190,9 @@ class Window(AxisMap):
             return lo, hi
         return super().push(lo, hi, axis)
 
+    def spread(self, lo, hi, axis):
+        return (lo, hi) if self.holes == 1 and self.offsets else super().spread(lo, hi, axis)
+
 
 @dataclass(frozen=True, eq=False)
 class Blocks(AxisMap):
@@ -237,6 +248,9 @@ class Fixed(AxisMap):
         cut = tuple(part if a == axis else slice(None) for a in range(lo.ndim))
         return lo[cut].min(axis=axis, keepdims=True), hi[cut].max(axis=axis, keepdims=True)
 
+    def spread(self, lo, hi, axis):
+        return self.push(lo, hi, axis)
+
     def count(self, counts, axis, start, add, none):
         return np.repeat(add.reduce(counts, axis=axis, keepdims=True), self.hi - self.lo, axis=axis), self.lo
 
@@ -273,6 +287,9 @@ class Scan(AxisMap):
             np.minimum.accumulate(lo[turn], axis=axis)[turn],
             np.maximum.accumulate(hi[turn], axis=axis)[turn],
         )
+
+    def spread(self, lo, hi, axis):
+        return lo, hi
 
     def count(self, counts, axis, start, add, none):
         """Sums over all later (or earlier) outputs; input positions beyond the last output have no path."""

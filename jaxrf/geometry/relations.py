@@ -71,7 +71,7 @@ class Product(Relation):
             return field
         if 0 in self.in_shape:  # no elements, so nothing to say of them
             return nothing(field.extent, self.out_shape)
-        lo, hi = self._push(field.lo, field.hi, None)
+        lo, hi = self._push(field.lo, field.hi)
         continuation = self._continue(field.continuation)
         cause, paths = field.global_cause, field.paths
         if field.continuation is not None:
@@ -82,11 +82,16 @@ class Product(Relation):
         result = Field(field.extent, lo, hi, continuation, paths, cause)
         return result if continuation is not None or cause else _refit(result, self.out_shape)
 
-    def _push(self, lo: np.ndarray, hi: np.ndarray, skip: int | None) -> Interval:
-        """Hulls over all operand axes but `skip`, laid out on the result's axes."""
+    def _push(self, lo: np.ndarray, hi: np.ndarray, endless: int | None = None) -> Interval:
+        """Hulls over all operand axes, laid out on the result's axes.
+
+        `endless` is the axis of a continuation, which is left as it is; the other axes of one have no ends either.
+        """
         for axis, (axis_map, _) in enumerate(self.axes):
-            if axis != skip:
-                lo, hi = axis_map.push(lo, hi, axis)
+            if axis == endless:
+                continue
+            step = axis_map.push if endless is None or lo.shape[axis] > 1 else axis_map.spread
+            lo, hi = step(lo, hi, axis)
         return self._lay_out(lo), self._lay_out(hi)
 
     def _lay_out(self, a: np.ndarray) -> np.ndarray:

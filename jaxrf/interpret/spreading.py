@@ -22,10 +22,10 @@ FOLLOWS_ONE = {"select_and_gather_add"}
 """Equations whose results see one of several positions: what is pulled back goes to that one alone."""
 
 
-def between(
+def spread_and_gathered(
     program: TangentProgram, equations: Sequence[Equation], spatial: Sequence[int], random: Collection[Equation]
-) -> set[Equation]:
-    """Those of the products with `random` weights that lie between an equation that spreads and one that gathers.
+) -> tuple[set[Equation], set[Equation]]:
+    """Those of the products with `random` weights below an equation that spreads, and those above one that gathers.
 
     Statistics that join a main path are left out, such as the mean in `x - mean(x)` or a pooled gate:
     each position's part in them is small.
@@ -49,7 +49,7 @@ def between(
         for link in mine:
             if link.source in added or (eqn not in random and _gathers(link, known)):
                 added.add(eqn.result)
-    return {eqn for eqn in random if eqn.result in alike and any(v in added for v in eqn.operands)}
+    return {eqn for eqn in random if eqn.result in alike}, {eqn for eqn in random if added.intersection(eqn.operands)}
 
 
 def _statistics(known: Positions) -> set[Link]:

@@ -37,13 +37,23 @@ def unit_axes(shape: tuple[int, ...], batch_field: Field, images: int, spatial: 
     """
     if len(shape) == rank and shape[0] == images:
         return UnitAxes(tuple(spatial), 0, 1)
-    batch = next((a for a, n in enumerate(batch_field.lo.shape) if n > 1), None)
+    batch = next((a for a in range(len(shape)) if _moves(batch_field, a)), None)
+    if batch is None and images in shape[:-1] and shape[0] != images:
+        batch = shape.index(images)
     if batch is None and shape and shape[0] % images == 0:
         batch = 0
     per_image = shape[batch] // images if batch is not None else 1
     features = len(shape) - 1 if len(shape) > 1 and len(shape) - 1 != batch else None
     units = tuple(a for a in range(len(shape)) if a != features and (a != batch or per_image > 1))
     return UnitAxes(units, batch, per_image)
+
+
+def _moves(field: Field, axis: int) -> bool:
+    """Whether elements that see something see other images along `axis`."""
+    some = field.lo < field.hi
+    first = np.where(some, field.lo, EMPTY_LO).min(axis=axis, initial=EMPTY_LO)
+    last = np.where(some, field.lo, EMPTY_HI).max(axis=axis, initial=EMPTY_HI)
+    return bool((first < last).any())
 
 
 def axes_of(program: TangentProgram, layer: Layer, spatial: Sequence[int], inputs: Boxes | None = None) -> UnitAxes:

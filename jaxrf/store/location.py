@@ -98,7 +98,7 @@ class Location:
             self.remove(key)
         return aside
 
-    def keys(self, below: str = "") -> list[str]:
+    def listed(self, below: str = "") -> list[str]:
         """All keys that start with `below`, sorted."""
         prefix = ts.KvStore.KeyRange(below, _after(below)) if below else ts.KvStore.KeyRange()
         found = _reached(f"{self.name}/{below}", lambda: self.store.list(prefix).result())

@@ -72,7 +72,7 @@ class Folder:
             self.location.put(MARK, to_json(record))
 
     def _check_free(self) -> None:
-        found = self.location.keys()
+        found = self.location.listed()
         if found:
             raise StoreError(
                 f"{self.location.name} is not empty and holds no sweep: {', '.join(found[:3])}"
@@ -123,11 +123,11 @@ class Folder:
 
     def present(self) -> set[str]:
         """Keys of all blocks."""
-        return set(self.location.keys("blocks/"))
+        return set(self.location.listed("blocks/"))
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """What went wrong, by the id of the task."""
-        keys = self.location.keys("failures/")
+        keys = self.location.listed("failures/")
         return {key.removeprefix("failures/").removesuffix(".json"): self.location.read_json(key) for key in keys}
 
     def note_failure(self, task: Task, facts: Mapping[str, Any]) -> None:

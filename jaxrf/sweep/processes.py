@@ -1,14 +1,14 @@
 """How many processes share a sweep, and which one this is: from flags, or from what a cluster sets.
 
-With a coordinator, JAX's own runtime is started first, as pods of accelerators need it.
-Nothing is exchanged through it afterwards: processes agree through the place that they write to.
+With a coordinator, devices are started through JAX's own runtime, as pods of accelerators need it.
+Nothing is exchanged through it: processes agree through the place that they write to, and a dead one harms none.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxrf.errors import InputError
 
@@ -22,6 +22,9 @@ SHARDS = {
 SLURM_NTASKS will not do: a batch script has it too, and runs as one process until it calls srun.
 """
 
+LOCAL = {"Slurm": "SLURM_LOCALID", "Open MPI": "OMPI_COMM_WORLD_LOCAL_RANK"}
+"""Variables with the number of a process on its machine."""
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -32,6 +35,7 @@ class Processes:
         count: of all.
         coordinator: host and port of JAX's runtime; None where there is none to start.
         automatic: whether JAX finds coordinator, index and count itself.
+        gpu: which of the visible GPUs is this process's, where its machine runs several processes; None for all.
         found: where this is from.
     """
 
@@ -39,16 +43,24 @@ class Processes:
     count: int = 1
     coordinator: str | None = None
     automatic: bool = False
+    gpu: int | None = None
     found: str = "alone"
 
-    def start(self) -> tuple[int, int]:
-        """Start JAX's runtime if there is one; this process's shard.
+    def started(self) -> Processes:
+        """Start JAX's devices through its runtime if there is one; the processes as it knows them.
+
+        The runtime is closed again as soon as all processes have their devices.
+        Left open, it would end all of them when one dies, and nothing is exchanged through it.
 
         Raises:
             InputError: it does not start.
         """
+        if self.gpu is not None:
+            import jax
+
+            jax.config.update("jax_cuda_visible_devices", str(self.gpu))
         if self.coordinator is None and not self.automatic:
-            return self.index, self.count
+            return self
         import jax
 
         try:
@@ -56,12 +68,14 @@ class Processes:
                 jax.distributed.initialize()
             else:
                 jax.distributed.initialize(self.coordinator, self.count, self.index)
+            found = replace(self, index=jax.process_index(), count=jax.process_count())
+            jax.distributed.shutdown()
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 f"JAX's runtime did not start ({self.found}): {error}. "
                 "Check the coordinator's address, or give each process its --shard instead."
             ) from error
-        return jax.process_index(), jax.process_count()
+        return found
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -96,7 +110,7 @@ def find(
 
     Example:
         >>> find({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"})
-        Processes(index=1, count=4, coordinator=None, automatic=False, found='Slurm')
+        Processes(index=1, count=4, coordinator=None, automatic=False, gpu=None, found='Slurm')
     """
     flags = {"--coordinator": coordinator, "--processes": processes, "--process-id": process_id}
     named = [name for name, value in flags.items() if value is not None]
@@ -132,7 +146,10 @@ def _runtime(named: Mapping[str, object], found: str) -> Processes:
 
 def _cluster(environment: Mapping[str, str]) -> Processes:
     """The shard that a cluster's variables name; the processes of an element of an array are shards of its share."""
-    array, steps = SHARDS["Slurm job array"], [name for name in ("Open MPI", "Slurm") if _has(environment, *SHARDS[name])]
+    array, steps = (
+        SHARDS["Slurm job array"],
+        [name for name in ("Open MPI", "Slurm") if _has(environment, *SHARDS[name])],
+    )
     shard, names = (0, 1), steps[:1]  # processes of mpirun within a Slurm step have both
     if _has(environment, *array):
         shard = _number(environment, *array, first=int(environment.get("SLURM_ARRAY_TASK_MIN", "0")))
@@ -140,7 +157,14 @@ def _cluster(environment: Mapping[str, str]) -> Processes:
     for name in steps[:1]:
         number, count = _number(environment, *SHARDS[name])
         shard = (shard[0] * count + number, shard[1] * count)
-    return Processes(*shard, found=" of a ".join(names) or "alone")
+    gpu = _gpu(environment, LOCAL[steps[0]]) if steps else None
+    return Processes(*shard, gpu=gpu, found=" of a ".join(names) or "alone")
+
+
+def _gpu(environment: Mapping[str, str], local: str) -> int | None:
+    """Of several visible GPUs the one with this process's number on its machine; two processes would share all."""
+    visible, number = environment.get("CUDA_VISIBLE_DEVICES", "").split(","), int(environment.get(local, "0"))
+    return number if len(visible) > 1 and number < len(visible) else None
 
 
 def _has(environment: Mapping[str, str], index: str, count: str) -> bool:

@@ -129,7 +129,7 @@ class Sweep:
     def _places(self, entry: Entry) -> list[Place]:
         numbers = {seed: number for number, seed in enumerate(self.specification.seed_numbers)}
         places = []
-        for key in self.folder.location.keys(f"blocks/{entry.id}/"):
+        for key in self.folder.location.listed(f"blocks/{entry.id}/"):
             seed = key.split("/")[2]
             number = numbers.get(None if seed == "given" else int(seed))
             if number is not None:

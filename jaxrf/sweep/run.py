@@ -5,16 +5,19 @@ Yields its progress; prints nothing. What is done is known from the place alone,
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from jaxrf.errors import InputError, StoreError
 from jaxrf.statistics import Until
 from jaxrf.sweep.folder import Folder, completion
+from jaxrf.sweep.lanes import deal, on_device, together
 from jaxrf.sweep.merge import Merger, Place
 from jaxrf.sweep.specification import Specification
 from jaxrf.sweep.task import Task, tasks
@@ -124,7 +127,7 @@ def run(
 
 @dataclass(eq=False)
 class _Sweep:
-    """The state of one process's part of a sweep."""
+    """The state of one process's part of a sweep; its devices share it."""
 
     specification: Specification
     tasks: list[Task]
@@ -135,6 +138,7 @@ class _Sweep:
     mix: bool
     progress: Progress = field(init=False)
     failed: set[str] = field(default_factory=set)
+    lock: Any = field(default_factory=threading.Lock)
 
     @property
     def seeds(self) -> list[int | None]:
@@ -142,8 +146,16 @@ class _Sweep:
 
     def tell(self, *messages: str, **changes) -> Progress:
         """The progress, changed, with messages that are told once."""
-        self.progress = replace(self.progress, **changes)
-        return replace(self.progress, messages=messages)
+        with self.lock:
+            self.progress = replace(self.progress, **changes)
+            return replace(self.progress, messages=messages)
+
+    def advance(self) -> Progress:
+        """The progress with one more block."""
+        with self.lock:
+            done, computed = self.progress.done + 1, self.progress.computed + 1
+            self.progress = replace(self.progress, done=done, computed=computed)
+            return self.progress
 
     def end(self, state: str) -> Progress:
         return self.tell(state=state, failed=len(self.failed))
@@ -166,16 +178,26 @@ class _Sweep:
         present = self.folder.present()
         keys = {place.key for task in self.tasks for place in self.places(task)}
         yield self.tell(done=len(keys & present))
+        wanted = []
         for number, task in enumerate(self.tasks):
+            work = [
+                (position, one)
+                for position, one in enumerate(self.work(task))
+                if self.mine(number, position) and task.key(*one) not in present
+            ]
+            if work:
+                wanted.append((task, work))
+        if wanted:
+            devices = local_devices()
+            lanes = [self._lane(share) for share in deal(wanted, len(devices))]
+            yield from together([on_device(device, lane) for device, lane in zip(devices, lanes)])
+
+    def _lane(self, share: list[tuple[Task, list[tuple[int, Work]]]]) -> Iterator[Progress]:
+        """What one device does."""
+        for task, wanted in share:
             if self.stop():
                 return
-            wanted = [
-                (position, work)
-                for position, work in enumerate(self.work(task))
-                if self.mine(number, position) and task.key(*work) not in present
-            ]
-            if wanted:
-                yield from self._guarded(task, lambda task=task, wanted=wanted: self._task(task, wanted))
+            yield from self._guarded(task, lambda task=task, wanted=wanted: self._task(task, wanted))
 
     def _guarded(self, task: Task, attempt: Callable[[], Iterator[Progress]]) -> Iterator[Progress]:
         """What `attempt` yields; if the task fails, that is recorded, and the sweep goes on."""
@@ -213,7 +235,7 @@ class _Sweep:
 
     def _look(self, task: Task, merger: Merger, seen: int) -> int:
         """Let the rule see the blocks that are there without a gap; how many these are."""
-        there = set(self.folder.location.keys(f"blocks/{task.id}/"))
+        there = set(self.folder.location.listed(f"blocks/{task.id}/"))
         places = self.places(task)
         end = seen
         while end < len(places) and places[end].key in there:
@@ -231,7 +253,7 @@ class _Sweep:
                 pending.append(writer.submit(self.folder.location.add, key, data))
                 while len(pending) > WRITES:
                     pending.pop(0).result()
-                yield self.tell(done=self.progress.done + 1, computed=self.progress.computed + 1)
+                yield self.advance()
                 if self.stop():
                     break
             for future in pending:
@@ -276,6 +298,13 @@ class _Sweep:
     def _again(self, task: Task, wanted: list[Work]) -> Iterator[Progress]:
         worker = open_task(task, self.folder, seed=self.seeds[0], strict=self.strict, mix=self.mix)
         yield from self._write(worker.blocks(wanted))
+
+
+def local_devices() -> list[Any]:
+    """The devices of this process."""
+    import jax
+
+    return list(jax.local_devices())
 
 
 def looks(task: Task, seeds: Sequence[int | None], rule: Until | None) -> Iterator[int]:

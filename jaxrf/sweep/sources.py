@@ -45,12 +45,13 @@ def source_hash(reference: str) -> str:
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
         raise InputError(f"{reference!r} is no model. Write zoo:NAME, module:attribute or file.py:attribute.")
-    if place == "zoo":
-        place = "jaxrf.zoo"
     if place.endswith(".py"):
-        start, root, top = Path(place).resolve(), Path(place).resolve().parent, None
+        start, root, within = Path(place).resolve(), Path(place).resolve().parent, []
     else:
-        start, root, top = _module(place)
+        place = "jaxrf.zoo" if place == "zoo" else place
+        start, root = _module(place)
+        # Of jaxrf itself the version is in the id.
+        within = place.split(".")[: 2 if place.startswith("jaxrf.") else 1]
     if not start.is_file():
         raise InputError(f"There is no file {start}, of which {reference} is to come. Give the path of a Python file.")
     seen: dict[Path, None] = {}
@@ -59,7 +60,7 @@ def source_hash(reference: str) -> str:
         file = waiting.pop()
         if file not in seen:
             seen[file] = None
-            waiting.extend(_imported(file, root, top))
+            waiting.extend(_imported(file, root, within))
     digest = hashlib.sha256()
     for file in sorted(seen):
         digest.update(f"{file.relative_to(root)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
@@ -77,8 +78,8 @@ def files_hash(paths: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _module(name: str) -> tuple[Path, Path, str]:
-    """File of a module, the folder of its outermost package, and that package's name."""
+def _module(name: str) -> tuple[Path, Path]:
+    """File of a module, and the folder that its outermost package is in."""
     top, *inner = name.split(".")
     here = Path.cwd() / top
     if here.is_dir() or here.with_suffix(".py").is_file():  # as for `python -m`, the working folder comes first
@@ -89,7 +90,7 @@ def _module(name: str) -> tuple[Path, Path, str]:
             raise InputError(f"There is no module {name!r}, in {Path.cwd()} or installed. Check its spelling.")
         origin = Path(spec.origin)
         root = origin.parent.parent if origin.name == "__init__.py" else origin.parent
-    return _file(root, [top, *inner]) or root.joinpath(top, *inner).with_suffix(".py"), root, top
+    return _file(root, [top, *inner]) or root.joinpath(top, *inner).with_suffix(".py"), root
 
 
 def _file(root: Path, parts: list[str]) -> Path | None:
@@ -100,8 +101,8 @@ def _file(root: Path, parts: list[str]) -> Path | None:
     return None
 
 
-def _imported(file: Path, root: Path, top: str | None) -> Iterator[Path]:
-    """Files below `root` that `file` imports; of the package `top` alone, where it is given."""
+def _imported(file: Path, root: Path, within: list[str]) -> Iterator[Path]:
+    """Files below `root` that `file` imports and whose names start with the parts `within`."""
     package = list(file.relative_to(root).parent.parts)
     try:
         tree = ast.parse(file.read_bytes())
@@ -116,7 +117,7 @@ def _imported(file: Path, root: Path, top: str | None) -> Iterator[Path]:
             base = [*base, *(node.module.split(".") if node.module else [])]
             names = [[*base, alias.name] for alias in node.names]
         for name in names:
-            if top is None or name[0] == top:
-                # A package's own file runs too, and the last name may be an attribute.
-                found = [_file(root, name[:length]) for length in range(1, len(name) + 1)]
-                yield from (one for one in found if one is not None)
+            if name[: len(within)] == within:
+                # The files of its packages run too, and the last part may be an attribute.
+                lengths = range(max(len(within), 1), len(name) + 1)
+                yield from (file for length in lengths if (file := _file(root, name[:length])) is not None)

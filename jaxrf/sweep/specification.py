@@ -43,7 +43,8 @@ class Specification:
         precision: of products on accelerators.
 
         name: for people.
-        seeds: which random initializations: a count, or ranges such as `0:256` and `0:8,16:32`.
+        seeds: which random initializations: a count, or ranges such as `0:256` and `0:8,16:32`. Without it, the weights
+            are those that the model comes with, or else those of seed 0.
         until: stop at a relative standard error: a number, or a table of `jaxrf.Until`'s fields.
         measures: of the table: names, or tables `{name = "area_ratio", share = 0.5}`.
         images_per_block: how many images one block holds at most. It decides in which order sums are formed, and for
@@ -125,12 +126,8 @@ class Specification:
 
     @property
     def seed_numbers(self) -> list[int | None]:
-        """The seeds in order; [None] where variables are given."""
-        if self.variables is not None:
-            return [None]
-        if self.seeds is None:
-            return list(range(self.rule.cap)) if self.rule else [0]
-        return list(_ranges(self.seeds))
+        """The seeds in order; [None] for the weights that the model comes with, or seed 0 where it has none."""
+        return [None] if self.seeds is None else list(_ranges(self.seeds))
 
     @property
     def rule(self) -> Until | None:

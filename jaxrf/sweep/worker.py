@@ -53,7 +53,8 @@ class Worker:
     def _block(self, seed: int | None, span: tuple[int, int], chunk: Chunk) -> tuple[str, bytes]:
         from jaxrf.inputs import as_images
 
-        samples = list(self.job.samples(as_images(chunk.images, None), seed, first=span[0]))
+        drawn = 0 if seed is None and self.job.subject.variables is None else seed
+        samples = list(self.job.samples(as_images(chunk.images, None), drawn, first=span[0]))
         arrays = {name: np.concatenate([getattr(s, name) for s in samples]) for name in ("maps", "elsewhere")}
         key = self.task.key(seed, span)
         header = {"seed": seed, "images": list(span), "bad": list(chunk.bad), "host": _host()}
@@ -68,7 +69,7 @@ def open_task(task: Task, folder: Folder, *, seed: int | None, strict: bool = Fa
     Args:
         task: which.
         folder: where its plan is, or will be.
-        seed: the first seed, None for given variables.
+        seed: the first seed; None for the weights that the model comes with, or seed 0.
         strict: whether a photo that cannot be read is an error.
         mix: whether another kind of device than that of the plan may go on.
 

@@ -5,6 +5,7 @@ Takes the forward equations and evaluates small slices of them, each when it is 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -58,7 +59,7 @@ class Constants:
         """Where an operand made of variables and constants can be other than zero; None where nothing is known.
 
         Read off random variables, where the operand is made by an operation with a constant that holds zeros.
-        Draws of either sign are joined, so that a rectified weight does not count as zero.
+        Draws of either sign and of two sizes are joined, so that a rectified or thresholded weight does not count as zero.
         """
         if isinstance(operand, Literal):
             return np.asarray(np.asarray(operand.value) != 0)
@@ -116,9 +117,11 @@ class Constants:
         if any(v.dtype.kind not in "fc" and v.dtype.name != "bfloat16" for v in needed):
             return None
         draw, found = np.random.default_rng(0), np.zeros(operand.shape, bool)
-        for sign in (1, -1, 0):
-            values = {v: _random(draw, v.shape, sign).astype(v.dtype) for v in needed}
-            found |= np.asarray(evaluate(equations, [operand], {**self.consts, **values})[0]) != 0
+        for size, sign in itertools.product((1.0, 100.0), (1, -1, 0)):
+            values = {v: (size * _random(draw, v.shape, sign)).astype(v.dtype) for v in needed}
+            drawn = np.asarray(evaluate(equations, [operand], {**self.consts, **values})[0])
+            if np.isfinite(drawn).all() or size == 1:
+                found |= drawn != 0
         return found
 
     def _zeroes(self, eqn: Equation) -> bool:

@@ -14,9 +14,11 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
+from jaxrf.interpret.table import axes_of
 from jaxrf.job import Job
 from jaxrf.prepare import prepare
 from jaxrf.request import Request
+from jaxrf.tangent.trace import trace
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import conv, weights
@@ -156,18 +158,21 @@ def tokens(w, x):
     n = x.shape[0]
     y = conv(x, w[0], 2, "VALID")  # (n, 4, 6, 3)
     y = jaxrf.tap(y.reshape(n, 24, 3), "tokens")
+    head = jnp.concatenate([jnp.broadcast_to(w[1][0, 0, :1], (n, 1, 2)), y[..., :2]], 1)
+    head = jaxrf.tap(head * 2, "with a class token")
+    tapped = jaxrf.tap(head.transpose(1, 0, 2), "tokens first")
     groups = y.reshape(n, 2, 2, 3, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n * 6, 4, 3)
     attention = jax.nn.softmax(jnp.einsum("gic,gjc->gij", groups, groups))
     groups = jaxrf.tap(groups + jnp.einsum("gij,gjc->gic", attention, groups), "windows")
     y = groups.reshape(n, 2, 3, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, 4, 6, 3)
-    return {"map": conv(y, w[1]), "pooled": jnp.tanh(y).mean((1, 2))}
+    return {"map": conv(y, w[1]), "pooled": jnp.tanh(y).mean((1, 2)), "head": tapped.sum((0, 2)) + head.sum((1, 2))}
 
 
 @pytest.mark.parametrize(
     ("options", "count"),
-    [({"layer": "tokens"}, 24), ({"layer": "windows", "own_axes": (0, 1)}, 24), ({"output": "map"}, 24),
+    [({"layer": "tokens"}, 24), ({"layer": "with a class token"}, 25), ({"layer": "windows", "own_axes": (0, 1)}, 24), ({"output": "map"}, 24),
      ({"output": "pooled"}, 1)],
-    ids=["tokens", "windows", "map", "pooled"],
+    ids=["tokens", "class token", "windows", "map", "pooled"],
 )  # fmt: skip
 def test_layers_without_image_axes(options, count):
     """Units are tokens, tokens of windows, or none at all: each has the map of the dense Jacobian."""
@@ -175,3 +180,12 @@ def test_layers_without_image_axes(options, count):
     found = errors(tokens, models.images(2, 8, 12, 2), w, channels="sum", **options)
     assert found.shape == (2, count)
     assert found.max() < EXACT
+
+
+def test_axes_do_not_depend_on_the_number_of_images():
+    """Which axes are units is the same for one image and for two, with a class token and with tokens before images."""
+    subject = adapt(tokens, (8, 12, 2), variables=weights((2, 2, 2, 3), (3, 3, 3, 2)), dtype=np.float64)
+    expected = {"tokens": (1,), "with a class token": (1,), "tokens first": (0,), "windows": (0, 1)}
+    for count in (1, 2):
+        program = trace(subject, count)
+        assert {name: axes_of(program, program.layers[name], (1, 2)).units for name in expected} == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.pull import Shared, pull_back
 from jaxrf.engine.run import Pullback
-from jaxrf.engine.signs import fresh_signs, power
-from jaxrf.engine.symmetry import excess_of_mean
+from jaxrf.engine.signs import Signs, fresh_signs, make_signs, power
+from jaxrf.engine.symmetry import check_symmetric, excess_of_mean
 from jaxrf.engine.windows import windows
 from jaxrf.errors import InputError, UnknownNameError
 from jaxrf.interpret.weights import random_weights
@@ -27,7 +27,8 @@ from jaxrf.job import Job
 from jaxrf.prepare import open_job
 from jaxrf.programs import traced
 from jaxrf.request import Request
-from tests.engine.models import average_pool, conv, images, max_pool
+from jaxrf.tangent.program import Equation
+from tests.engine.models import average_pool, conv, images, max_pool, weights
 
 pytestmark = pytest.mark.usefixtures("quick")
 SHAPE = (13, 15, 3)
@@ -38,9 +39,9 @@ def erf(model=STACK, shape=SHAPE, estimator="sign_averaged", **options):
     return jaxrf.erf(model, input_shape=shape, estimator=estimator, **{"inputs": jaxrf.noise(1), **options})
 
 
-def job(model=STACK, shape=SHAPE, **options) -> Job:
+def job(model=STACK, shape=SHAPE, init=None, **options) -> Job:
     request = Request(estimator="sign_averaged", **options)
-    return open_job(model, None, jaxrf.noise(1), request=request, call={}, input_shape=shape)[0]
+    return open_job(model, None, jaxrf.noise(1), request=request, call={}, input_shape=shape, init=init)[0]
 
 
 class Net(nn.Module):
@@ -145,12 +146,15 @@ class Case:
 
 
 TANH = Case(zoo.conv_stack(depth=3, width=16, activation="tanh"))
+POOLS = Case(
+    Net(overlapping_pools), total=0.15
+)  # a mask below a pool depends on weights that the pool's positions share
 CASES = {
     "relu": Case(zoo.conv_stack(depth=3, width=16), total=0.02, sigma=0.005),
     "tanh": TANH,
     "dilated": Case(zoo.conv_stack(depth=3, width=16, dilation=(1, 2, 3)), (19, 21, 3), total=0.02, sigma=0.005),
     "residual": Case(Net(residual), (32, 40, 3)),
-    "overlapping pools": Case(Net(overlapping_pools), total=0.06),
+    "overlapping pools": POOLS,
     "transposed": Case(zoo.unet(depth=1, width=8), (12, 16, 2)),
     "nearest": Case(zoo.unet(depth=1, width=8, up="nearest"), (12, 16, 2)),
     "bilinear": Case(zoo.unet(depth=1, width=8, up="bilinear"), (12, 16, 2)),
@@ -209,16 +213,28 @@ def test_the_mean_is_that_of_sampled_networks(name):
         assert abs(bias) < allowed + 3 * stderr, (measure, bias, stderr)
 
 
+def averaging(prepared: Job, equations: Sequence[Equation]) -> Pullback:
+    """The pull-back with others averaged than those that should be."""
+    signs: Signs = prepared.pullback.signs
+    return replace(prepared.pullback, signs=replace(signs, averaged={e: n for n, e in enumerate(equations)}))
+
+
 def test_squaring_every_equation_fails():
     """The negative control: products with the slopes of tanh squared too are far off, by the same comparison."""
 
     def everything(prepared: Job) -> Pullback:
-        pull = prepared.pullback
-        squared = [e for e in pull.program.linear if e.primitive in ("conv_general_dilated", "mul")]
-        return replace(pull, signs=replace(pull.signs, averaged={e: n for n, e in enumerate(squared)}))
+        linear = prepared.pullback.program.linear
+        return averaging(prepared, [e for e in linear if e.primitive in ("conv_general_dilated", "mul")])
 
     bias, stderr = off(TANH, everything)["total"]
-    assert abs(bias) > 2 * (TANH.total + 3 * stderr), (bias, stderr)
+    assert abs(bias) > 4 * TANH.total + 3 * stderr, (bias, stderr)
+
+
+def test_the_exception_is_needed():
+    """Averaged between overlapping pools as well, a network is off by more than half; what is kept there is one layer."""
+    assert len(job(POOLS.model, POOLS.shape).description["estimator"]["kept"]) == 1
+    bias, stderr = off(POOLS, lambda p: averaging(p, [w.equation for w in p.pullback.signs.weights]))["total"]
+    assert bias < np.log(0.5) - 3 * stderr, (bias, stderr)
 
 
 def test_fewer_networks_are_needed():
@@ -234,18 +250,12 @@ def test_fewer_networks_are_needed():
 # Which products are averaged.
 
 
-def kept(f, *shapes, shape=(12, 14, 2)) -> list[str]:
-    """Layers whose products stay ordinary; weights are the arguments of `f`."""
-    size = sum(int(np.prod(s)) for s in shapes)
-    split = np.cumsum([int(np.prod(s)) for s in shapes])[:-1]
-
-    def body(module, x):
-        parts = [module.param(f"w{i}", nn.initializers.lecun_normal(), s) for i, s in enumerate(shapes)]
-        return f(parts, x)
-
-    assert size and len(split) == len(shapes) - 1
-    signs = job(Net(body), shape, units=np.array([[2, 1]])).pullback.signs
-    assert len(signs.averaged) + len(signs.record()["kept"]) == len(shapes)
+def kept(f) -> list[str]:
+    """Layers of `f(weights, x)`, three convolutions, whose products stay ordinary."""
+    program = traced(adapt(f, (12, 14, 2), variables=weights(W, W, W, dtype=np.float32)))
+    plan = windows(program, program.layers["output"].tangent, program.input, {1: np.array([2]), 2: np.array([1])})
+    signs = make_signs(program, plan, (1, 2), "probe")
+    assert len(signs.averaged) + len(signs.record()["kept"]) == 3
     return signs.record()["kept"]
 
 
@@ -299,7 +309,7 @@ def gated(x):
 )
 def test_products_between_spreading_and_gathering_stay_ordinary(f, expected):
     """Only those with an equation above that spreads over positions, and one below that adds positions up."""
-    assert kept(f, W, W, W) == expected
+    assert kept(f) == expected
 
 
 def test_the_record_says_what_was_averaged():
@@ -310,6 +320,8 @@ def test_the_record_says_what_was_averaged():
     rough = job(zoo.unet(depth=1, width=2), (4, 6, 2)).description["estimator"]
     assert not rough["exact"]
     assert {note.split()[1] for note in rough["notes"]} == {"winners", "hold", "that"}
+    pools = job(POOLS.model).description["estimator"]
+    assert len(pools["notes"]) == 1 and "behind what spreads" in pools["notes"][0]
     gates = job(Net(lambda _, x: nn.silu(layer()(x)))).description["estimator"]
     assert any("slopes" in note for note in gates["notes"])
     assert "estimator" not in erf(seeds=1, estimator="sampled").provenance
@@ -425,9 +437,15 @@ def test_weights_with_a_mean_are_refused(name):
 
 @pytest.mark.parametrize("name", ["orthogonal", "lecun_normal", "he_uniform", "center_lowered"])
 def test_weights_of_zero_mean_are_accepted(name):
-    """The usual initializers pass, whatever their law; so does a layer whose weights are zero."""
-    assert np.isfinite(erf(init={"*/kernel": name}, seeds=1).mean).all()
-    assert erf(init={"*/conv_2/kernel": jax.nn.initializers.zeros}, seeds=2).dead == 2
+    """The usual initializers pass, whatever their law."""
+    prepared = job(init={"*/kernel": name})
+    check_symmetric(prepared.pullback.program, prepared.pullback.signs.weights, prepared.leaves)
+
+
+def test_weights_of_zero_are_accepted():
+    """A layer that starts at zero is its own average, and dead."""
+    with pytest.warns(UserWarning, match="2 of 2 maps are zero everywhere"):
+        assert erf(init={"*/conv_2/kernel": jax.nn.initializers.zeros}, seeds=2).dead == 2
 
 
 def test_small_layers_are_not_refused_by_chance():
@@ -451,7 +469,7 @@ def test_other_scores_are_refused(score):
 def test_given_weights_are_refused():
     """Trained weights have one sign each."""
     variables = STACK.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
-    with pytest.raises(InputError, match="averages over the signs of random weights, and variables were given"):
+    with pytest.raises(InputError, match="averages over the signs of random weights, and these were given"):
         jaxrf.erf(STACK, variables, jaxrf.noise(1), input_shape=SHAPE, estimator="sign_averaged")
 
 
@@ -459,7 +477,7 @@ def test_given_weights_are_refused():
 def test_a_sum_over_channels_needs_a_random_weight_next(channels):
     """After a ReLU it is fine; through a LayerNorm, or on a skip to the input, all channels would keep one sign."""
     assert len(job(Net(lambda _, x: nn.relu(layer()(x))), channels=channels).pullback.signs.averaged) == 1
-    with pytest.raises(InputError, match=f"channels='{channels}' pulls the sum of all channels through reduce_sum"):
+    with pytest.raises(InputError, match=f"channels='{channels}' pulls the sum .* in layer 'LayerNorm_0'"):
         job(Net(lambda _, x: nn.LayerNorm()(layer()(x))), channels=channels)
     with pytest.raises(InputError, match=f"channels='{channels}' reaches what it is pulled back to"):
         job(Net(lambda _, x: x + layer(3)(x)), channels=channels)

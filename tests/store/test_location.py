@@ -39,9 +39,9 @@ def test_keys_are_sorted_and_below_a_prefix(location):
     """Listing is by the start of the key, and knows nothing of other keys."""
     for key in ("b/2", "b/1", "c", "ba"):
         location.put(key, b"")
-    assert location.keys("b/") == ["b/1", "b/2"]
-    assert location.keys() == ["b/1", "b/2", "ba", "c"]
-    assert location.keys("d") == []
+    assert location.listed("b/") == ["b/1", "b/2"]
+    assert location.listed() == ["b/1", "b/2", "ba", "c"]
+    assert location.listed("d") == []
 
 
 def test_many_reads_keep_their_order(location):

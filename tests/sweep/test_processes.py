@@ -13,7 +13,7 @@ JAX = {"JAX_COORDINATOR_ADDRESS": "host:1", "JAX_NUM_PROCESSES": "4", "JAX_PROCE
 def test_a_plain_machine_is_alone_and_starts_nothing():
     """Without flags and variables there is one process, and no runtime."""
     assert find({}) == Processes()
-    assert find({}).start() == (0, 1)
+    assert find({}).started() == Processes()
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,25 @@ def test_mpirun_within_slurm_counts_once():
     step = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}
     found = find({**step, "OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "8"})
     assert (found.index, found.count) == (3, 8)
+
+
+@pytest.mark.parametrize(("visible", "gpu"), [("0,1,2,3", 2), ("0", None), ("0,1", None)])
+def test_processes_of_a_machine_have_a_gpu_each(visible, gpu):
+    """Where a step's processes see several GPUs, each takes its own; bound ones are left as they are."""
+    step = {"SLURM_PROCID": "6", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "2", "CUDA_VISIBLE_DEVICES": visible}
+    assert find(step).gpu == gpu
+
+
+def test_the_gpu_is_told_to_jax():
+    """JAX is asked to start that GPU alone."""
+    import jax
+
+    before = jax.config.values["jax_cuda_visible_devices"]
+    try:
+        Processes(6, 8, gpu=2).started()
+        assert jax.config.values["jax_cuda_visible_devices"] == "2"
+    finally:
+        jax.config.update("jax_cuda_visible_devices", before)
 
 
 def test_jax_is_named_by_variables_or_flags():

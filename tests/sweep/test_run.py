@@ -46,7 +46,7 @@ def copied(finished, tmp_path):
     """A copy of the finished sweep without its results."""
     place = tmp_path / "copy"
     source, target = Location.at(finished), Location.at(place)
-    for key in source.keys():
+    for key in source.listed():
         if key.partition("/")[0] in ("blocks", "plans", "sweep.json"):
             target.put(key, source.read(key))
     return place
@@ -200,7 +200,7 @@ def test_a_task_that_fails_leaves_the_others_alone(tmp_path):
     assert len(digests(place)) == 1
     (traceback,) = jaxrf.open(place).failures().values()
     assert "Traceback" in traceback and "activation='rilu' is not known" in traceback
-    assert list(Location.at(place).read_json("run.json")["failed"].values())[0].startswith("InputError")
+    assert next(iter(Location.at(place).read_json("run.json")["failed"].values())).startswith("InputError")
     assert last(sweep, place).state == "failed"
 
 

@@ -33,7 +33,7 @@ def test_lists_are_axes_and_tasks_their_product():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "numbers"), [(3, [0, 1, 2]), ("2:4", [2, 3]), ("0:2, 5:6", [0, 1, 5]), (None, [0])]
+    ("seeds", "numbers"), [(3, [0, 1, 2]), ("2:4", [2, 3]), ("0:2, 5:6", [0, 1, 5]), (None, [None])]
 )
 def test_seeds_are_counts_or_ranges(seeds, numbers):
     """A count starts at 0; ranges exclude their ends."""

@@ -47,11 +47,11 @@ def test_zeros_of_a_masked_kernel_are_seen(made):
 
 def test_plain_weights_are_not_evaluated():
     """Nothing is known of a weight, nor of one that is only cast, scaled or rectified."""
-    for make in (lambda w: w, lambda w: 2 * w.astype(jnp.bfloat16).astype(jnp.float32)):
-        equation = last(lambda v, x, make=make: conv(x, make(v["w"])), (5, 7, 1), "conv_general_dilated", w=(3, 3, 1, 2))
+    for make in (lambda w: w, lambda w: 2 * w.astype(jnp.bfloat16).astype(jnp.float32), jax.nn.relu):
+        equation = last(
+            lambda v, x, make=make: conv(x, make(v["w"])), (5, 7, 1), "conv_general_dilated", w=(3, 3, 1, 2)
+        )
         assert equation.support(1) is None
-    rectified = last(lambda v, x: conv(x, jax.nn.relu(v["w"])), (5, 7, 1), "conv_general_dilated", w=(3, 3, 1, 2))
-    assert rectified.support(1).all()
 
 
 def test_nothing_is_known_of_what_depends_on_the_image_or_on_chance():

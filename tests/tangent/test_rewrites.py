@@ -20,7 +20,7 @@ def pair(x):
     return x, 2 * x[:, ::2]
 
 
-pair.defvjp(lambda x: (pair(x), None), lambda _, cts: (cts[0] + jnp.zeros((1, 5, 3)).at[:, ::2].add(2 * cts[1]),))
+pair.defvjp(lambda x: (pair(x), None), lambda _, cts: (cts[0].at[:, ::2].add(2 * cts[1]),))
 
 
 @jax.custom_vjp
@@ -56,8 +56,8 @@ def test_rewritten_operations_are_the_derivative(name):
 
 def test_both_results_of_a_custom_vjp():
     """Each result has the support of its own backward rule: every other position of the second."""
-    row = jaxrf.trf(lambda x: pair(x)[1], (5, 3))[-1]
-    assert [row.box((u,), clip=True) for u in range(3)] == [((0, 1),), ((2, 3),), ((4, 5),)]
+    row = jaxrf.trf(lambda x: pair(x)[1], (9, 3))[-1]
+    assert [row.box((u,), clip=True) for u in range(5)] == [((2 * u, 2 * u + 1),) for u in range(5)]
     assert row.exact and row.stride == (2,)
 
 

@@ -1,0 +1,82 @@
+"""Several devices of one process: each has a thread, and what the threads yield comes out of one iterator."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+def deal(items: Sequence[tuple[Item, list]], lanes: int) -> list[list[tuple[Item, list]]]:
+    """Items with their work, dealt out: whole rounds of items as they are, and the work of those left over piece by piece.
+
+    >>> deal([("a", [1, 2]), ("b", [3]), ("c", [4, 5, 6])], 2)
+    [[('a', [1, 2]), ('c', [4, 6])], [('b', [3]), ('c', [5])]]
+    """
+    whole = len(items) - len(items) % lanes
+    dealt = [[*items[lane:whole:lanes]] for lane in range(lanes)]
+    for item, work in items[whole:]:
+        for lane, share in enumerate(dealt):
+            if work[lane::lanes]:
+                share.append((item, work[lane::lanes]))
+    return [share for share in dealt if share]
+
+
+def on_device(device: Any, items: Iterable[T]) -> Iterator[T]:
+    """The items, made on a device."""
+    import jax
+
+    with jax.default_device(device):
+        yield from items
+
+
+def together(lanes: Sequence[Iterator[T]]) -> Iterator[T]:
+    """Items of all lanes as they come, each lane in a thread of its own.
+
+    When one raises, the others end after the item in hand, and the error is raised here.
+
+    >>> sorted(together([iter([1, 2]), iter([3])]))
+    [1, 2, 3]
+    """
+    if len(lanes) == 1:
+        yield from lanes[0]
+        return
+    made: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    over = threading.Event()
+
+    def run(lane: Iterator[T]) -> None:
+        try:
+            for item in lane:
+                made.put(("item", item))
+                if over.is_set():
+                    break
+            lane.close() if hasattr(lane, "close") else None  # its pending writes are waited for, in this thread
+        except BaseException as error:
+            over.set()
+            made.put(("error", error))
+        finally:
+            made.put(("end", None))
+
+    threads = [threading.Thread(target=run, args=(lane,), name="jaxrf-lane") for lane in lanes]
+    for thread in threads:
+        thread.start()
+    running, failed = len(threads), None
+    try:
+        while running:
+            kind, value = made.get()
+            if kind == "item":
+                yield value
+            elif kind == "error":
+                failed = failed or value
+            else:
+                running -= 1
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    if failed is not None:
+        raise failed
