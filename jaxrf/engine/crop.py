@@ -181,7 +181,7 @@ def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial
             return False
         mine, theirs = whole.regions[a.equation.result], cropped.regions[b.equation.result]
         moving = [(x, y) for x, y in zip(mine, theirs) if x.moving and y.moving]
-        if any(x.size != y.size or _outside(whole, x) != _outside(cropped, y) for x, y in moving):
+        if any(x.size != y.size or (_outside(whole, x) != _outside(cropped, y)).any() for x, y in moving):
             return False
     mine, theirs = whole.regions[whole.source], cropped.regions[cropped.source]
     for i, axis in enumerate(spatial):
@@ -195,11 +195,11 @@ def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial
     return bool(np.all(np.array(shift) >= 0))
 
 
-def _outside(plan: Windows, span: Span) -> list[tuple[int, int]]:
-    """By how much the window of each unit leaves its array, before and behind."""
+def _outside(plan: Windows, span: Span) -> np.ndarray:
+    """(2, unit): by how much each window leaves its array, before and behind."""
     assert span.start is not None
     starts = plan.starts.rows[span.start]
-    return [(max(0, -int(lo)), max(0, int(lo) + span.size - span.extent)) for lo in starts]
+    return np.maximum(0, [-starts, starts + span.size - span.extent])
 
 
 def same_constants(whole: TangentProgram, plan: Windows, cropped: TangentProgram, moved: Windows) -> bool:

@@ -310,6 +310,11 @@ class Pattern(AxisMap):
 
     support: np.ndarray = field(default=None)  # type: ignore[assignment]
 
+    def push(self, lo, hi, axis):
+        if lo.shape[axis] == 1:
+            return self._reaching(self.support.T, lo, hi, axis)
+        return super().push(lo, hi, axis)
+
     @cached_property
     def _rows(self) -> tuple[np.ndarray, np.ndarray]:
         """First and one-past-last input position of each row; empty rows have lo > hi."""

@@ -18,10 +18,6 @@ from jaxrf.lowering.problem import ConvolutionSpec
 from jaxrf.primitives.rule import MASKED, Rule, linear_transpose, rule
 from jaxrf.tangent.program import Equation
 
-PART_LIMIT = 2**26
-"""Parts times features of a kernel, beyond which its zeros are not followed."""
-
-
 @dataclass(frozen=True, eq=False)
 class Part:
     """A product of taps (one array of them per spatial axis) and of pairs of features (None: all of a group)."""
@@ -41,7 +37,7 @@ class Convolution(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.conv_general_dilated.html
     """
 
-    hull_where = "images are in groups, or the zeros of its kernel have no simple form"
+    hull_where = "images are in groups, or its kernel is a softmax over masked logits"
 
     def relation(self, equation, operand):
         if operand == 1:
@@ -57,8 +53,7 @@ class Convolution(Rule):
             return MASKED
         if operand == 0 and equation.params["batch_group_count"] > 1:
             return "groups of its batch are not told apart"
-        sparse = operand == 0 and self._parts(equation) is None and self._kernel(equation) is not None
-        return "the zeros of its kernel have no simple form and are not all followed" if sparse else ""
+        return ""
 
     def _of_image(self, equation: Equation, windows: Sequence[Window], features: AxisMap | None = None) -> Product:
         shape, out = equation.operands[0].shape, equation.result.shape
@@ -123,30 +118,31 @@ class Convolution(Rule):
         return support.transpose(equation.params["dimension_numbers"].rhs_spec)
 
     def _parts(self, equation: Equation) -> list[Part] | None:
-        """The kernel's support as a union of products of features and taps; None if it has no zeros, or too many parts."""
+        """The kernel's support as a union of products of pairs of features and taps; None if it has no zeros."""
         kernel = self._kernel(equation)
         if kernel is None or equation.params["batch_group_count"] > 1:
             return None
-        outputs: dict[bytes, list[int]] = {}
-        for o, row in enumerate(kernel):
-            outputs.setdefault(row.tobytes(), []).append(o)
-        parts: list[Part] = []
-        for rows in outputs.values():
-            for inputs, *taps in products(kernel[rows[0]]):
-                parts.append(Part(self._features(equation, rows, inputs), taps))
-            if len(parts) * kernel.shape[0] * kernel.shape[1] > PART_LIMIT:
-                return None
+        taps = kernel.shape[2:]
+        pairs = np.moveaxis(kernel.reshape(*kernel.shape[:2], -1), -1, 0)
+        alike: dict[bytes, np.ndarray] = {}
+        for tap, matrix in enumerate(pairs):
+            alike.setdefault(np.packbits(matrix).tobytes(), np.zeros(len(pairs), bool))[tap] = True
+        parts = []
+        for where in alike.values():
+            features = self._features(equation, pairs[where.argmax()])
+            parts += [Part(features, part) for part in products(where.reshape(taps))]
         return parts
 
-    def _features(self, equation: Equation, outputs: Sequence[int], inputs: np.ndarray) -> AxisMap | None:
-        """The map from the `outputs` to those `inputs` of their group; None where it is all to all."""
-        numbers, groups = equation.params["dimension_numbers"], equation.params["feature_group_count"]
-        n, m = equation.operands[0].shape[numbers.lhs_spec[1]], equation.result.shape[numbers.out_spec[1]]
-        if len(outputs) == m and len(inputs) == n // groups:
+    def _features(self, equation: Equation, pairs: np.ndarray) -> AxisMap | None:
+        """The map of features by `pairs` (out, in of its group); None where it is all to all."""
+        if pairs.all():
             return None
+        numbers, groups = equation.params["dimension_numbers"], equation.params["feature_group_count"]
+        n, (m, inside) = equation.operands[0].shape[numbers.lhs_spec[1]], pairs.shape
         support = np.zeros((m, n), bool)
-        for o in outputs:
-            support[o, o // (m // groups) * (n // groups) + inputs] = True
+        for group in range(groups):
+            rows = slice(group * (m // groups), (group + 1) * (m // groups))
+            support[rows, group * inside : (group + 1) * inside] = pairs[rows]
         return Pattern(n, m, support)
 
     def needs_whole(self, equation):

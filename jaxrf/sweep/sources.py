@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from jaxrf.provenance import PACKAGES, version
 
 SCHEMA = 1
 """Raised when blocks, or how they are merged, change."""
+HARMLESS = ("--xla_dump", "--xla_force_host_platform_device_count")
+"""Starts of flags of XLA that change no number."""
 
 
 def environment() -> dict[str, Any]:
@@ -29,7 +32,17 @@ def environment() -> dict[str, Any]:
         "x64": bool(jax.config.jax_enable_x64),
         "prng": str(jax.config.jax_default_prng_impl),
         "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+        "xla_flags": xla_flags(os.environ.get("XLA_FLAGS", "")),
     }
+
+
+def xla_flags(text: str) -> list[str]:
+    """The flags of XLA that may change numbers, sorted.
+
+    >>> xla_flags("--xla_dump_to=/tmp --xla_backend_optimization_level=0 --xla_force_host_platform_device_count=4")
+    ['--xla_backend_optimization_level=0']
+    """
+    return sorted(flag for flag in text.split() if not flag.startswith(HARMLESS))
 
 
 def source_hash(reference: str) -> str:

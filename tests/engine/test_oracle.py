@@ -19,6 +19,7 @@ EVERY_LAYER = [(net, layer) for net in NETS for layer in LAYERS[net]]
 pytestmark = pytest.mark.usefixtures("double")
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("net", "layer"), EVERY_LAYER)
 def test_every_layer(net, layer):
     """All units of every tapped layer, to 1e-12 of the peak in float64."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from jaxrf.errors import InputError, UnknownNameError
@@ -128,6 +130,16 @@ def test_precision_of_jax_is_in_the_id():
     before = tasks(made())[0].id
     with jax.enable_x64(True):
         assert tasks(made())[0].id != before
+
+
+def test_flags_of_xla_are_in_the_id(monkeypatch):
+    """Flags that may change numbers change ids; those that only spread the work do not."""
+    before = tasks(made())[0].id
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    assert tasks(made())[0].id == before
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_cpu_enable_fast_math=true")
+    assert tasks(made())[0].id != before
 
 
 def test_sources_of_a_model_are_hashed_without_running_them(tmp_path):

@@ -19,7 +19,7 @@ from jaxrf.store.location import Location
 SPECIFICATION = """
 input = "8x9x3"
 inputs = "noise:2"
-seeds = "0:60"
+seeds = "0:40"
 [model]
 source = "zoo:conv_stack"
 depth = 1
@@ -79,7 +79,7 @@ def test_sigterm_ends_with_75_and_the_rest_follows(whole, tmp_path):
     there = len(Location.at(tmp_path).listed("blocks/"))
     assert 3 <= there < 4000
     record = (tmp_path / "sweep.json").read_text()
-    (tmp_path / "sweep.json").write_text(record.replace('"0:4000"', '"0:60"'))
+    (tmp_path / "sweep.json").write_text(record.replace('"0:4000"', '"0:40"'))
     assert finish(file, tmp_path) == 0
     assert digests(tmp_path) == expected
 
@@ -131,8 +131,8 @@ def test_a_slurm_step_is_two_shards(whole, tmp_path):
     file, expected = whole
     first = start(file, tmp_path, SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="2")
     assert first.communicate(timeout=60) and first.returncode == 0
-    assert len(Location.at(tmp_path).listed("blocks/")) == 30
-    assert jaxrf.open(tmp_path).result().count == 60
+    assert len(Location.at(tmp_path).listed("blocks/")) == 20
+    assert jaxrf.open(tmp_path).result().count == 40
     assert finish(file, tmp_path, "--shard", "1/2") == 0
     assert digests(tmp_path) == expected
 
@@ -140,7 +140,8 @@ def test_a_slurm_step_is_two_shards(whole, tmp_path):
 def test_four_devices_of_a_process_agree_with_one(whole, tmp_path):
     """Work that is spread over virtual devices has the bits of one device."""
     file, expected = whole
-    process = start(file, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=4")
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    process = start(file, tmp_path, XLA_FLAGS=flags)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err.decode()
     assert digests(tmp_path) == expected
