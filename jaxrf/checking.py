@@ -28,7 +28,9 @@ def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance:
     if request.treat_as_constant:
         raise InputError("check compares whole derivatives; leave treat_as_constant out.")
     if job.pullback.signs is not None:
-        raise InputError('check compares gradients, and a sign-averaged map is an expectation. Use estimator="sampled".')
+        raise InputError(
+            'check compares gradients, and a sign-averaged map is an expectation. Use estimator="sampled".'
+        )
     if request.channels in ("each", "relu_sum"):
         raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
     some = job.units[np.unique(np.linspace(0, len(job.units) - 1, sampled).astype(int))]

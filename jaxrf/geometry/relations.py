@@ -300,7 +300,12 @@ class Union(Relation):
             nothing = np.zeros([1] * len(self.out_shape), np.int64)
             return Field(field.extent, nothing + EMPTY_LO, nothing + EMPTY_HI)
         joined = reduce(merge, (part.push(field) for part in self.parts))
-        return replace(joined, paths=around.paths)
+        lo, hi = _squeezed(joined.lo, joined.hi)
+        old = joined.continuation
+        if old is not None:
+            ends = _squeezed(old.lo, old.hi, keep=old.axis)
+            old = replace(old, lo=ends[0], hi=ends[1])
+        return replace(joined, lo=lo, hi=hi, continuation=old, paths=around.paths)
 
     def pull(self, box):
         return self.hull.pull(box)
@@ -335,7 +340,7 @@ class Elements(Relation):
         flat_lo, flat_hi = (np.broadcast_to(a, self.in_shape).ravel() for a in (field.lo, field.hi))
         index = self.index.reshape(-1, math.prod(self.out_shape))
         lo, hi = union(flat_lo, flat_hi, np.maximum(index, 0), index >= 0, 0)
-        lo, hi = (_squeeze_uniform(a.reshape(self.out_shape)) for a in (lo, hi))
+        lo, hi = _squeezed(lo.reshape(self.out_shape), hi.reshape(self.out_shape))
         return _refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
 
     def pull(self, box):
@@ -344,13 +349,15 @@ class Elements(Relation):
         return [(zero, zero + size) for size in self.in_shape]
 
 
-def _squeeze_uniform(a: np.ndarray) -> np.ndarray:
-    """`a` with size 1 along every axis along which it does not vary."""
-    for axis, size in enumerate(a.shape):
-        first = np.take(a, [0], axis=axis) if size else a
-        if size > 1 and (a == first).all():
-            a = first
-    return a
+def _squeezed(lo: np.ndarray, hi: np.ndarray, keep: int | None = None) -> Interval:
+    """The same intervals with size 1 along every axis, but `keep`, along which neither end varies."""
+    for axis, size in enumerate(lo.shape):
+        if size <= 1 or axis == keep:
+            continue
+        first = [np.take(a, [0], axis=axis) for a in (lo, hi)]
+        if (lo == first[0]).all() and (hi == first[1]).all():
+            lo, hi = first
+    return lo, hi
 
 
 def dense(in_shape: Shape, out_shape: Shape) -> Product:

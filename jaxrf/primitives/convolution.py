@@ -18,6 +18,7 @@ from jaxrf.lowering.problem import ConvolutionSpec
 from jaxrf.primitives.rule import MASKED, Rule, linear_transpose, rule
 from jaxrf.tangent.program import Equation
 
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A product of taps (one array of them per spatial axis) and of pairs of features (None: all of a group)."""

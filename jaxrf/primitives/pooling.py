@@ -86,6 +86,22 @@ class MaxPool(Pooling):
         return _crop(pulled, pads, [span.size for span in view.into])
 
 
+@rule("select_and_scatter_add")
+class MaxUnpool(Rule):
+    """Each value goes to the maximum of its window: the gradient of a max-pooling that is part of the model.
+
+    y[i] = sum of x[o] over the windows o of which i is the maximum
+    Example: window 3, stride 2, no padding, 5 positions: result 2 may see 0 and 1; which ones is a coefficient.
+    Operand 0 is the tangent, one value per window; operand 1 the values that are compared. In XLA: SelectAndScatter.
+    """
+
+    def relation(self, equation, operand):
+        p, shape, out = equation.params, equation.operands[0].shape, equation.result.shape
+        axes = zip(shape, out, p["window_dimensions"], p["window_strides"], p["padding"])
+        windows = [Window(n, m, 1, tuple(range(lo - k + 1, lo + 1)), s) for n, m, k, s, (lo, _) in axes]
+        return Product(shape, out, tuple((w, axis) for axis, w in enumerate(windows)))
+
+
 @rule("reduce_window_sum")
 class SumPool(Pooling):
     """Sums over sliding windows, as in average pooling.

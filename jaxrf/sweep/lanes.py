@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ def deal(items: Sequence[tuple[Item, list]], lanes: int) -> list[list[tuple[Item
     return [share for share in dealt if share]
 
 
-def on_device(device: Any, items: Iterable[T]) -> Iterator[T]:
+def on_device(device: Any, items: Iterable[T]) -> Generator[T, None, None]:
     """The items, made on a device."""
     import jax
 
@@ -34,12 +34,12 @@ def on_device(device: Any, items: Iterable[T]) -> Iterator[T]:
         yield from items
 
 
-def together(lanes: Sequence[Iterator[T]]) -> Iterator[T]:
+def together(lanes: Sequence[Generator[T, None, None]]) -> Iterator[T]:
     """Items of all lanes as they come, each lane in a thread of its own.
 
     When one raises, the others end after the item in hand, and the error is raised here.
 
-    >>> sorted(together([iter([1, 2]), iter([3])]))
+    >>> sorted(together([(n for n in (1, 2)), (n for n in (3,))]))
     [1, 2, 3]
     """
     if len(lanes) == 1:
@@ -48,13 +48,13 @@ def together(lanes: Sequence[Iterator[T]]) -> Iterator[T]:
     made: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     over = threading.Event()
 
-    def run(lane: Iterator[T]) -> None:
+    def run(lane: Generator[T, None, None]) -> None:
         try:
             for item in lane:
                 made.put(("item", item))
                 if over.is_set():
                     break
-            lane.close() if hasattr(lane, "close") else None  # its pending writes are waited for, in this thread
+            lane.close()  # what it has begun is ended here, in its own thread
         except BaseException as error:
             over.set()
             made.put(("error", error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,23 +14,11 @@ from jaxrf.result import Result
 from jaxrf.sweep.folder import Folder
 from jaxrf.sweep.merge import Merger, Place
 from jaxrf.sweep.specification import Specification, from_dict
+from jaxrf.sweep.task import Entry
 from jaxrf.sweep.writing import outcome, stack, table
 
 if TYPE_CHECKING:
     import xarray
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A task as the place knows it.
-
-    Attributes:
-        id: of the task.
-        place: its values on the axes of the sweep.
-    """
-
-    id: str
-    place: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,10 @@ from jaxrf.sweep.task import Task, tasks
 from jaxrf.sweep.worker import Work, open_task
 from jaxrf.sweep.writing import Outcome, outcome, write_results
 
-WRITES = 2
+WRITES = 16
 """Blocks that may wait to be written while the next one is computed."""
+WRITERS = 4
+"""Threads that write: each mostly waits for the disk."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,7 @@ class _Sweep:
 
     def _write(self, blocks: Iterable[tuple[str, bytes]]) -> Iterator[Progress]:
         """Write blocks while the next ones are computed; ends early when asked to."""
-        with ThreadPoolExecutor(1, "jaxrf-writer") as writer:
+        with ThreadPoolExecutor(WRITERS, "jaxrf-writer") as writer:
             pending: list[Future] = []
             for key, data in blocks:
                 pending.append(writer.submit(self.folder.location.add, key, data))
@@ -314,7 +316,7 @@ def looks(task: Task, seeds: Sequence[int | None], rule: Until | None) -> Iterat
     for position in range(1, every):
         first, stop = task.spans[(position - 1) % len(task.spans)]
         count += stop - first
-        if rule and count >= look and (len(seeds) == 1 or position % len(task.spans) == 0):
+        if rule and look is not None and count >= look and (len(seeds) == 1 or position % len(task.spans) == 0):
             yield position
             look = rule.next_check(count)
     yield every

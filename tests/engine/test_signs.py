@@ -207,7 +207,7 @@ def test_the_mean_is_that_of_sampled_networks(name):
     """Paired on the same networks, images and units, total and sigma are off by no more than the case allows."""
     case = CASES[name]
     found = off(case, lambda prepared: prepared.pullback)
-    for measure, allowed, error in (("total", case.total, 0.03), ("sigma", case.sigma, 0.01)):
+    for measure, allowed, error in (("total", case.total, 0.04), ("sigma", case.sigma, 0.01)):
         bias, stderr = found[measure]
         assert stderr < error, (measure, bias, stderr)
         assert abs(bias) < allowed + 3 * stderr, (measure, bias, stderr)

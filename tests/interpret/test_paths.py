@@ -276,7 +276,7 @@ def test_counts_lie_in_the_box_of_a_zoo_network():
     [
         ({"unit": (1, 2, 3)}, InputError, r"Unit \(1, 2, 3\) has 3 numbers, but layer 'output' has 2 axes"),
         ({"unit": (5, 0)}, InputError, r"Unit \(5, 0\) is outside of layer 'output'"),
-        ({"unit": "middle"}, InputError, "Unit 'middle' is no position"),
+        ({"unit": "middle"}, UnknownNameError, "Unknown choice of a unit 'middle'"),
         ({"layer": "conv7"}, UnknownNameError, "Unknown layer 'conv7'.*Did you mean"),
         ({"treat_as_constant": ["conv7"]}, UnknownNameError, "Unknown layer 'conv7'.*treat_as_constant"),
     ],

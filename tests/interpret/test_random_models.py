@@ -33,9 +33,8 @@ def conv(x, draw):
 
 
 def masked_conv(x, draw):
-    """A kernel of which half is zero, in no particular form."""
-    mask = draw.random((3, 3, 1, 1)) < 0.5
-    mask[1, 1] = True
+    """A kernel of which half is zero, in no particular form, for all channels alike or for each in another way."""
+    mask = draw.random((3, 3, *((1, 1) if draw.random() < 0.5 else (x.shape[-1], 2)))) < 0.5
     return lax.conv_general_dilated(
         x, weights(draw, 3, 3, x.shape[-1], 2) * mask, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

@@ -41,6 +41,7 @@ def test_relation_is_the_support_of_the_jacobian(name):
         rank = len(equation.result.shape)
         for axis in range(support.ndim - rank):
             field = relation.push(source(equation.operands[operand].shape, axis))
+            assert field.lo.shape == field.hi.shape
             lo, hi = (np.broadcast_to(a, equation.result.shape) for a in (field.lo, field.hi))
             lo, hi = np.where(lo < hi, lo, 0), np.where(lo < hi, hi, 0)
             true_lo, true_hi = hull(support, rank, axis)
