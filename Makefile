@@ -22,7 +22,7 @@ test-newest:
 	@newest="$$(PYTHON=$(PYTHON) .ci/newest-python)"; \
 	if [ -z "$$newest" ]; then echo "test-newest: no Python newer than $(PYTHON) is here; nothing to do"; exit 0; fi; \
 	$(MAKE) --no-print-directory $(NEWEST)/.installed-test VENV=$(NEWEST) PYTHON="$$newest" && \
-	$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests/tangent tests/engine
+	$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" tests/tangent tests/engine
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
@@ -33,7 +33,7 @@ format: $(VENV)/.installed-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
 	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(RUN) $$script || exit 1; done
 
 docs: $(VENV)/.installed-docs

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
 from flax.core import meta
-from flax.errors import FlaxError
+from flax.errors import FlaxError, ModifyScopeVariableError
 
 from jaxrf.adapters.fit import check_fit
-from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
+from jaxrf.adapters.subject import Call, CallAgain, PyTree, Subject, concrete, count, shapes_of
 from jaxrf.errors import InputError
 from jaxrf.tangent.tap import active, tap
 
@@ -31,7 +30,7 @@ def build(model: nn.Module, variables: PyTree | None, call: Call) -> Subject:
 
     `call.kwargs` go to `module.apply`, so they may hold `rngs` and `mutable` too.
     Every random stream (dropout and the like) is drawn from one fixed key.
-    Collections besides the parameters are mutable, as train mode needs them, and the changes are dropped.
+    In train mode the collections that the call changes are made mutable, and the changes are dropped.
     """
     if isinstance(model, type):
         raise InputError(f"{model.__name__} is a class; needed is a module. Pass {model.__name__}(...).")
@@ -63,14 +62,29 @@ def _init(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callab
 
 
 def _apply(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callable[[PyTree, jax.Array], PyTree]:
-    """The call of the model; collections besides the parameters may change on the way, and the changes are dropped."""
+    """The call of the model; where it turns out to change collections, as in train mode, they are made mutable.
+
+    Not before: some models take mutable collections for a sign that they are trained.
+    """
+    keywords = {"mutable": False, **call.keywords, "rngs": dict(rngs)}
+
+    def apply(variables: PyTree, images: jax.Array) -> PyTree:
+        result = model.apply(variables, *call.arguments(images), method=call.method, **keywords)
+        return result if keywords["mutable"] is False else result[0]
 
     def fn(variables: PyTree, images: jax.Array) -> PyTree:
-        others = [collection for collection in variables if collection != "params"]
-        keywords = {"mutable": others or False, **call.keywords, "rngs": dict(rngs)}
-        with nn.intercept_methods(_Tapping(variables)) if active() else contextlib.nullcontext():
-            result = model.apply(variables, *call.arguments(images), method=call.method, **keywords)
-        return result if keywords["mutable"] is False else result[0]
+        try:
+            if not active():
+                return apply(variables, images)
+            with nn.intercept_methods(_Tapping(variables)):
+                return apply(variables, images)
+        except ModifyScopeVariableError:
+            if keywords["mutable"] is not False:
+                raise
+            keywords["mutable"] = [collection for collection in variables if collection != "params"]
+            if active():
+                raise CallAgain from None
+            return apply(variables, images)
 
     return fn
 

@@ -21,6 +21,13 @@ from jaxrf.errors import InputError, JaxrfError
 PyTree = Any
 
 
+class CallAgain(Exception):
+    """Raised by `Subject.fn` under taps where it has just learned how the model must be called: call it once more.
+
+    What the first call recorded belongs to no model and is to be dropped.
+    """
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A model as a pure function.

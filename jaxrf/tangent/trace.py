@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrf.adapters.subject import Subject, failure
+from jaxrf.adapters.subject import CallAgain, Subject, failure
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.tangent.constants import Constants
 from jaxrf.tangent.flatten import Flattener
@@ -56,9 +56,15 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
         inner["linear"] = program.jaxpr
         return y, program.consts
 
-    try:
+    def traced() -> tuple[Any, Record]:
         with recording() as record, _fresh(object()), _no_collection():
-            forward = jax.make_jaxpr(values_and_coefficients)(subject.abstract, image)
+            return jax.make_jaxpr(values_and_coefficients)(subject.abstract, image), record
+
+    try:
+        try:
+            forward, record = traced()
+        except CallAgain:
+            forward, record = traced()
     except JaxrfError:
         raise
     except Exception as error:

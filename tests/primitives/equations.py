@@ -112,14 +112,15 @@ def pulled(name: str, choices: list[tuple[int, ...]]) -> list[tuple[np.ndarray, 
         full.append(_on_whole_arrays(cotangents[-1], moving, places, target.shape))
 
     @jax.jit
-    def both(x: jax.Array, tables: list[jax.Array], cts: list[jax.Array], full: list[jax.Array]) -> Any:
+    def both(x: jax.Array, tables: list[jax.Array], cts: list[jax.Array], full: jax.Array) -> Any:
         wanted = list({v: None for plan in plans for v in plan.coefficients()})
         values = dict(zip(wanted, traced.evaluate(wanted, {traced.image: x})))
         found = [pull_back(p, Shared(values, p.starts), t, ct) for p, t, ct in zip(plans, tables, cts)]
-        return [times(one.array, one.exponents()) for one in found], [_gradient(case, x, ct) for ct in full]
+        return [times(one.array, one.exponents()) for one in found], _gradient(case, x, full)
 
-    mine, theirs = both(x, [p.starts.table(p.count) for p in plans], cotangents, full)
-    return [(_embed(np.asarray(m), plan, case.shape), np.asarray(t)) for m, plan, t in zip(mine, plans, theirs)]
+    mine, theirs = both(x, [p.starts.table(p.count) for p in plans], cotangents, np.concatenate(full))
+    parts = np.split(np.asarray(theirs), np.cumsum([p.count for p in plans])[:-1])
+    return [(_embed(np.asarray(m), plan, case.shape), part) for m, plan, part in zip(mine, plans, parts)]
 
 
 def _on_whole_arrays(
