@@ -102,7 +102,7 @@ def test_the_examples_of_the_command_line_parse():
     ]
     assert len(shown) >= 6
     for arguments in shown:
-        assert build(_parser(), arguments).model
+        assert type(build(_parser(), arguments)) is commands[arguments[0]]
 
 
 def test_blocks_are_found_with_what_they_print():
