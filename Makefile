@@ -12,7 +12,7 @@ demo: $(VENV)/.installed-demo
 	$(RUN) -m jaxrf.cli demo --out runs/demo
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -q -n $(WORKERS) --dist loadfile
+	$(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-quick: $(VENV)/.installed-dev
 	$(RUN) -m pytest -q -x -m "not slow"

@@ -10,7 +10,12 @@ import jaxrf
 from jaxrf import zoo
 
 NETWORKS = {
+    "conv_stack": ({"depth": 6, "width": 8}, (17, 23, 3)),
     "resnet18": ({}, (40, 48, 3)),
+    "resnet34": ({"width": 8}, (40, 48, 3)),
+    "resnet50": ({"width": 8}, (40, 48, 3)),
+    "resnet101": ({"width": 4}, (40, 48, 3)),
+    "resnet152": ({"width": 4}, (40, 48, 3)),
     "mobilenet_v2": ({}, (40, 48, 3)),
     "convnext_tiny": ({}, (64, 32, 3)),
     "unet": ({"width": 4}, (32, 48, 3)),
@@ -21,13 +26,13 @@ NETWORKS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_of_the_zoo(name, double, quick):
-    """The center and a corner unit of three layers and the output; the oracle's maps are zero outside of their boxes."""
+    """The center and a corner unit of five layers and the output; the oracle's maps are zero outside of their boxes."""
     options, shape = NETWORKS[name]
     model = zoo.models[name](**options)
     rows = [row for row in jaxrf.trf(model, shape) if not row.notes]
     images = np.random.default_rng(0).normal(size=(1, *shape))
     variables = jax.jit(model.init)(jax.random.key(0), images)
-    for place in np.linspace(0, len(rows) - 1, 4).astype(int):
+    for place in np.linspace(0, len(rows) - 1, 6).astype(int):
         units = np.array([rows[place].center_unit, (0,) * len(rows[place].unit_shape)])
         units = "center" if units.shape[1] == 0 else np.unique(units, axis=0)
         jaxrf.check(model, variables, images, layer=rows[place].name, units=units)
