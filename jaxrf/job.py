@@ -85,7 +85,7 @@ class Job:
                 )
             keys = sample_keys(seed, number, 1 if pull.tied else self.side)
             parts = list(pull.maps(leaves, _side_by_side(self._crop(batch), self.side, pull.tied), keys))
-            arrays = [np.concatenate(pieces, axis=1) for pieces in list(zip(*parts))[1:]]
+            arrays = [p[0] if len(p) == 1 else np.concatenate(p, axis=1) for p in list(zip(*parts))[1:]]
             if pull.tied:
                 arrays = [a.reshape(self.side, -1, *a.shape[2:]) for a in arrays]
             maps, elsewhere, values = (a[: len(batch)] for a in arrays)
@@ -159,7 +159,8 @@ class Job:
                 total = total or gathered.init(sample.maps.shape[1:], self.request.average)
                 total = gathered.update(total, sample.maps, number, range(first, first + len(sample.maps)))
                 first += len(sample.maps)
-                own += np.abs(sample.maps).sum(dtype=np.float64), sample.elsewhere.sum(dtype=np.float64)
+                if self.pullback.tied:
+                    own += np.abs(sample.maps).sum(dtype=np.float64), sample.elsewhere.sum(dtype=np.float64)
                 if len(seeds) == 1:
                     yield total, own
             if len(seeds) > 1 and total is not None:

@@ -16,7 +16,7 @@ from jaxrf.tangent.program import TangentProgram
 
 UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
 """Fewest and most gradients at a time, where memory allows."""
-BATCH = {"cpu": 2**23, "gpu": 2**28, "tpu": 2**28}
+BATCH = {"cpu": 2**22, "gpu": 2**28, "tpu": 2**28}
 """Bytes of the largest window of a batch: one that fits the caches of a CPU is faster than a larger one."""
 SHARE = 0.5
 """Of the free memory, the part that a plan may use unless `memory=` says otherwise."""

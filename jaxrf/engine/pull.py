@@ -15,11 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.engine.range import EVERY, Scaled
+from jaxrf.engine.range import Scaled, patience
 from jaxrf.engine.windows import Starts, Windows
 from jaxrf.primitives.elementwise import Elementwise
 from jaxrf.primitives.rule import Span, Spans, View, rules
 from jaxrf.tangent.program import Equation, Operand, Variable
+
+LATEST = 4 / 3
+"""How much longer the next look at the range of a cotangent may wait where it is not handy."""
 
 Transpose = Callable[[View, int, jax.Array], jax.Array]
 """How an equation is pulled back, given what it may know: `Rule.transpose`."""
@@ -118,7 +121,7 @@ def pull_back(
     table: jax.Array,
     ct: jax.Array,
     others: Mapping[Equation, Transpose] | None = None,
-    every: int = EVERY,
+    patient: float = 1.0,
 ) -> Scaled:
     """Pull cotangents `ct` (units, *unit sizes) of the target back to the source.
 
@@ -128,7 +131,7 @@ def pull_back(
         table: starts of the windows (row, unit).
         ct: cotangents.
         others: equations that are pulled back in another way than by their rule.
-        every: equations between two looks at the range of a cotangent.
+        patient: by this factor longer than needed between two looks at the range of a cotangent.
 
     Returns:
         (units, *sizes of the source's window), with an exponent of two for each unit.
@@ -143,8 +146,11 @@ def pull_back(
         if step.equation.result is not plan.source:
             del pending[step.equation.result]
         rule = rules[step.equation.primitive]
-        # The product by a power of two costs nothing where it is fused with an elementwise one.
-        arriving = arriving.looked_at(every if isinstance(rule, Elementwise) else 2 * every)
+        # The product by a power of two costs nothing where it is fused with an elementwise one,
+        # and where no other cotangent is on its way all of them share the exponent.
+        handy = isinstance(rule, Elementwise) and not pending
+        arriving = arriving.looked_at(patient * patience(arriving.array.dtype) * (1.0 if handy else LATEST))
+        drift = rule.drift(step.equation)
         transpose = others.get(step.equation, rule.transpose)
         for i, into in step.into.items():
             operand = step.equation.operands[i]
@@ -152,12 +158,12 @@ def pull_back(
             view = WindowView(step.equation, plan.regions[step.equation.result], into, shared, table)
             pulled = transpose(view, i, arriving.array)
             pulled = mask(pulled, into, step.masked[i], plan.starts, table)
-            pulled = arriving.then(place(pulled, into, plan.regions[operand], plan.starts, table))
+            pulled = arriving.then(place(pulled, into, plan.regions[operand], plan.starts, table), drift)
             pending[operand] = pending[operand] + pulled if operand in pending else pulled
     region = plan.regions[plan.source]
     if plan.source not in pending:
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))
-    return pending[plan.source].looked_at(min(every, 1))
+    return pending[plan.source].looked_at(min(patient, 1.0))
 
 
 def mask(ct: jax.Array, spans: Spans, axes: tuple[int, ...], starts: Starts, table: jax.Array) -> jax.Array:

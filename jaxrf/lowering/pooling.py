@@ -107,6 +107,8 @@ def _spread(ct: jax.Array, owner: jax.Array | None, spec: PoolingSpec, axis: int
     Done by phases: with stride s, position s q + t is at place t, t + s, ... of windows q, q - 1, ...
     """
     stride, shifts = spec.strides[axis], spec.shifts(axis)
+    if shifts == range(stride):
+        return _repeat(ct, owner, stride, axis, size)
     count, reach = -(-size // stride), shifts[-1] // stride
     config = [(0, 0, 0)] * ct.ndim
     config[axis] = (reach, count - ct.shape[axis], 0)
@@ -124,3 +126,17 @@ def _spread(ct: jax.Array, owner: jax.Array | None, spec: PoolingSpec, axis: int
         return lax.slice_in_dim(phases[0], 0, size, axis=axis)
     mixed = jnp.stack(phases, axis + 1).reshape(*ct.shape[:axis], count * stride, *ct.shape[axis + 1 :])
     return lax.slice_in_dim(mixed, 0, size, axis=axis)
+
+
+def _repeat(ct: jax.Array, owner: jax.Array | None, stride: int, axis: int, size: int) -> jax.Array:
+    """`_spread` for windows side by side: each position gets from one window, without a sum."""
+    wide = (*ct.shape[: axis + 1], stride, *ct.shape[axis + 1 :])
+    mixed = lax.broadcast_in_dim(ct, wide, [a + (a > axis) for a in range(ct.ndim)])
+    if owner is not None:
+        place = lax.broadcasted_iota(owner.dtype, wide, axis + 1)
+        owner = lax.broadcast_in_dim(owner, wide, [a + (a > axis) for a in range(ct.ndim)])
+        mixed = jnp.where(owner == place, mixed, jnp.zeros((), ct.dtype))
+    mixed = mixed.reshape(*ct.shape[:axis], -1, *ct.shape[axis + 1 :])
+    config = [(0, 0, 0)] * ct.ndim
+    config[axis] = (0, size - mixed.shape[axis], 0)
+    return lax.pad(mixed, jnp.zeros((), ct.dtype), config)

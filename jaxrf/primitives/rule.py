@@ -6,6 +6,7 @@ which elements depend on which (`relation`), how a cotangent is pulled back on w
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,6 +111,16 @@ class Rule(ABC):
     def flops(self, equation: Equation) -> int:
         """Multiply-adds of the equation, counted as two each."""
         return 0
+
+    def drift(self, equation: Equation) -> float:
+        """By how many powers of two the equation may change the magnitude of a cotangent, about.
+
+        By the number of terms in its sums: their weights are thought to be between one over that number and one.
+        """
+        terms = 1 + self.flops(equation) / max(1, 2 * math.prod(equation.result.shape))
+        sizes = [max(1, math.prod(equation.operands[i].shape)) for i in equation.tangents]
+        repeats = max(1, math.prod(equation.result.shape)) / min(sizes)
+        return math.log2(terms) + max(0.0, math.log2(repeats))
 
 
 def linear_transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:

@@ -116,11 +116,9 @@ def update(gathered: Gathered, maps: np.ndarray, seed: int, images: Sequence[int
         >>> summary.mean.tolist(), summary.stderr.tolist()
         ([[2.0, 5.0]], [[1.0, 0.0]])
     """
-    maps = np.asarray(maps, np.float64)
     if len(images) != len(maps):
         raise InputError(f"{len(maps)} maps came with {len(images)} numbers of images. One per map is needed.")
-    flat = maps.reshape(*maps.shape[:2], -1)
-    dead, lost = (flat == 0).all(-1).sum(0), (~np.isfinite(flat)).any(-1).sum(0)
+    dead, lost = _dead_and_lost(maps)
     added, keep = averages.weigh(maps, gathered.average)
     # A map without power stays out of the normalized average, where it is zero; one with NaN does not.
     samples = moments.update(gathered.samples, added, None if keep.all() else keep)
@@ -140,6 +138,13 @@ def update(gathered: Gathered, maps: np.ndarray, seed: int, images: Sequence[int
         dead=gathered.dead + dead,
         nonfinite=gathered.nonfinite + lost,
     )
+
+
+def _dead_and_lost(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many maps (image, unit, *spatial) are zero everywhere, and how many hold NaN or infinity, (unit,)."""
+    spatial = tuple(range(2, maps.ndim))
+    low, high = maps.min(spatial), maps.max(spatial)  # both are NaN where a map holds one
+    return ((low == 0) & (high == 0)).sum(0), (~np.isfinite(low) | ~np.isfinite(high)).sum(0)
 
 
 def merge(a: Gathered, b: Gathered) -> Gathered:
@@ -178,7 +183,7 @@ def finalize(gathered: Gathered) -> Summary:
     if not gathered.count:
         raise InputError("There are no samples. At least one seed and one image are needed.")
     mean, stderr = moments.finalize(gathered.samples)
-    between, within = np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
+    between = within = moments.nowhere(mean.shape)
     if gathered.seeds.levels > 1 and gathered.images.levels > 1:
         stderr, between, within = _crossed(gathered)
     elif gathered.images.levels > 1:

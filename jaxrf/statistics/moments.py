@@ -66,6 +66,8 @@ def update(moments: Moments, maps: np.ndarray, keep: np.ndarray | None = None) -
 
 def _of_batch(maps: np.ndarray, keep: np.ndarray | None) -> Moments:
     """Moments of the samples along the first axis."""
+    if keep is None and len(maps) == 1:
+        return Moments(np.ones((), np.int64), maps[0], np.zeros(maps.shape[1:]))
     if keep is None:
         mean = maps.mean(0) if len(maps) else np.zeros(maps.shape[1:])
         deviations = maps - mean
@@ -102,6 +104,8 @@ def merge(a: Moments, b: Moments) -> Moments:
             f"Moments of shapes {a.mean.shape} and {b.mean.shape} cannot be merged. "
             "Merge moments of the same units and input size."
         )
+    if not a.count.any() or not b.count.any():
+        return b if b.count.any() else a
     count = np.asarray(a.count + b.count)
     size = np.maximum(count, 1)
     delta = b.mean - a.mean
@@ -123,6 +127,13 @@ def finalize(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
     It is NaN below two samples, and the mean is NaN without any.
     """
     n = moments.count
+    if (n == 1).all():
+        return moments.mean, nowhere(moments.mean.shape)
     mean = np.where(n > 0, moments.mean, np.nan)
     variance = moments.m2 / np.maximum(n - 1, 1) / np.maximum(n, 1)
     return mean, np.where(n > 1, np.sqrt(variance), np.nan)
+
+
+def nowhere(shape: Sequence[int]) -> np.ndarray:
+    """NaN at every position, read-only and without memory of its own."""
+    return np.broadcast_to(np.float64(np.nan), tuple(shape))

@@ -11,7 +11,7 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.pull import Shared, pull_back
-from jaxrf.engine.range import EVERY, NOTHING, Scaled, alike, room, times, unscaled
+from jaxrf.engine.range import NOTHING, Scaled, alike, patience, room, times, unscaled
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.windows import windows
 from jaxrf.programs import traced
@@ -82,7 +82,7 @@ def test_nothing_changes_where_nothing_leaves_the_range():
     wanted = plan.coefficients()
     values = program.evaluate(wanted, {**dict(zip(program.arguments, w)), program.image: inputs})
     shared = Shared(dict(zip(wanted, values)), plan.starts)
-    often, never = (pull_back(plan, shared, table, ct, every=every) for every in (1, 10**9))
+    often, never = (pull_back(plan, shared, table, ct, patient=patient) for patient in (0.0, 1e9))
     assert not np.asarray(never.exponents()).any() and not np.asarray(often.exponents()).any()
     np.testing.assert_array_equal(np.asarray(often.array), np.asarray(never.array))
     assert np.asarray(never.array).any()
@@ -91,14 +91,14 @@ def test_nothing_changes_where_nothing_leaves_the_range():
 def test_a_look_brings_each_unit_into_range():
     """Units out of range are scaled to about one, others stay; zeros, infinities and NaN are left as they are."""
     rows = np.array([[1e-20, -3e-21], [1e20, 1.0], [0.5, 4.0], [0.0, 0.0], [np.inf, 1.0], [np.nan, 1.0]], np.float32)
-    found = Scaled(jnp.asarray(rows), None, EVERY).looked_at()
+    found = Scaled(jnp.asarray(rows), None, 60.0).looked_at(patience(np.dtype(np.float32)))
     array, exponent = np.asarray(found.array), np.asarray(found.exponent)
     assert (exponent != 0).tolist() == [True, True, False, True, False, False]
     assert ((np.abs(array[:2]).max(axis=1) >= 0.5) & (np.abs(array[:2]).max(axis=1) < 1)).all()
     np.testing.assert_array_equal(np.ldexp(array[:2].astype(np.float64), exponent[:2, None]), rows[:2])
     np.testing.assert_array_equal(array[2:], rows[2:])
-    young = Scaled(jnp.asarray(rows), None, EVERY - 1)
-    assert young.looked_at() is young
+    young = Scaled(jnp.asarray(rows), None, 1.0)
+    assert young.looked_at(2.0) is young
 
 
 def test_sums_take_the_larger_exponent():
@@ -110,7 +110,7 @@ def test_sums_take_the_larger_exponent():
     total = a + b
     assert np.asarray(total.exponent).tolist() == [-40, 3]
     assert np.asarray(total.array).ravel().tolist() == [1.25, 1.25]
-    zero = Scaled(jnp.zeros((2, 1)), None, EVERY).looked_at()
+    zero = Scaled(jnp.zeros((2, 1)), None, 1.0).looked_at(1.0)
     assert np.asarray(zero.exponent).tolist() == [NOTHING, NOTHING]
     far = Scaled(jnp.ones((2, 1)), jnp.array([-400, -400]))
     assert np.asarray((far + zero).array).tolist() == np.asarray((zero + far).array).tolist() == [[1.0], [1.0]]
