@@ -142,6 +142,7 @@ class Mine:
     """jaxrf's side of a job."""
 
     asked: Job
+    dtype: type[np.floating] = np.float32
     variables: Any = None
     images: np.ndarray = field(init=False)
     prepared: float = field(init=False)
@@ -149,9 +150,10 @@ class Mine:
 
     def __post_init__(self) -> None:
         asked, rng = self.asked, np.random.default_rng(0)
-        self.images = rng.normal(size=(asked.images, *asked.shape)).astype(np.float32)
+        self.images = rng.normal(size=(asked.images, *asked.shape)).astype(self.dtype)
         if asked.seeds is None:
-            self.variables = jax.jit(asked.model.init)(jax.random.key(0), self.images[:1])
+            drawn = jax.jit(asked.model.init)(jax.random.key(0), self.images[:1])
+            self.variables = jax.tree.map(lambda a: a.astype(self.dtype), drawn)
         start = time.perf_counter()
         self.job, self.inputs, self.seeds = open_job(
             asked.model, self.variables, self.images, call={}, seeds=asked.seeds,
@@ -186,7 +188,7 @@ class Mine:
         pull, units = self.job.pullback, np.arange(len(self.job.units))
 
         def of_image(key: jax.Array) -> jax.Array:
-            return cotangents("probe", key, units, pull.channel_count, np.dtype(np.float32))
+            return cotangents("probe", key, units, pull.channel_count, np.dtype(self.dtype))
 
         keys = [sample_keys(seed, 0, len(self.images)) for seed in self.seeds]
         return np.stack([jax.vmap(of_image)(k) for k in keys])

@@ -71,7 +71,7 @@ def _jax_chunk(model: Any, variables: Any, image: jax.Array, units: jax.Array, c
 
 
 def _jax_units(model: Any, variables: Any, samples: Samples, size: int) -> np.ndarray:
-    found = np.empty((len(samples), *samples.images.shape[1:3]), np.float32)
+    found = np.empty((len(samples), *samples.images.shape[1:3]), samples.images.dtype)
     for image, numbers in samples.of_images():
         for some in chunks(numbers, size):
             found[some] = _jax_chunk(model, variables, image, samples.units[some], samples.cotangents[some])
@@ -110,7 +110,7 @@ def jax_seed_forms(model: Any, keys: jax.Array, samples: Samples, sizes: tuple[i
         return per_image(samples.images, samples.units, cotangents)
 
     def run(size: int) -> np.ndarray:
-        found = np.empty((*samples.cotangents.shape[:2], *samples.images.shape[1:3]), np.float32)
+        found = np.empty((*samples.cotangents.shape[:2], *samples.images.shape[1:3]), samples.images.dtype)
         for some in chunks(np.arange(len(keys)), size):
             found[some] = maps(keys[some], samples.cotangents[some])
         return found
@@ -138,7 +138,9 @@ class Torch:
     def _module(self, build: Callable[[], Any], variables: Any, order: Any) -> Any:
         from _torch_models import load_flax
 
-        return load_flax(build(), variables).to(memory_format=order)
+        return load_flax(build().to(self.torch.tensor(self.samples.images[:0]).dtype), variables).to(
+            memory_format=order
+        )
 
     def forms(self) -> Forms:
         """All forms that make sense for the samples."""
@@ -186,7 +188,7 @@ class Torch:
             for first in range(0, len(numbers), size):
                 some = numbers[first : first + size]
                 i, j = self.samples.units[some].T
-                ct = self.torch.zeros((len(some), *y.shape))
+                ct = self.torch.zeros((len(some), *y.shape), dtype=y.dtype)
                 ct[np.arange(len(some)), 0, :, i, j] = self.cotangents[some]
                 last = first + size >= len(numbers)
                 (g,) = self.torch.autograd.grad(y, x, ct, retain_graph=not last, is_grads_batched=True)
@@ -207,8 +209,8 @@ class TorchSeeds:
 
         torch.set_num_threads(os.cpu_count() or 1)
         self.torch, self.samples, self.draw, self.load = torch, samples, draw, load_flax
-        self.module = build().eval().requires_grad_(False)
         self.images = torch.tensor(samples.images.transpose(0, 3, 1, 2))
+        self.module = build().to(self.images.dtype).eval().requires_grad_(False)
         self.cotangents = torch.tensor(np.asarray(samples.cotangents))
 
     def forms(self) -> Forms:
@@ -222,7 +224,8 @@ class TorchSeeds:
 
     def _initialize(self, seed: int) -> None:
         for weight in self.module.parameters():
-            self.torch.nn.init.kaiming_normal_(weight, nonlinearity="linear")
+            if weight.ndim > 1:  # those of norms and biases stay as they are
+                self.torch.nn.init.kaiming_normal_(weight, nonlinearity="linear")
 
     def _run(self, order: Any, initialize: Callable[[int], Any]) -> np.ndarray:
         module, images = self.module.to(memory_format=order), self.images.contiguous(memory_format=order)

@@ -51,6 +51,12 @@ def test_a_benchmark_runs_and_writes_its_rows(script, tmp_path):
 
 
 @pytest.mark.slow
+def test_maps_of_all_candidates_agree_in_double_precision():
+    """jaxrf, plain JAX and PyTorch give the same maps to rounding, where rounding flips no ReLU."""
+    assert "PyTorch" in run("engine.py", "--small", "--double", "--jobs", "D,F")
+
+
+@pytest.mark.slow
 def test_a_rerun_keeps_the_rows_that_it_does_not_measure(tmp_path):
     """Rows of one table from two runs stand in one file."""
     file = tmp_path / "scaling.json"

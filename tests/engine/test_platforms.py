@@ -24,8 +24,9 @@ from jaxrf.request import Request
     ],
     ids=["resnet", "unet"],
 )
-def test_programs_lower_for_accelerators(platform, model, shape, request_):
-    """A compiled program of the engine can be exported for a GPU and a TPU."""
+def test_programs_lower_for_accelerators(platform, model, shape, request_, monkeypatch):
+    """The program that the engine makes on a GPU or a TPU, with that platform's choices, can be exported for it."""
+    monkeypatch.setattr(jax, "default_backend", lambda: {"cuda": "gpu"}.get(platform, platform))
     job = open_job(model, None, jaxrf.noise(1), request=Request(**request_), call={}, input_shape=shape)[0]
     pull = job.pullback
     images = np.zeros((job.side, *pull.program.image.shape), np.float32)

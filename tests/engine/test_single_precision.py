@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxrf
 from tests.engine import models
 from tests.engine.dense import errors
 
@@ -34,3 +35,14 @@ def test_rectified_networks(net):
     found = errors(f, models.images(2, 17, 23, 2, dtype=np.float32), w)
     assert (found > 1e-5).mean() < 0.05
     assert found.mean() < 1e-4
+
+
+def test_bfloat16_by_choice():
+    """Variables and inputs in bfloat16 give maps within the stated error: some percent, and 20 % at most."""
+    f, shapes = models.NETS["residual"]
+    w, x = models.weights(*shapes, dtype=np.float32), models.images(2, 17, 23, 2, dtype=np.float32)
+    coarse = [a.astype(jnp.bfloat16) for a in w], x.astype(jnp.bfloat16)
+    fine, half = (jaxrf.erf(f, *given, units=jaxrf.grid(2, 2)) for given in ((w, x), coarse))
+    error = np.linalg.norm((half.mean - fine.mean).reshape(4, -1), axis=1)
+    error /= np.linalg.norm(fine.mean.reshape(4, -1), axis=1)
+    assert 1e-3 < np.median(error) < 0.15 and error.max() < 0.2
