@@ -27,12 +27,13 @@ from jaxrf.interpret.paths import count as path_counts
 from jaxrf.job import Job
 from jaxrf.prepare import open_job
 from jaxrf.programs import choose, geometry_program, traced
-from jaxrf.request import Request
+from jaxrf.request import Request, Unsaid
 from jaxrf.result import Result
 from jaxrf.statistics import Until
 from jaxrf.typing import Batches, Device, PyTree, Units
 
 PRECISION = "highest"
+CENTER, PROBE, SQUARE, WEIGHTED = map(Unsaid, ("center", "probe", "square", "weighted"))
 
 
 def trf(
@@ -168,11 +169,11 @@ def erf(
     variables: PyTree | None = None,
     inputs: Batches | Any = None,
     *,
-    units: Units | Grid = "center",
+    units: Units | Grid = CENTER,
     layer: str | None = None,
     wrt: str | None = None,
-    channels: str | int = "probe",
-    score: str = "square",
+    channels: str | int = PROBE,
+    score: str = SQUARE,
     seeds: int | Sequence[int] | None = None,
     output: str | None = None,
     pool_units: bool = False,
@@ -185,7 +186,7 @@ def erf(
     memory: int | float | str | None = None,
     devices: Sequence[Device] | None = None,
     crop: bool = True,
-    average: str = "weighted",
+    average: str = WEIGHTED,
     until: float | Until | None = None,
     init: Mapping[str, Initializer | str] | None = None,
     protocol: str | None = None,
@@ -251,13 +252,15 @@ def erf(
         Luo, Li, Urtasun, Zemel (2016), "Understanding the Effective Receptive Field in Deep Convolutional Neural
         Networks". Its maps are of a single unit and channel, and of the gradient itself or its magnitude.
     """
+    fixed_by_protocols = {"units": units, "channels": channels, "score": score, "average": average}
+    said = frozenset(name for name, value in fixed_by_protocols.items() if not isinstance(value, Unsaid))
     with jax.default_matmul_precision(precision):
         job, images, numbers = open_job(
             model, variables, inputs, seeds=seeds, input_shape=input_shape, init=init, protocol=protocol,
             call={"method": method, "apply_kwargs": apply_kwargs, "args": args, "spatial_axes": spatial_axes},
             request=Request(
                 units, layer, wrt, channels, score, output, pool_units, memory, devices, crop,
-                average, until, treat_as_constant, certify, estimator,
+                average, until, treat_as_constant, certify, estimator, said,
             ),
         )  # fmt: skip
         return job.run(images, numbers)
@@ -329,6 +332,7 @@ def _from_options(
             raise errors.unknown("option", name, list(known)[3:])
     given = {name: options[name] for name in ("seeds", "input_shape", "init", "protocol") if name in options}
     call = {name: options.get(name) for name in ("method", "apply_kwargs", "args", "spatial_axes")}
-    request = Request(**{f.name: options[f.name] for f in fields(Request) if f.name in options})
+    chosen = {f.name: options[f.name] for f in fields(Request) if f.name in options}
+    request = Request(**chosen, said=frozenset(chosen))
     with jax.default_matmul_precision(options.get("precision", PRECISION)):
         return open_job(model, variables, inputs, call=call, request=request, **given)

@@ -25,6 +25,7 @@ from jaxrf.interpret.table import axes_of
 from jaxrf.request import Request
 from jaxrf.result import Result
 from jaxrf.statistics import Gathered, gathered
+from jaxrf.statistics.gathered import TRUSTED
 from jaxrf.statistics.until import as_until
 
 
@@ -140,6 +141,8 @@ class Job:
                 if rule.stops(result):
                     break
         result = result or self._result(total, own, seeds)
+        if max((kept.levels for kept in result.groups.values()), default=0) >= TRUSTED:
+            result.warn_of_few(stacklevel=4)  # with fewer of them, nobody takes the errors for known
         every = f"of {result.count * len(result.mean)} maps"
         if result.nonfinite:
             warnings.warn(f"{result.nonfinite} {every} hold NaN or infinity; so does the mean.", stacklevel=3)

@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from jaxrf.statistics import Until
 
 
+class Unsaid(str):
+    """A default of an option: the same text, and known apart from one that the caller wrote."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """What is to be mapped; the options of `jaxrf.erf` that do not say how the model is called."""
+    """What is to be mapped; the options of `jaxrf.erf` that do not say how the model is called.
+
+    Attributes:
+        said: options that the caller gave, so that no protocol replaces them, even where they equal a default.
+    """
 
     units: Units | Grid = "center"
     layer: str | None = None
@@ -32,3 +40,9 @@ class Request:
     treat_as_constant: Sequence[str] = ()
     certify: bool = True
     estimator: str = "sampled"
+    said: frozenset[str] = frozenset()
+
+    def __post_init__(self):
+        for name in ("units", "channels", "score", "average"):
+            if isinstance(value := getattr(self, name), Unsaid):
+                object.__setattr__(self, name, str(value))

@@ -154,7 +154,7 @@ class Result:
             UserWarning: the weighted mean is worth fewer than 30 samples, too few for its errors to be trusted.
         """
         kept, factor = self.samples_over(over)
-        self._warn_of_few()
+        self.warn_of_few()
         measured, rough = self.measuring(measure, part, **options), is_step_function(measure)
         if is_dataclass(whole := measured(self.mean)):
             raise InputError(
@@ -222,12 +222,13 @@ class Result:
 
         return measured if part is None else lambda maps: _part(measured(maps), part, name)
 
-    def _warn_of_few(self) -> None:
+    def warn_of_few(self, stacklevel: int = 3) -> None:
+        """Warn where the weighted mean is worth fewer than 30 samples."""
         if self.average == "weighted" and self.effective is not None and (self.effective < TRUSTED).any():
             warnings.warn(
                 f"The {self.count} samples are worth {np.nanmin(self.effective):.3g} equally strong ones. Errors of a "
                 f'weighted mean need some {TRUSTED}: run more seeds or images, or use average="normalized".',
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
     def area_ratio(self, share: float = 0.5) -> Float[np.ndarray, " unit"]:

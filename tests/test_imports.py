@@ -41,6 +41,8 @@ FORBIDDEN = {
         "jaxrf.cli",
     },
     "jaxrf.tangent": {"jaxrf.engine", "jaxrf.statistics", "jaxrf.api", "jaxrf.report", "jaxrf.cli"},
+    "jaxrf.sweep": {"jaxrf.cli", "jaxrf.report"},
+    "jaxrf.loading": {"jaxrf.cli", "jaxrf.sweep", "jaxrf.engine", "jaxrf.tangent", "jaxrf.api", "jaxrf.report"},
     "jaxrf.photos": {"jax", "flax", "jaxrf.engine", "jaxrf.api", "jaxrf.cli"},
 }
 # These may import nothing of jaxrf but what stands here (and themselves).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import numpy as np
 import pytest
@@ -47,6 +49,18 @@ def test_a_run_stops_when_its_error_is_reached():
     assert len(found.provenance["seeds"]) == found.count
     capped = erf(average="normalized", until=jaxrf.Until(1e-6, "gaussian", part="sigma", cap=33))
     assert capped.count == 33
+
+
+def test_a_mean_of_few_strong_samples_warns_where_it_is_made():
+    """Forty narrow, deep networks are worth fewer than thirty; normalized maps all count the same, and three are few."""
+    narrow = zoo.conv_stack(depth=9, width=1, activation="linear")
+    call = {"model": narrow, "init": {"*/kernel": "random"}}
+    with pytest.warns(UserWarning, match=r"The 40 samples are worth [\d.]+ equally strong ones.*need some 30"):
+        erf(**call, seeds=40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        erf(**call, seeds=40, average="normalized")
+        erf(**call, seeds=3)
 
 
 def test_images_of_one_network_stop_too():

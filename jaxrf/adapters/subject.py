@@ -8,6 +8,8 @@ Never looks at what the model computes.
 from __future__ import annotations
 
 import contextlib
+import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +21,13 @@ import numpy as np
 from jaxrf.errors import InputError, JaxrfError
 
 PyTree = Any
+_LIBRARIES = (
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    os.path.dirname(jax.__file__) + os.sep,
+    contextlib.__file__,
+    f"{os.sep}site-packages{os.sep}",
+)
+"""Parts of the names of files that hold no code of the user's."""
 
 
 class CallAgain(Exception):
@@ -109,11 +118,27 @@ class Call:
 
 def failure(name: str, images: jax.ShapeDtypeStruct, error: Exception) -> InputError:
     """What to say where the model `name` raised `error` on such images."""
+    where = _place(error)
+    found = f"{name} fails on inputs of shape {images.shape}, {images.dtype}: "
+    if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
+        return InputError(
+            f"{found}it takes the value of a traced array{where}, as float(x), int(x), x.item(), numpy.asarray(x) and "
+            f"`if x:` do ({type(error).__name__}). Models are traced on shapes, where there are no values. "
+            "Keep the number an array and use jax.numpy, jnp.where or lax.cond in place of `if`; "
+            "or pass a fixed number by args or apply_kwargs."
+        )
     first_line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
     return InputError(
-        f"{name} fails on inputs of shape {images.shape}, {images.dtype}: {type(error).__name__}: {first_line} "
+        f"{found}{type(error).__name__}: {first_line} {where and f'Raised{where}. '}"
         "Check input_shape (one image, without the batch axis), args and apply_kwargs."
     )
+
+
+def _place(error: Exception) -> str:
+    """` at model.py:41 (Net.__call__)`: the innermost line of the user's that raised; empty where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [f for f in frames if not any(part in f.filename for part in _LIBRARIES) and not f.filename.startswith("<")]
+    return f" at {os.path.basename(mine[-1].filename)}:{mine[-1].lineno} ({mine[-1].name})" if mine else ""
 
 
 def make_call(

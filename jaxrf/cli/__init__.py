@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -15,14 +16,28 @@ from collections.abc import Sequence
 from jaxrf.cli.options import add_command, build, commands
 from jaxrf.errors import JaxrfError
 
+CLOSED_PIPE = 141
+"""What a shell says of a program that SIGPIPE ended: 128 + 13."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program on `argv` (default: the process's arguments) and return its exit status.
 
     Returns:
         0 when the work was done, 2 when the arguments, a model or a file do not fit (the message is on stderr),
-        130 when it was interrupted.
+        130 when it was interrupted, 141 when nobody reads the output any more, as in `jaxrf trf MODEL | head`.
     """
+    try:
+        status = _run(argv)
+        sys.stdout.flush()  # here and not when Python ends, where a closed pipe would be a traceback
+        return status
+    except BrokenPipeError:
+        # What is left in the buffer must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         command = build(_parser(), argv)
     except SystemExit as stop:  # argparse has printed the help, or what was wrong

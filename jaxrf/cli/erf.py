@@ -16,6 +16,31 @@ if TYPE_CHECKING:
     from jaxrf.result import Result
 
 
+def stopping_rule(text: str) -> tuple[str, float]:
+    """A measure and the relative error wanted of it.
+
+    >>> stopping_rule("0.01"), stopping_rule("total=0.02")
+    (('sigma', 0.01), ('total', 0.02))
+    """
+    measure, _, error = text.rpartition("=")
+    try:
+        return measure or "sigma", float(error)
+    except ValueError:
+        raise InputError(f"{text!r} is no relative error. Write for example 0.01, or total=0.02.") from None
+
+
+def initializer(text: str) -> tuple[str, str]:
+    """A pattern of parameter names and the name of an initializer.
+
+    >>> initializer("*/kernel=orthogonal")
+    ('*/kernel', 'orthogonal')
+    """
+    pattern, _, name = text.rpartition("=")
+    if not pattern or not name:
+        raise InputError(f"{text!r} is not PATTERN=NAME. Write for example */kernel=orthogonal.")
+    return pattern, name
+
+
 @commands.register("erf")
 @dataclass(frozen=True, kw_only=True)
 class Erf(ModelOptions, Command):
@@ -28,7 +53,8 @@ class Erf(ModelOptions, Command):
     EXAMPLES: ClassVar[str] = """examples:
   jaxrf erf zoo:resnet50 photo.jpg --layer layer2 --seeds 16 --out runs/r50
   jaxrf erf zoo:conv_stack --model-option depth=5 --input 64x64x3 --noise 4 --plot erf.png
-  jaxrf erf my_models.py:make_net --input 224x224x3 --variables checkpoint/ --units grid:8x8 --json"""
+  jaxrf erf my_models.py:make_net --input 224x224x3 --variables checkpoint/ --units grid:8x8 --json
+  jaxrf erf zoo:resnet50 --layer layer2 --estimator sign_averaged --until 0.01 --init '*/kernel=orthogonal'"""
 
     photos: tuple[str, ...] = positional("PNG, JPEG or .npy files", metavar="PHOTO", many=True)
     noise: int | None = option(
@@ -38,18 +64,32 @@ class Erf(ModelOptions, Command):
     variables: str | None = option("an Orbax folder or a flax .msgpack file with the weights", metavar="PATH")
     seeds: int | None = option("how many random initializations to average over", parse=values.count, metavar="N")
     units: Any = option(
-        "center, all, grid:8x8, or positions as 3,3;5,5", default="center", parse=values.units, metavar="UNITS"
+        "center, all, grid:8x8, or positions as 3,3;5,5 (default: center)", parse=values.units, metavar="UNITS"
     )
     layer: str | None = option("the layer whose units are mapped (default: the output)", metavar="NAME")
     output: str | None = option("which of several outputs", metavar="NAME")
     wrt: str | None = option("the layer that is mapped onto (default: the input)", metavar="NAME")
-    channels: int | str = option(
-        "what is pulled back: probe, sum, relu_sum, each, or a channel's index",
-        default="probe",
+    channels: int | str | None = option(
+        "what is pulled back: probe, sum, relu_sum, each, or a channel's index (default: probe)",
         parse=values.index_or_name,
         metavar="RULE",
     )
-    score: str = option("square, abs, relu or signed", default="square", metavar="NAME")
+    score: str | None = option("square, abs, relu or signed (default: square)", metavar="NAME")
+    average: str | None = option("weighted, or normalized: each map is divided by its sum first", metavar="NAME")
+    until: Any = option(
+        "stop at this relative standard error of sigma, or of another measure as total=0.02; as many seeds as it "
+        "takes if --seeds is not given",
+        parse=stopping_rule,
+        metavar="ERROR",
+    )
+    init: tuple[tuple[str, str], ...] = option(
+        "an initializer for the parameters of a pattern, as */kernel=orthogonal; may be repeated",
+        parse=initializer,
+        metavar="PATTERN=NAME",
+        repeat=True,
+    )
+    protocol: str | None = option("choices as published: luo2016, replknet2022, openerf", metavar="NAME")
+    estimator: str | None = option("sampled, or sign_averaged for random weights", metavar="NAME")
     out: str | None = option("a folder for the maps (Zarr) and a description of the run", metavar="DIR")
     overwrite: bool = option("let --out replace an earlier run", default=False)
     plot: str | None = option("save a figure here: .png, .pdf or .svg", metavar="FILE")
@@ -71,21 +111,24 @@ class Erf(ModelOptions, Command):
 
     def _map(self, loaded: Any, input_shape: tuple[int, ...]) -> Result:
         import jaxrf
-        from jaxrf.cli.checkpoints import read_variables
+        from jaxrf.loading.checkpoints import read_variables
 
-        chosen = jaxrf.grid(*self.units.counts) if isinstance(self.units, values.GridSpec) else self.units
+        units = jaxrf.grid(*self.units.counts) if isinstance(self.units, values.GridSpec) else self.units
+        named = ("channels", "score", "average", "protocol", "estimator")
+        # What was not given stays unsaid, so that a protocol may fix it.
+        options = {"units": units, "until": _rule(self.until), **{name: getattr(self, name) for name in named}}
+        chosen = {name: value for name, value in options.items() if value is not None}
         return jaxrf.erf(
             loaded.model,
             read_variables(self.variables) if self.variables is not None else None,
             self._inputs(input_shape),
             input_shape=input_shape,
-            units=chosen,
             layer=self.layer,
             wrt=self.wrt,
             output=self.output,
-            channels=self.channels,
-            score=self.score,
             seeds=self.seeds,
+            init=dict(self.init) or None,
+            **chosen,
             **self.call_arguments(),
         )
 
@@ -108,6 +151,12 @@ class Erf(ModelOptions, Command):
             save_figure(result, self.plot, photo=beneath)
             written.append(self.plot)
         return written
+
+
+def _rule(asked: tuple[str, float] | None) -> Any:
+    from jaxrf.statistics import Until
+
+    return Until(asked[1], asked[0]) if asked is not None else None
 
 
 def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:

@@ -1,34 +1,14 @@
-"""From the text `module:attribute`, `file.py:attribute` or `zoo:name` to a model.
-
-The only place that imports a user's code.
-Yields the model and what is known of how to call it; never traces or runs it.
-"""
+"""The options of every command that works on a model."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from jaxrf.cli import values
 from jaxrf.cli.options import option, positional
-from jaxrf.errors import InputError, JaxrfError, unknown
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model, the reference that it came from, and the shape of its usual input where its maker says so."""
-
-    reference: str
-    model: Any
-    input_shape: tuple[int, ...] | None = None
+from jaxrf.errors import InputError
+from jaxrf.loading.models import Loaded, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,137 +58,3 @@ class ModelOptions:
             "apply_kwargs": dict(self.apply_kwarg) or None,
             "spatial_axes": self.spatial_axes,
         }
-
-
-def load(reference: str, options: dict[str, Any] | None = None) -> Loaded:
-    """The model named by `reference`.
-
-    Args:
-        reference: `zoo:resnet50`, `package.module:attribute` or `path/file.py:attribute`.
-            The attribute is a model, or a callable without required arguments that makes one.
-        options: keyword arguments for that callable, or for the zoo's constructor.
-
-    Raises:
-        InputError: the text is no reference, its module cannot be imported, or the options do not fit.
-        UnknownNameError: there is no such attribute, or no such model in the zoo.
-    """
-    place, colon, name = reference.rpartition(":")
-    if not colon or not place or not name:
-        raise InputError(
-            f"{reference!r} is no model. Write zoo:NAME (as zoo:resnet50), module:attribute or file.py:attribute."
-        )
-    if place == "zoo":
-        return _from_zoo(reference, name, options or {})
-    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
-    thing: Any = module
-    for part in name.split("."):
-        thing = _attribute(thing, part, place)
-    return Loaded(reference, _make(thing, reference, options or {}))
-
-
-def _from_zoo(reference: str, name: str, options: dict[str, Any]) -> Loaded:
-    from jaxrf.zoo import models
-
-    entry = models[name]
-    return Loaded(reference, entry(**options), entry.input_shape)
-
-
-def _import_module(name: str) -> ModuleType:
-    _importable_from(Path.cwd())
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise _failed(name, error) from error
-        file = Path(*name.split(".")).with_suffix(".py")
-        raise InputError(
-            f"There is no module {name!r}: {error}. It is looked for in {Path.cwd()} and among the installed packages. "
-            f"For a file elsewhere write its path, as some/folder/{file.name}:attribute."
-        ) from error
-    except Exception as error:
-        raise _failed(name, error) from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        near = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise InputError(f"There is no file {path}. {unknown('file', path.name, near)}")
-    _importable_from(path.resolve().parent)
-    name = f"jaxrf_file_{path.stem}"  # a name of its own: a file may be called like an installed package
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # as for every path that ends in .py
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise _failed(str(path), error) from error
-    return module
-
-
-def _importable_from(folder: Path) -> None:
-    """Let imports find the modules of `folder`, now and when the model is traced, as `python file.py` does."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
-def _failed(name: str, error: Exception) -> JaxrfError:
-    return InputError(
-        f"Importing {name} failed with {type(error).__name__}: {error}. "
-        "Import it in Python to see where, or add --debug for the traceback."
-    )
-
-
-def _attribute(thing: Any, name: str, place: str) -> Any:
-    if hasattr(thing, name):
-        return getattr(thing, name)
-    public = [known for known in dir(thing) if not known.startswith("_")]
-    raise unknown(f"attribute of {place}", name, public)
-
-
-def _make(thing: Any, reference: str, options: dict[str, Any]) -> Any:
-    """`thing` itself where it is a model, else what it returns when called with `options`."""
-    from flax import linen, nnx
-
-    if not callable(thing):
-        raise InputError(
-            f"{reference} is of type {type(thing).__name__}. A model, or a callable that makes one, is needed."
-        )
-    if isinstance(thing, linen.Module | nnx.Module):
-        if options:
-            raise InputError(
-                f"{reference} is a model already, so it takes no --model-option ({', '.join(options)}). "
-                "Name the callable that makes it."
-            )
-        return thing
-    signature = _signature(thing)
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    required = [p.name for p in signature.parameters.values() if p.default is p.empty and p.kind not in variadic]
-    needed = [name for name in required if name not in options]
-    if needed == ["rngs"]:  # an NNX class, or a function like one: made anew from rngs for each seed
-        return partial(thing, **options) if options else thing
-    if needed and not options:  # a function of the input
-        return thing
-    return _call(thing, signature, reference, options)
-
-
-def _signature(make: Callable[..., Any]) -> inspect.Signature:
-    """The arguments of a call of `make`; those of an NNX class are hidden by its metaclass, so `__init__` is asked."""
-    whole = partial(make)
-    if isinstance(whole.func, type):
-        whole = partial(whole.func.__init__, None, *whole.args, **whole.keywords)
-    return inspect.signature(whole)
-
-
-def _call(make: Callable[..., Any], signature: inspect.Signature, reference: str, options: dict[str, Any]) -> Any:
-    try:
-        signature.bind(**options)
-    except TypeError as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
-        raise InputError(
-            f"{reference} cannot be made from {given}: {error}. It takes {signature}; "
-            "give each as --model-option NAME=VALUE."
-        ) from error
-    model = make(**options)
-    if not callable(model):
-        raise InputError(f"{reference} returned {type(model).__name__}. It must return a model.")
-    return model

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -17,6 +18,7 @@ from jaxrf.cli.options import Command, commands, option, positional
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxrf.cli.stopping import Stopping
     from jaxrf.sweep.processes import Processes
     from jaxrf.sweep.run import Progress
     from jaxrf.sweep.specification import Specification
@@ -52,8 +54,8 @@ class Sweep(Command):
 
     The TOML file names models, layers, inputs and seeds; every list in it is an axis, and the sweep is their product.
     The same command goes on with what is left, and adds seeds or values of axes that are new.
-    The exit status is 0 when this process has done its share, 1 when tasks failed, and 75 after SIGTERM or 130 after
-    Ctrl-C, when the same command goes on.
+    The exit status is 0 when this process has done its share, 1 when tasks failed, 75 after SIGTERM or when another
+    process died, and 130 after Ctrl-C. After these two the same command goes on.
     """
 
     EXAMPLES: ClassVar[str] = """examples:
@@ -78,7 +80,7 @@ class Sweep(Command):
     strict: bool = option("stop a task at a photo that cannot be read, instead of leaving it out", default=False)
     mix_devices: bool = option("let another kind of device go on with a task", default=False)
     grace: float = option(
-        "seconds that a block may still take after SIGTERM or Ctrl-C", default=20.0, parse=float, metavar="SECONDS"
+        "seconds that a chunk may still take after SIGTERM or Ctrl-C", default=20.0, parse=float, metavar="SECONDS"
     )
     quiet: bool = option("show no progress", default=False)
 
@@ -92,14 +94,14 @@ class Sweep(Command):
         if self.out is None:
             raise InputError("The sweep needs a place to write to. Add --out FOLDER, or look at it first with --print.")
         processes = self._start()
-        with Stopping(self.grace) as stopping:
+        with Stopping(self.grace) as stopping, self._watch(processes, stopping):
             last = self._run(specification, processes, stopping.asked)
         if self.json:
             print(json.dumps({**_facts(last), "out": self.out}, indent=2))
         elif not self.quiet:
             print(_ending(last, self.out), flush=True)
-        if last.state == "stopped":
-            return stopping.code or 0
+        if last.state in ("stopped", "waiting") and stopping.code is not None:
+            return stopping.code
         return FAILED if last.state == "failed" else 0
 
     def _start(self) -> Processes:
@@ -113,6 +115,21 @@ class Sweep(Command):
             processes=self.processes,
             process_id=self.process_id,
         ).started()
+
+    def _watch(self, processes: Processes, stopping: Stopping) -> AbstractContextManager[object]:
+        """What makes this process stop, as SIGTERM does, when one of those that JAX's runtime joined it with dies."""
+        from jaxrf.sweep.peers import Peers
+
+        if processes.address is None or processes.count < 2:
+            return nullcontext()
+
+        def lost() -> None:
+            print(
+                "jaxrf: another process died; stopping, so that all can be started again", file=sys.stderr, flush=True
+            )
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        return Peers(processes.address, processes.index, processes.count, lost, stopping.asked)
 
     def _run(self, specification: Specification, processes: Processes, stop: Any) -> Progress:
         from jaxrf.sweep.run import run
@@ -141,17 +158,17 @@ class Sweep(Command):
         found = list(preview(specification))
         if self.json:
             tasks = [
-                {**one.task.describe(), "blocks": one.blocks, "samples": one.samples, "flops": one.flops,
+                {**one.task.describe(), "chunks": one.chunks, "samples": one.samples, "flops": one.flops,
                  "memory": one.memory, "seconds": one.seconds, "problem": one.problem}
                 for one in found
             ]  # fmt: skip
             print(json.dumps({"specification": specification.to_dict(), "tasks": tasks}, indent=2))
             return FAILED if any(one.problem for one in found) else 0
-        print(f"{'task':<20}  {'blocks':>7}  {'samples':>8}  {'GFLOP':>9}  {'memory':>9}  {'time':>7}  where")
+        print(f"{'task':<20}  {'chunks':>7}  {'samples':>8}  {'GFLOP':>9}  {'memory':>9}  {'time':>7}  where")
         for one in found:
             numbers = f"{one.flops / 1e9:>9.3g}  {human(one.memory):>9}  {_clock(one.seconds):>7}"
             shown = f"{'cannot be run':>29}" if one.problem else numbers
-            print(f"{one.task.id:<20}  {one.blocks:>7}  {one.samples:>8}  {shown}  {one.task.label}")
+            print(f"{one.task.id:<20}  {one.chunks:>7}  {one.samples:>8}  {shown}  {one.task.label}")
         for one in found:
             if one.problem:
                 print(f"{one.task.label}: {one.problem}")
@@ -189,7 +206,7 @@ class _Bar:
         self._bar, self._task = bar, bar.add_task("starting", total=None)
 
     def show(self, progress: Progress) -> None:
-        self._bar.update(self._task, description=progress.task, completed=progress.done, total=progress.total)
+        self._bar.update(self._task, description=_where(progress), completed=progress.done, total=progress.total)
         for message in progress.messages:
             self.note(message)
 
@@ -210,7 +227,7 @@ class _Lines:
             rate = progress.computed / elapsed
             left = (progress.total - progress.done) / rate
             self.note(
-                f"{progress.done} of {progress.total} blocks, {rate:.3g} a second, {_clock(left)} left: {progress.task}"
+                f"{progress.done} of {progress.total} chunks, {rate:.3g} a second, {_clock(left)} left: {_where(progress)}"
             )
 
     def note(self, text: str) -> None:
@@ -223,13 +240,18 @@ def _facts(progress: Progress) -> dict[str, Any]:
 
 
 def _ending(progress: Progress, out: str) -> str:
-    computed = f"{progress.computed} blocks computed"
+    computed = f"{progress.computed} chunks computed"
     return {
         "done": f"done, {computed}: {out}",
-        "waiting": f"this share is done, {computed}; blocks of other processes are missing yet: {out}",
+        "waiting": f"this share is done, {computed}; chunks of other processes are missing yet: {out}",
         "stopped": f"stopped, {computed}; run the same command to go on: {out}",
         "failed": f"{progress.failed} tasks failed, {computed}; the tracebacks are in {out}/failures",
     }[progress.state]
+
+
+def _where(progress: Progress) -> str:
+    """The task in hand, and how sure it is by now."""
+    return progress.task + ("" if progress.error is None else f", standard error {100 * progress.error:.2g} %")
 
 
 def _clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ Whatever a rule yields there is masked by a select, never by a product, since ze
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +122,7 @@ def pull_back(
     ct: jax.Array,
     others: Mapping[Equation, Transpose] | None = None,
     patient: float = 1.0,
+    apart: Collection[Variable] = (),
 ) -> Scaled:
     """Pull cotangents `ct` (units, *unit sizes) of the target back to the source.
 
@@ -132,6 +133,7 @@ def pull_back(
         ct: cotangents.
         others: equations that are pulled back in another way than by their rule.
         patient: by this factor longer than needed between two looks at the range of a cotangent.
+        apart: variables where cotangents meet whose signs are independent, so that their squares add.
 
     Returns:
         (units, *sizes of the source's window), with an exponent of two for each unit.
@@ -159,7 +161,9 @@ def pull_back(
             pulled = transpose(view, i, arriving.array)
             pulled = mask(pulled, into, step.masked[i], plan.starts, table)
             pulled = arriving.then(place(pulled, into, plan.regions[operand], plan.starts, table), drift)
-            pending[operand] = pending[operand] + pulled if operand in pending else pulled
+            if operand in pending:
+                pulled = pending[operand].apart(pulled) if operand in apart else pending[operand] + pulled
+            pending[operand] = pulled
     region = plan.regions[plan.source]
     if plan.source not in pending:
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))

@@ -6,6 +6,7 @@ Multiplying by a power of two is exact, so where nothing leaves the range nothin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -40,12 +41,19 @@ class Scaled:
         return Scaled(array, self.exponent, self.drift + drift)
 
     def __add__(self, other: Scaled) -> Scaled:
+        return self._with(other, jnp.add)
+
+    def apart(self, other: Scaled) -> Scaled:
+        """The root of the sum of squares, for magnitudes whose signs are independent."""
+        return self._with(other, lambda a, b: jnp.sqrt(a * a + b * b))
+
+    def _with(self, other: Scaled, join: Callable[[jax.Array, jax.Array], jax.Array]) -> Scaled:
         drift = max(self.drift, other.drift)
         if self.exponent is other.exponent:
-            return Scaled(self.array + other.array, self.exponent, drift)
+            return Scaled(join(self.array, other.array), self.exponent, drift)
         mine, theirs = self.exponents(), other.exponents()
         common = jnp.maximum(mine, theirs)
-        return Scaled(times(self.array, mine - common) + times(other.array, theirs - common), common, drift)
+        return Scaled(join(times(self.array, mine - common), times(other.array, theirs - common)), common, drift)
 
     def looked_at(self, patience: float) -> Scaled:
         """Rescaled where its largest magnitude is out of range; as it is if it drifted by less than `patience`."""

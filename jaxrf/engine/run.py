@@ -189,7 +189,8 @@ class Pullback:
                 values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
                 if self.channels == "relu_sum":
                     ct = jnp.where(here > 0, ct, jnp.zeros((), ct.dtype))
-            pulled = pull_back(plan, shared, table, ct, self.signs.pulls(key, units) if self.signs else None)
+            others, apart = (self.signs.pulls(key, units), self.signs.apart) if self.signs else ({}, ())
+            pulled = pull_back(plan, shared, table, ct, others, apart=apart)
             maps, elsewhere = self._score(pulled.array, table)
             exponents = degree(self.score) * pulled.exponents()
             if self.pool:

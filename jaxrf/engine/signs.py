@@ -6,6 +6,8 @@ Given the sizes of a network's weights and its masks, the expectation over indep
     v = (W * W)^T (g * g),    g' = e * sqrt(v)    with e = +1 or -1, drawn anew for every element
 
 at each product with a random weight; all other equations pull back as they are, and the score is the square.
+Signs are drawn only where they are needed: where elements meet again before another random weight makes them independent.
+Elsewhere e = 1, and what comes from different weights meets as the root of the sum of squares.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 from jaxrf.engine.pull import Transpose
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, unknown
+from jaxrf.interpret.magnitudes import GATHER, magnitudes
 from jaxrf.interpret.spreading import spread_and_gathered
 from jaxrf.interpret.weights import INSTEAD, REFUSED, Weight, random_weights
 from jaxrf.primitives.elementwise import Elementwise
@@ -39,11 +42,20 @@ class Signs:
         weights: all products with random weights, from the target to the source.
         averaged: those that are averaged, and their numbers in the program, which make their keys.
         notes: what keeps the average from being exact.
+        apart: variables whose cotangents are magnitudes with independent signs, which need not be drawn.
+        gathering: equations that add up such magnitudes of several elements.
     """
 
     weights: tuple[Weight, ...]
     averaged: Mapping[Equation, int]
     notes: tuple[str, ...]
+    apart: frozenset[Variable] = frozenset()
+    gathering: frozenset[Equation] = frozenset()
+
+    @property
+    def drawn(self) -> tuple[Equation, ...]:
+        """Averaged equations behind which signs are drawn."""
+        return tuple(eqn for eqn in self.averaged if not self.apart.intersection(eqn.operands))
 
     def pulls(self, key: jax.Array, units: jax.Array) -> dict[Equation, Transpose]:
         """How the averaged equations are pulled back in one sample, in place of their own rule.
@@ -52,16 +64,17 @@ class Signs:
             key: of the sample.
             units: numbers of the units of the batch; signs depend on sample, unit and equation alone.
         """
-        root = jax.random.fold_in(key, STREAM)
+        root, drawn = jax.random.fold_in(key, STREAM), set(self.drawn)
 
-        def pull(number: int) -> Transpose:
+        def signed(number: int) -> Transpose:
             def transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
-                root_power = jnp.sqrt(jnp.maximum(power(view, operand, ct), 0))
-                return jnp.where(fresh_signs(root, units, number, root_power.shape[1:]), root_power, -root_power)
+                magnitude = root_power(view, operand, ct)
+                return jnp.where(fresh_signs(root, units, number, magnitude.shape[1:]), magnitude, -magnitude)
 
             return transpose
 
-        return {equation: pull(number) for equation, number in self.averaged.items()}
+        averaged = {eqn: signed(number) if eqn in drawn else root_power for eqn, number in self.averaged.items()}
+        return {**averaged, **dict.fromkeys(self.gathering, _root_of_gathered)}
 
     def record(self) -> dict[str, Any]:
         """JSON-able facts for the provenance of a result."""
@@ -69,6 +82,7 @@ class Signs:
         return {
             "name": "sign_averaged",
             "averaged": len(self.averaged),
+            "drawn": len(self.drawn),
             "kept": kept,
             "exact": not self.notes,
             "notes": list(self.notes),
@@ -111,6 +125,16 @@ def power(view: View, operand: int, ct: jax.Array) -> jax.Array:
     """
     squared = Squared(view, 1 - operand)
     return rules[view.equation.primitive].transpose(squared, operand, jnp.square(ct))
+
+
+def root_power(view: View, operand: int, ct: jax.Array) -> jax.Array:
+    """The root of `power`: magnitudes without signs."""
+    return jnp.sqrt(jnp.maximum(power(view, operand, ct), 0))
+
+
+def _root_of_gathered(view: View, operand: int, ct: jax.Array) -> jax.Array:
+    """Magnitudes added as squares, by an equation whose coefficients are zeros and ones."""
+    return jnp.sqrt(jnp.maximum(rules[view.equation.primitive].transpose(view, operand, jnp.square(ct)), 0))
 
 
 def fresh_signs(root: jax.Array, units: jax.Array, number: int, shape: Sequence[int]) -> jax.Array:
@@ -178,7 +202,9 @@ def make_signs(program: TangentProgram, plan: Windows, spatial: Sequence[int], c
     notes = _notes(program, plan)
     if spread:
         notes.append("behind what spreads over positions, masks depend on weights that these positions share")
-    return Signs(weights, averaged, tuple(notes))
+    apart = magnitudes(plan.target, plan.steps, averaged)
+    gathering = [s.equation for s in plan.steps if s.equation.primitive in GATHER and s.equation.result in apart]
+    return Signs(weights, averaged, tuple(notes), apart, frozenset(gathering))
 
 
 def _check_weight_follows(plan: Windows, random: set[Equation], channels: str | int) -> None:

@@ -252,13 +252,18 @@ def _per_position(counts: Counts, kinds: Kinds) -> Counts:
 
 
 @forward.register
-def _(relation: Masked, kinds: Kinds) -> Kinds:
-    return forward(relation.inner, kinds)
+def _(relation: Masked | Union, kinds: Kinds) -> Kinds:
+    return forward(_plain(relation), kinds)
 
 
 @backward.register
-def _(relation: Masked, kinds: Kinds) -> Kinds:
-    return backward(relation.inner, kinds)
+def _(relation: Masked | Union, kinds: Kinds) -> Kinds:
+    return backward(_plain(relation), kinds)
+
+
+def _plain(relation: Masked | Union) -> Relation:
+    """The relation of the same axes that holds this one."""
+    return relation.inner if isinstance(relation, Masked) else relation.hull
 
 
 @pull.register
@@ -271,16 +276,6 @@ def _(relation: Masked, counts: Counts, kinds: Kinds) -> Counts:
         else:
             support = np.logical_or.reduce(support, axis=axis, keepdims=True)
     return pull(relation.inner, replace(counts, values=np.where(support, counts.values, counts.none)), kinds)
-
-
-@forward.register
-def _(relation: Union, kinds: Kinds) -> Kinds:
-    return forward(relation.hull, kinds)
-
-
-@backward.register
-def _(relation: Union, kinds: Kinds) -> Kinds:
-    return backward(relation.hull, kinds)
 
 
 @pull.register

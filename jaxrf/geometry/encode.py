@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def encode_row(row: Row) -> dict[str, Any]:
-    """All of the row's attributes, and its summary."""
+    """All of the row's attributes, and its summary; its density where that has been asked for."""
     return {
         "name": row.name,
         "kind": row.kind,
@@ -32,6 +32,7 @@ def encode_row(row: Row) -> dict[str, Any]:
         "notes": list(row.notes),
         "global_axes": list(row.global_axes),
         "global_cause": dict(row.global_cause),
+        "density": row.__getstate__()["counted"],
         **{name: number(value) for name, value in summary(row).items()},
         "fields": [_encode_field(one) for one in row.fields],
     }
@@ -87,6 +88,7 @@ def decode_row(values: Mapping[str, Any]) -> Row:
             notes=tuple(values["notes"]),
             global_axes=tuple(values["global_axes"]),
             global_cause=dict(values["global_cause"]),
+            counted=values.get("density"),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(

@@ -22,6 +22,7 @@ class Continuation:
 
     Element `u` of `axis` sees `[lo[u % period] + step * (u // period), hi[...] + ...)`.
     `lo` and `hi` have the variable's rank, `period` entries along `axis`, and size 1 or the full size elsewhere.
+    A `marginal` one is that of a part beside a longer one, and gives way to the longer one's where it is a copy of it.
     """
 
     axis: int
@@ -29,6 +30,7 @@ class Continuation:
     step: int
     lo: np.ndarray
     hi: np.ndarray
+    marginal: bool = False
 
     def at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`lo` and `hi` at the positions `index` (any integers) of `axis`."""

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from jaxrf.geometry.continuing import repeated
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Paths
 
 Interval = tuple[np.ndarray, np.ndarray]
@@ -158,6 +159,7 @@ class Window(AxisMap):
     Convolution, pooling, padding, slicing and reversal (`stride` -1) are of this kind.
     Offsets already contain the padding: a kernel of 3 with padding 1 has offsets (-1, 0, 1).
     Dilated position `q` is input position `q / holes` where that is whole, and nothing elsewhere.
+    A `marginal` window stands beside a longer one, as a border does that is copied.
 
     Example (5 positions, kernel 3, stride 2, padding 1): 0 sees -1, 0, 1; 1 sees 1, 2, 3; 2 sees 3, 4, 5.
     """
@@ -165,6 +167,7 @@ class Window(AxisMap):
     stride: int = 1
     offsets: tuple[int, ...] = (0,)
     holes: int = 1
+    marginal: bool = False
 
     @property
     def identity(self) -> bool:
@@ -325,37 +328,31 @@ class Pattern(AxisMap):
 
     @cached_property
     def repeat(self):
-        for period in range(1, self.out_size // 2 + 1):
-            shift = self._shift(period)
-            if shift:
-                return period, shift
-        return None
+        return self._repeated and (len(self._repeated[1]), self._repeated[0])
 
-    def _shift(self, period: int) -> int | None:
-        """By how much the rows move in `period` outputs, if all inner rows agree."""
+    @cached_property
+    def _repeated(self) -> tuple[int, np.ndarray] | None:
+        """By how much the rows move in a period, and an inner row of each phase."""
         lo, hi = self._rows
-        inner = (lo > 0) & (hi < self.in_size) & (lo < hi)
-        both = inner[:-period] & inner[period:]
-        moves = (lo[period:] - lo[:-period])[both]
-        if len(moves) == 0 or (moves != moves[0]).any() or not ((hi[period:] - hi[:-period])[both] == moves[0]).all():
-            return None
-        shift = int(moves[0])
-        rows = np.flatnonzero(both)
-        same = all(
-            np.array_equal(self.support[r, lo[r] : hi[r]], self.support[r + period, lo[r + period] : hi[r + period]])
-            for r in rows
-        )
-        return shift if same and len(set(rows % period)) == period else None
+        for period in range(1, max(1, self.out_size // 4) + 1):
+            found = repeated(lo, hi, self.in_size, period)
+            if found is None:
+                continue
+            rows = np.flatnonzero((lo > 0) & (hi < self.in_size) & (lo < hi))
+            like = found[1][rows % period]
+            if all(
+                np.array_equal(self.support[r, lo[r] : hi[r]], self.support[m, lo[m] : hi[m]])
+                for r, m in zip(rows, like)
+            ):
+                return found
+        return None
 
     @cached_property
     def _phases(self) -> tuple[np.ndarray, np.ndarray]:
         """Taps of the outputs `0..period-1`, moved there from inner rows."""
-        assert self.repeat is not None
-        period, shift = self.repeat
-        lo, hi = self._rows
-        inner = np.flatnonzero((lo > 0) & (hi < self.in_size) & (lo < hi))
-        rows = [inner[inner % period == phase][0] for phase in range(period)]
-        sets = [np.flatnonzero(self.support[r]) - shift * (r // period) for r in rows]
+        assert self._repeated is not None
+        shift, rows = self._repeated
+        sets = [np.flatnonzero(self.support[r]) - shift * (r // len(rows)) for r in rows]
         size = max(map(len, sets))
         index = np.stack([np.pad(s, (0, size - len(s)), mode="edge") for s in sets], axis=1)
         return index, np.ones(index.shape, bool)

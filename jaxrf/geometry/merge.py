@@ -33,7 +33,10 @@ def merge(a: Field, b: Field) -> Field:
     lo, hi = np.minimum(a.lo, b.lo), np.maximum(a.hi, b.hi)
     continuation = _merge_continuations(a.continuation, b.continuation)
     cause = a.global_cause or b.global_cause
-    return Field(a.extent, lo, hi, continuation, _merge_paths(a.paths, b.paths), cause)
+    paths = _merge_paths(a.paths, b.paths)
+    if continuation is not None and continuation in (a.continuation, b.continuation):
+        paths = a.paths if continuation is a.continuation else b.paths
+    return Field(a.extent, lo, hi, continuation, paths, cause)
 
 
 def _nothing(field: Field) -> bool:
@@ -42,8 +45,18 @@ def _nothing(field: Field) -> bool:
     return bool((field.lo >= field.hi).all()) and (ends is None or bool((ends.lo >= ends.hi).all()))
 
 
+def _copies(a: Continuation, b: Continuation) -> bool:
+    """Whether two continuations differ in place and direction only, as a border does that is wrapped or reflected."""
+    sizes = [set(np.unique(np.maximum(one.hi - one.lo, 0))) for one in (a, b)]
+    return a.axis == b.axis and abs(a.step * b.period) == abs(b.step * a.period) and sizes[0] == sizes[1]
+
+
 def _merge_continuations(a: Continuation | None, b: Continuation | None) -> Continuation | None:
-    if a is None or b is None or a.axis != b.axis or a.step * b.period != b.step * a.period:
+    if a is None or b is None:
+        return None
+    if a.marginal or b.marginal:
+        return (b if a.marginal else a) if _copies(a, b) else None
+    if a.axis != b.axis or a.step * b.period != b.step * a.period:
         return None
     period = math.lcm(a.period, b.period)
     index = np.arange(period)

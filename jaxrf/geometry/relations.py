@@ -13,7 +13,8 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
+from jaxrf.geometry.continuing import merged_paths, refit, regrouped, shortest
+from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field, Paths
 from jaxrf.geometry.maps import AxisMap, Fixed, Interval, Window, union, whole
 from jaxrf.geometry.merge import merge
 
@@ -80,7 +81,7 @@ class Product(Relation):
                 cause = "reduced"
             paths = axis_map.follow(paths) if paths is not None and continuation is not None else None
         result = Field(field.extent, lo, hi, continuation, paths, cause)
-        return result if continuation is not None or cause else _refit(result, self.out_shape)
+        return result if continuation is not None or cause else refit(result, self.out_shape)
 
     def _push(self, lo: np.ndarray, hi: np.ndarray, endless: int | None = None) -> Interval:
         """Hulls over all operand axes, laid out on the result's axes.
@@ -117,7 +118,8 @@ class Product(Relation):
         flat = np.arange(index.size).reshape(index.shape)
         lo, hi = union(lo, hi, flat, valid, continuation.axis)
         lo, hi = self._push(lo, hi, continuation.axis)
-        return _shortest(Continuation(out_axis, new_period, step, lo, hi))
+        found = shortest(Continuation(out_axis, new_period, step, lo, hi))
+        return replace(found, marginal=True) if isinstance(axis_map, Window) and axis_map.marginal else found
 
     def pull(self, box):
         result = []
@@ -125,50 +127,6 @@ class Product(Relation):
             lo, hi = box[out] if out is not None else box[0] if box else (np.zeros(1, int), np.ones(1, int))
             result.append(axis_map.pull(lo, hi))
         return result
-
-
-def _shortest(continuation: Continuation) -> Continuation:
-    """The same continuation with the smallest period that describes it."""
-    period, axis = continuation.period, continuation.axis
-    for shorter in range(1, period):
-        if period % shorter or (continuation.step * shorter) % period:
-            continue
-        candidate = replace(
-            continuation,
-            period=shorter,
-            step=continuation.step * shorter // period,
-            lo=np.take(continuation.lo, np.arange(shorter), axis=axis),
-            hi=np.take(continuation.hi, np.arange(shorter), axis=axis),
-        )
-        lo, hi = candidate.at(np.arange(period))
-        if np.array_equal(lo, continuation.lo) and np.array_equal(hi, continuation.hi):
-            return candidate
-    return continuation
-
-
-def _refit(field: Field, shape: Shape) -> Field:
-    """The field with a continuation read off its inner elements, where they repeat along exactly one axis."""
-    varying = [axis for axis, size in enumerate(np.broadcast_shapes(field.lo.shape, field.hi.shape)) if size > 1]
-    if len(varying) != 1:
-        return field
-    axis = varying[0]
-    full = [1] * len(shape)
-    full[axis] = shape[axis]
-    lo, hi = (np.broadcast_to(a, full).ravel() for a in (field.lo, field.hi))
-    inner = (lo > 0) & (hi < field.extent) & (lo < hi)
-    for period in range(1, len(lo) // 2 + 1):
-        both = inner[:-period] & inner[period:]
-        moves = (lo[period:] - lo[:-period])[both]
-        if len(moves) == 0 or len(set(np.flatnonzero(both) % period)) < period:
-            continue
-        if (moves == moves[0]).all() and moves[0] and ((hi[period:] - hi[:-period])[both] == moves[0]).all():
-            step = int(moves[0])
-            rows = np.array([np.flatnonzero(inner & (np.arange(len(lo)) % period == p))[0] for p in range(period)])
-            back = step * (rows // period)
-            full[axis] = period
-            ends = ((lo[rows] - back).reshape(full), (hi[rows] - back).reshape(full))
-            return replace(field, continuation=Continuation(axis, period, step, *ends))
-    return field
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,21 +149,23 @@ class Reshape(Relation):
         if 0 in self.in_shape:  # no elements, so nothing to say of them
             return nothing(field.extent, self.out_shape)
         lo, hi = self._push(field.lo), self._push(field.hi)
-        moved = {ins[0]: outs[0] for ins, outs in self.groups if len(ins) == len(outs) == 1}
-        old, continuation = field.continuation, None
-        if old is not None and old.axis in moved:
-            lo_p, hi_p = self._push(old.lo, old.axis), self._push(old.hi, old.axis)
-            continuation = replace(old, axis=moved[old.axis], lo=lo_p, hi=hi_p)
-        paths = field.paths if continuation is not None else None
+        old = field.continuation
+        continuation = None if old is None else regrouped(old, self.groups, self.in_shape, self.out_shape)
+        paths = self._follow(field.paths, old.axis) if old is not None and continuation is not None else None
         result = Field(field.extent, lo, hi, continuation, paths, field.global_cause)
-        return result if continuation is not None or field.global_cause else _refit(result, self.out_shape)
+        return result if continuation is not None or field.global_cause else refit(result, self.out_shape)
 
-    def _push(self, a: np.ndarray, periodic: int | None = None) -> np.ndarray:
+    def _follow(self, paths: Paths | None, axis: int) -> Paths | None:
+        """What paths agree on where `axis` stays, or is the slowest of those that are merged into one."""
+        ins, outs = next(group for group in self.groups if axis in group[0])
+        if paths is None or len(outs) > 1 or ins[0] != axis:
+            return None
+        return merged_paths(paths, math.prod(self.in_shape[a] for a in ins[1:]))
+
+    def _push(self, a: np.ndarray) -> np.ndarray:
         wide, new = [*a.shape], [1] * len(self.out_shape)
         for ins, outs in self.groups:
-            if periodic in ins:
-                new[outs[0]] = a.shape[periodic]  # a single axis, which keeps its phases
-            elif any(a.shape[i] > 1 for i in ins):
+            if any(a.shape[i] > 1 for i in ins):
                 for i in ins:
                     wide[i] = self.in_shape[i]
                 for o in outs:
@@ -270,7 +230,7 @@ class Masked(Relation):
         if old is not None and support.shape[old.axis] == 1:  # the mask is the same all along
             ends = {"lo": np.where(support, old.lo, EMPTY_LO), "hi": np.where(support, old.hi, EMPTY_HI)}
             return replace(field, lo=lo, hi=hi, continuation=replace(old, **ends))
-        return _refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
+        return refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
 
     def pull(self, box):
         return self.inner.pull(box)
@@ -341,7 +301,7 @@ class Elements(Relation):
         index = self.index.reshape(-1, math.prod(self.out_shape))
         lo, hi = union(flat_lo, flat_hi, np.maximum(index, 0), index >= 0, 0)
         lo, hi = _squeezed(lo.reshape(self.out_shape), hi.reshape(self.out_shape))
-        return _refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
+        return refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
 
     def pull(self, box):
         units = len(box[0][0]) if box else 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -44,6 +44,7 @@ class Row:
         notes: sentences that qualify the numbers.
         global_axes: names of the axes that are seen whole ("y", "x", "batch", ...).
         global_cause: what made an axis global, by the name of the axis.
+        counted: `density`, or how it is counted when it is asked for; None where that is not known.
 
     Example:
         >>> import numpy as np
@@ -68,6 +69,7 @@ class Row:
     notes: tuple[str, ...] = ()
     global_axes: tuple[str, ...] = ()
     global_cause: Mapping[str, str] = field(default_factory=dict)
+    counted: float | Callable[[Row], float | None] | None = None
 
     def __post_init__(self):
         for axis, one in enumerate(self.fields):
@@ -167,6 +169,22 @@ class Row:
         """Share of the input area, 0 to 1, that the clipped box of the center unit covers."""
         sizes = (hi - lo for lo, hi in self.box(self.center_unit, clip=True))
         return math.prod(s / extent for s, extent in zip(sizes, self.input_shape, strict=True))
+
+    @cached_property
+    def density(self) -> float | None:
+        """Share of the positions in the center unit's clipped box, 0 to 1, that have at least one path to it.
+
+        Below 1 the field has holes, as behind dilated convolutions. Counted when it is first asked for, at about the
+        cost of `jaxrf.paths`, which gives the holes themselves.
+        None where the unit has no path, on rows of `wrt=`, and on a row that was saved or pickled before it was asked for.
+        """
+        return self.counted(self) if callable(self.counted) else self.counted
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What counts paths holds the traced model, which cannot be pickled; what was counted can.
+        state = self.__dict__.copy()
+        known = None if callable(self.counted) else self.counted
+        return state | {"counted": state.pop("density", known)}
 
     def box(self, unit: Unit, clip: bool = False) -> tuple[Interval, ...]:
         """Half-open intervals of input positions that `unit` depends on, one per input axis.

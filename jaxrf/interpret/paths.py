@@ -7,6 +7,8 @@ Elementwise arithmetic between two steps is one step, however many terms its der
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,24 +17,26 @@ from jaxrf.geometry.counting import Counts, pull, unit_counts
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.axes import Positions, positions
-from jaxrf.interpret.table import axes_of
+from jaxrf.interpret.units import axes_of
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
 
 Sources = dict[Variable, tuple[Variable, ...]]
 
 
 def count(
-    program: TangentProgram, layer: Layer, row: Row, unit: Sequence[int], spatial: Sequence[int], log: bool = False
-) -> PathCounts:
+    program: TangentProgram, layer: Layer, row: Row, unit: Sequence[int], spatial: Sequence[int], log: bool = False,
+    known: Positions | None = None,
+) -> PathCounts:  # fmt: skip
     """Counts of the paths from every input position to one unit of a layer.
 
     Args:
-        program: traced with a single image.
+        program: the traced model; of several images the first one's paths count.
         layer: the layer of the unit.
         row: the layer's row, for its box.
         unit: position in the layer.
         spatial: axes of the batched input that are positions.
         log: natural logarithms instead of whole numbers.
+        known: the program's positions, where the caller has them.
 
     Raises:
         InputError: no path leads to the unit.
@@ -40,7 +44,7 @@ def count(
     assert layer.tangent is not None
     box = row.box(unit, clip=True)
     unit = tuple(int(u) for u in np.atleast_1d(unit))
-    known = positions(program, spatial)
+    known = known or positions(program, spatial)
     at, kinds = dict(zip(axes_of(program, layer, spatial).units, unit)), known.kinds[layer.tangent]
     start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
     found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
@@ -90,10 +94,13 @@ def _sources(program: TangentProgram, known: Positions) -> Sources:
 
 
 def _on_box(counts: Counts, spatial: Sequence[int], box: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The counts of the image's positions on a box that holds them all."""
+    """The counts of the first image's positions on a box that holds them all."""
     result = np.full([hi - lo for lo, hi in box], counts.none, counts.values.dtype)
-    inner = counts.values.transpose(*spatial, *(a for a in range(counts.values.ndim) if a not in spatial))
-    inner = inner.reshape([counts.values.shape[a] for a in spatial])
+    first = counts.values[max(0, -counts.start[0]) : 1 - counts.start[0]] if counts.start[0] <= 0 else counts.values[:0]
+    if 0 in first.shape:
+        return result
+    inner = first.transpose(*spatial, *(a for a in range(first.ndim) if a not in spatial))
+    inner = inner.reshape([first.shape[a] for a in spatial])
     place = []
     for (lo, hi), axis, size in zip(box, spatial, inner.shape):
         first, last = max(lo, counts.start[axis]), min(hi, counts.start[axis] + size)
@@ -101,3 +108,26 @@ def _on_box(counts: Counts, spatial: Sequence[int], box: Sequence[tuple[int, int
     result[tuple(a for a, _ in place)] = inner[tuple(b for _, b in place)]
     largest = result.max(initial=0) if not counts.log else 0
     return result.astype(np.int64) if not counts.log and largest < 2**63 else result
+
+
+@dataclass(frozen=True, eq=False)
+class Densities:
+    """Called with a row of the program's table: the share of its center unit's box that has a path, None where none has."""
+
+    program: TangentProgram
+    spatial: Sequence[int]
+    unknown: str = "raise"
+
+    @cached_property
+    def _positions(self) -> Positions:
+        return positions(self.program, self.spatial, self.unknown)
+
+    def __call__(self, row: Row) -> float | None:
+        layer = self.program.layers[row.name]
+        if layer.tangent not in self._positions.kinds or 0 in row.unit_shape:
+            return None
+        try:
+            found = count(self.program, layer, row, row.center_unit, self.spatial, log=True, known=self._positions)
+        except InputError:  # the center unit sees nothing
+            return None
+        return found.density

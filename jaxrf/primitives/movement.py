@@ -114,11 +114,14 @@ class Reverse(Movement):
 class Concatenate(Movement):
     """Operands one after the other along `dimension`. Example: (2,) and (3,): result 3 sees 1 of the second.
 
+    Beside the longest operand the others may be its border, wrapped by a roll, reflected or repeated:
+    where they are copies of it in all but place, an endless input has none.
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.concatenate.html
     """
 
     def windows(self, equation, operand):
         axis, shape = equation.params["dimension"], equation.operands[operand].shape
-        before = sum(o.shape[axis] for o in equation.operands[:operand])
-        total = equation.result.shape[axis]
-        return [Window(n, total, 1, (-before,)) if a == axis else identity(n) for a, n in enumerate(shape)]
+        sizes = [o.shape[axis] for o in equation.operands]
+        before, total = sum(sizes[:operand]), equation.result.shape[axis]
+        border = operand != max(equation.tangents, key=lambda i: sizes[i])
+        return [Window(n, total, 1, (-before,), 1, border) if a == axis else identity(n) for a, n in enumerate(shape)]

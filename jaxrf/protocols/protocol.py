@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from jaxrf.errors import InputError
 from jaxrf.registry import Registry
 
 if TYPE_CHECKING:
+    from jaxrf.request import Request
     from jaxrf.result import Result
 
 protocols: "Registry[Protocol]" = Registry("protocol")
 displays: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("display transform")
-R = TypeVar("R")
 FIXED = ("units", "channels", "score", "average")
 
 
@@ -88,15 +88,21 @@ class Protocol:
                 )
         return fixed
 
-    def applied_to(self, request: R) -> R:
-        """A request with what the protocol fixes; what differs in it from the request's defaults counts as chosen.
+    def applied_to(self, request: Request) -> Request:
+        """A request with what the protocol fixes.
+
+        What the request says was given counts as chosen, and so does what differs from its defaults.
 
         Raises:
             InputError: what was chosen contradicts the protocol.
         """
         asked = {name: getattr(request, name) for name in FIXED}
-        chosen = {name: value for name, value in asked.items() if not _same(value, getattr(type(request), name))}
-        return replace(request, **self.settings(chosen))  # type: ignore[type-var]
+        chosen = {
+            name: value
+            for name, value in asked.items()
+            if name in request.said or not _same(value, getattr(type(request), name))
+        }
+        return replace(request, **self.settings(chosen))
 
     def check_size(self, spatial: tuple[int, ...]) -> None:
         """Raises an `InputError` unless images have the protocol's size."""

@@ -2,7 +2,7 @@
 
     sweep.json          the specification and the hashes; its presence makes the place ours
     plans/ID            how a task is run: batches, geometry, device; the first process to open the task writes it
-    blocks/ID/SEED/I-J  maps of images I to J - 1 under one seed
+    blocks/ID/A-B/I-J   maps of images I to J - 1 under the seeds A to B - 1
     failures/ID.json    why a task failed
     damaged/...         blocks that did not have their checksum
     done.json           what was finished; see `completion`
@@ -121,9 +121,9 @@ class Folder:
             raise StoreError(f"{self.location.name}/{key} was written and is not there. Is the place shared properly?")
         return found
 
-    def present(self) -> set[str]:
-        """Keys of all blocks."""
-        return set(self.location.listed("blocks/"))
+    def present(self, task: str = "") -> list[str]:
+        """Keys of all blocks, or of those of the task of an id; foreign files too."""
+        return self.location.listed(f"blocks/{task}/" if task else "blocks/")
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """What went wrong, by the id of the task."""

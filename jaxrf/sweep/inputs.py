@@ -14,7 +14,9 @@ import numpy as np
 
 from jaxrf import photos
 from jaxrf.errors import InputError
-from jaxrf.sweep.sources import files_hash
+from jaxrf.store.array_file import dtype_of, is_zarr, open_zarr
+from jaxrf.sweep.sources import files_hash, source_hash
+from jaxrf.sweep.streams import Stream
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 
@@ -37,7 +39,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs as a specification names them: noise, photos, or an array on disk.
+    """Inputs as a specification names them: noise, photos, an array on disk, or Python that gives images.
 
     Example:
         >>> found = Inputs("noise:5:7")
@@ -58,30 +60,45 @@ class Inputs:
         return (int(found[1]), int(found[2] or 0)) if found else None
 
     @cached_property
+    def stream(self) -> Stream | None:
+        """Where it is an import string with a count, `file.py:attribute[:64]`."""
+        found = re.fullmatch(r"(.+:[\w.]+)\[:(\d+)\]", self.words)
+        if found and int(found[2]) < 1:
+            raise InputError(f"inputs = {self.words!r} holds no images. Write [:1] or more.")
+        return Stream(found[1], int(found[2])) if found else None
+
+    @cached_property
     def files(self) -> list[Path]:
         """Files of photos in the order of their names, or the one array."""
         path = Path(self.words).expanduser()
-        if path.is_dir():
+        if path.is_dir() and not is_zarr(path):
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
             if not found:
                 raise InputError(f"The folder {path} holds no photos ({', '.join(SUFFIXES)}). Choose another one.")
             return found
-        if not path.is_file():
-            raise InputError(f"inputs = {self.words!r} is neither noise:COUNT nor a file or folder. Check the path.")
+        if not path.exists():
+            raise InputError(
+                f"inputs = {self.words!r} is neither noise:COUNT, nor a file or folder, nor module:attribute[:COUNT]. "
+                "Check the path."
+            )
         return [path]
 
     @cached_property
-    def array(self) -> np.ndarray | None:
-        """The array (n, *shape), read from disk as it is needed, where one `.npy` file of such is named."""
-        if self.noise or len(self.files) > 1 or self.files[0].suffix != ".npy" or Path(self.words).is_dir():
+    def array(self) -> Any:
+        """The array (n, *shape), read from disk as it is needed, where one `.npy` file or Zarr array of such is named."""
+        path = Path(self.words).expanduser()
+        if self.noise or self.stream or not (is_zarr(self.files[0]) or path.suffix == ".npy"):
             return None
         try:
-            array = np.load(self.files[0], mmap_mode="r", allow_pickle=False)
+            array = open_zarr(path) if path.is_dir() else np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{self.files[0]} cannot be read as an array: {error}. Use numpy.save.") from error
-        if array.ndim < 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.floating):
             raise InputError(
-                f"{self.files[0]} holds {array.dtype} of shape {array.shape}; needed are floating-point images "
+                f"{path} cannot be read as an array: {error}. Use numpy.save, or zarr.save_array."
+            ) from error
+        dtype = dtype_of(array)
+        if array.ndim < 2 or 0 in array.shape or not np.issubdtype(dtype, np.floating):
+            raise InputError(
+                f"{path} holds {dtype} of shape {tuple(array.shape)}; needed are floating-point images "
                 "(n, *shape). Scale and save them so, or put photos into a folder."
             )
         return array
@@ -91,19 +108,15 @@ class Inputs:
         """How many."""
         if self.noise:
             return self.noise[0]
-        return len(self.files) if self.array is None else len(self.array)
+        if self.stream:
+            return self.stream.count
+        return len(self.files) if self.array is None else int(self.array.shape[0])
 
     def digest(self) -> str:
-        """A hash of what is in them."""
+        """A hash of what is in them; of the source of Python that makes them."""
+        if self.stream:
+            return source_hash(self.stream.reference)
         return "noise" if self.noise else files_hash(self.files)
-
-    def spans(self, size: int) -> list[tuple[int, int]]:
-        """First and one past the last of each stretch of at most `size`.
-
-        >>> Inputs("noise:5").spans(2)
-        [(0, 2), (2, 4), (4, 5)]
-        """
-        return [(first, min(first + size, self.count)) for first in range(0, self.count, size)]
 
     def chunk(self, first: int, stop: int, shape: tuple[int, ...], strict: bool = False) -> Chunk:
         """The inputs from number `first` to before `stop`, of the shape that the model needs.
@@ -115,9 +128,12 @@ class Inputs:
             from jaxrf.inputs import Noise
 
             return Chunk(first, stop, Noise(*self.noise).images(first, stop, shape, np.float32))
+        if self.stream:
+            return Chunk(first, stop, self.stream.images(first, stop, shape))
         if self.array is not None:
-            if self.array.shape[1:] != shape:
-                raise InputError(f"{self.words} holds images of {self.array.shape[1:]}; the model's input is {shape}.")
+            found = tuple(self.array.shape[1:])
+            if found != shape:
+                raise InputError(f"{self.words} holds images of {found}; the model's input is {shape}.")
             return Chunk(first, stop, np.asarray(self.array[first:stop]))
         return self._photos(first, stop, shape, strict)
 

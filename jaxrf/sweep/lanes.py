@@ -11,19 +11,29 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-def deal(items: Sequence[tuple[Item, list]], lanes: int) -> list[list[tuple[Item, list]]]:
-    """Items with their work, dealt out: whole rounds of items as they are, and the work of those left over piece by piece.
+def share(windows: Sequence[list], part: int, parts: int) -> list[list]:
+    """One of `parts` equal stretches of each window, so that windows are worked on together, one after the other.
 
-    >>> deal([("a", [1, 2]), ("b", [3]), ("c", [4, 5, 6])], 2)
-    [[('a', [1, 2]), ('c', [4, 6])], [('b', [3]), ('c', [5])]]
+    >>> share([[1, 2, 3, 4], [5, 6, 7]], 0, 2), share([[1, 2, 3, 4], [5, 6, 7]], 1, 2)
+    ([[1, 2], [5]], [[3, 4], [6, 7]])
+    """
+    return [work[len(work) * part // parts : len(work) * (part + 1) // parts] for work in windows]
+
+
+def deal(items: Sequence[tuple[Item, list[list]]], lanes: int) -> list[list[tuple[Item, list[list]]]]:
+    """Items with their windows of work, dealt out: whole rounds of items as they are, those left over in shares.
+
+    >>> deal([("a", [[1, 2]]), ("b", [[3]]), ("c", [[4, 5], [6, 7, 8]])], 2)
+    [[('a', [[1, 2]]), ('c', [[4], [6]])], [('b', [[3]]), ('c', [[5], [7, 8]])]]
     """
     whole = len(items) - len(items) % lanes
     dealt = [[*items[lane:whole:lanes]] for lane in range(lanes)]
-    for item, work in items[whole:]:
-        for lane, share in enumerate(dealt):
-            if work[lane::lanes]:
-                share.append((item, work[lane::lanes]))
-    return [share for share in dealt if share]
+    for item, windows in items[whole:]:
+        for lane, given in enumerate(dealt):
+            part = share(windows, lane, lanes)
+            if any(part):
+                given.append((item, part))
+    return [given for given in dealt if given]
 
 
 def on_device(device: Any, items: Iterable[T]) -> Generator[T, None, None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +13,16 @@ import numpy as np
 from jaxrf.geometry.row import Row
 from jaxrf.result import Result
 from jaxrf.statistics import Gathered, Until, gathered
+from jaxrf.sweep.blocks import Made, Work, chunks_of
 from jaxrf.sweep.folder import Block, Folder
 
 
 class Place(NamedTuple):
-    """Where a block lies, and its seed's number within the run, from 0."""
+    """A chunk to be summed: the block that holds it, its seed's number within the run, from 0, and which it is."""
 
     key: str
     number: int
+    work: Work
 
 
 @dataclass(eq=False)
@@ -32,7 +35,7 @@ class Merger:
         seeds: of the run, in order.
         rule: when to stop.
         total: what was gathered.
-        taken: how many blocks.
+        taken: how many chunks.
         stopped: whether the rule was satisfied; nothing is taken after that.
         damaged: keys of blocks that were set aside.
     """
@@ -55,37 +58,40 @@ class Merger:
         self._certificate: Any = None
 
     def take(self, places: Iterable[Place]) -> None:
-        """Add blocks, which are in order and come after those taken before; missing and damaged ones are passed over.
+        """Add chunks, which are in order and come after those taken before; those that are not there are passed over.
 
-        It may stop, as `jaxrf.erf` does, after each seed; or after each block where there is one seed.
+        It may stop, as `jaxrf.erf` does, after each seed; or after each chunk where there is one seed.
         """
         if self.stopped:
             return
-        waiting = list(places)
-        for place, (key, data) in zip(waiting, self.folder.location.read_all(place.key for place in waiting)):
-            if place.number != self._last and len(self.seeds) > 1 and self._stops():
-                return
+        places = list(places)
+        read = self.folder.location.read_all([key for key, _ in groupby(places, key=_key)])
+        for (_, together), (key, data) in zip(groupby(places, key=_key), read, strict=True):
             block = self.folder.checked(key, data)
             if block is None:
                 self.damaged += [key] * (data is not None)
                 continue
-            self._add(place.number, block)
-            if len(self.seeds) == 1 and self._stops():
-                return
+            chunks = chunks_of(*block)
+            for place in together:
+                if place.number != self._last and len(self.seeds) > 1 and self._stops():
+                    return
+                self._add(place.number, chunks[place.work], block[0])
+                if len(self.seeds) == 1 and self._stops():
+                    return
 
     def finish(self) -> None:
         """Look once more, now that the last seed is complete."""
         self._stops()
 
-    def _add(self, number: int, block: Block) -> None:
-        header, arrays = block
-        maps, first = arrays["maps"], header["images"][0]
+    def _add(self, number: int, made: Made, header: Mapping[str, Any]) -> None:
+        maps, first = made.arrays["maps"], made.work[1][0]
         if self.total is None:
             self.total = gathered.init(maps.shape[1:], self.plan[0]["average"])
         self.total = gathered.update(self.total, maps, number, range(first, first + len(maps)))
-        self._own += np.abs(maps).sum(dtype=np.float64), arrays["elsewhere"].sum(dtype=np.float64)
+        if self.plan[0]["tied"]:
+            self._own += np.abs(maps).sum(dtype=np.float64), made.arrays["elsewhere"].sum(dtype=np.float64)
         self._hosts.add(header["host"])
-        self._bad.update(dict.fromkeys(header["bad"]))
+        self._bad.update(dict.fromkeys(made.bad))
         self._certificate = header.get("certificate") if self._certificate is None else self._certificate
         self.taken += 1
         self._last = number
@@ -122,3 +128,7 @@ class Merger:
             input_shape=row.input_shape,
             provenance=facts,
         )
+
+
+def _key(place: Place) -> str:
+    return place.key

@@ -20,17 +20,17 @@ class Preview:
 
     Attributes:
         task: which.
-        blocks: how many; fewer where `until` stops earlier.
+        chunks: how many; fewer where `until` stops earlier.
         samples: pairs of a seed and an image.
         flops: of all samples: the cones of the units, without the forward pass.
         memory: bytes at a time.
-        seconds: of all samples on this machine, without compilation; from one block of the first task, and in
+        seconds: of all samples on this machine, without compilation; from one chunk of the first task, and in
             proportion to the FLOPs for the others.
         problem: why it cannot be run; then the numbers are 0.
     """
 
     task: Task
-    blocks: int
+    chunks: int
     samples: int
     flops: float = 0.0
     memory: int = 0
@@ -39,23 +39,23 @@ class Preview:
 
 
 def preview(specification: Specification) -> Iterator[Preview]:
-    """Trace each task, and run a block of the first one that works, twice. Nothing is written."""
+    """Trace each task, and run a chunk of the first one that works, twice. Nothing is written."""
     folder, pace = Folder.at(f"memory://preview-{uuid.uuid4().hex}"), None
     seeds = specification.seed_numbers
     for task in tasks(specification):
-        blocks, samples = len(seeds) * len(task.spans), len(seeds) * task.inputs.count
+        chunks, samples = len(seeds) * len(task.spans), len(seeds) * task.inputs.count
         try:
             worker = open_task(task, folder, seed=seeds[0])
             flops = float(worker.job.plan.cost.flops) * worker.job.plan.units
             pace = pace or _pace(worker, seeds[0], flops)
             memory = int(worker.job.plan.memory)
-            yield Preview(task, blocks, samples, flops * samples, memory, pace * flops * samples)
+            yield Preview(task, chunks, samples, flops * samples, memory, pace * flops * samples)
         except JaxrfError as error:
-            yield Preview(task, blocks, samples, problem=str(error))
+            yield Preview(task, chunks, samples, problem=str(error))
 
 
 def _pace(worker: Worker, seed: int | None, flops: float) -> float:
-    """Seconds per FLOP, from a block that runs for the second time."""
+    """Seconds per FLOP, from a chunk that runs for the second time."""
     span = worker.task.spans[0]
     list(worker.blocks([(seed, span)]))
     began = time.perf_counter()

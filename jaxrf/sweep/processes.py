@@ -1,7 +1,7 @@
 """How many processes share a sweep, and which one this is: from flags, or from what a cluster sets.
 
 With a coordinator, devices are started through JAX's own runtime, as pods of accelerators need it.
-Nothing is exchanged through it: processes agree through the place that they write to, and a dead one harms none.
+Nothing is exchanged through it: processes agree through the place that they write to.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ SLURM_NTASKS will not do: a batch script has it too, and runs as one process unt
 LOCAL = {"Slurm": "SLURM_LOCALID", "Open MPI": "OMPI_COMM_WORLD_LOCAL_RANK"}
 """Variables with the number of a process on its machine."""
 
+POD_PORT = 8476
+"""Where JAX's runtime has its coordinator on the first worker of a pod, which is known to be open between workers."""
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -35,6 +38,7 @@ class Processes:
         count: of all.
         coordinator: host and port of JAX's runtime; None where there is none to start.
         automatic: whether JAX finds coordinator, index and count itself.
+        address: host and port at which the processes that JAX's runtime joined watch each other; None for no watch.
         gpu: which of the visible GPUs is this process's, where its machine runs several processes; None for all.
         found: where this is from.
     """
@@ -43,6 +47,7 @@ class Processes:
     count: int = 1
     coordinator: str | None = None
     automatic: bool = False
+    address: str | None = None
     gpu: int | None = None
     found: str = "alone"
 
@@ -50,7 +55,8 @@ class Processes:
         """Start JAX's devices through its runtime if there is one; the processes as it knows them.
 
         The runtime is closed again as soon as all processes have their devices.
-        Left open, it would end all of them when one dies, and nothing is exchanged through it.
+        Left open, it would abort all of them when one dies, in the middle of what they do; `jaxrf.sweep.peers` watches
+        them instead, at the same address.
 
         Raises:
             InputError: it does not start.
@@ -68,7 +74,9 @@ class Processes:
                 jax.distributed.initialize()
             else:
                 jax.distributed.initialize(self.coordinator, self.count, self.index)
-            found = replace(self, index=jax.process_index(), count=jax.process_count())
+            found = replace(
+                self, index=jax.process_index(), count=jax.process_count(), address=self.coordinator or self.address
+            )
             jax.distributed.shutdown()
         except (RuntimeError, ValueError) as error:
             raise InputError(
@@ -110,7 +118,7 @@ def find(
 
     Example:
         >>> find({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"})
-        Processes(index=1, count=4, coordinator=None, automatic=False, gpu=None, found='Slurm')
+        Processes(index=1, count=4, coordinator=None, automatic=False, address=None, gpu=None, found='Slurm')
     """
     flags = {"--coordinator": coordinator, "--processes": processes, "--process-id": process_id}
     named = [name for name, value in flags.items() if value is not None]
@@ -126,8 +134,10 @@ def find(
     merged = {flag: flags[flag] if flags[flag] is not None else variables[flag] for flag in flags}
     if any(value is not None for value in merged.values()):
         return _runtime(merged, "flags" if named else "JAX_* variables")
-    if "," in environment.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in environment:
-        return Processes(automatic=True, found="TPU pod")
+    workers, slices = environment.get("TPU_WORKER_HOSTNAMES", ""), environment.get("MEGASCALE_COORDINATOR_ADDRESS")
+    if "," in workers or slices:
+        host = slices.partition(":")[0] if slices else workers.partition(",")[0]
+        return Processes(automatic=True, address=f"{host}:{POD_PORT}", found="TPU pod")
     return _cluster(environment)
 
 

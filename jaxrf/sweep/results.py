@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jaxrf import store
 from jaxrf.errors import InputError, unknown
 from jaxrf.result import Result
-from jaxrf.sweep.folder import Folder
+from jaxrf.sweep.blocks import Cover, spans
+from jaxrf.sweep.folder import Block, Folder
 from jaxrf.sweep.merge import Merger, Place
 from jaxrf.sweep.specification import Specification, from_dict
 from jaxrf.sweep.task import Entry
@@ -58,8 +59,12 @@ class Sweep:
         return found[0]
 
     def count(self, entry: Entry) -> int:
-        """How many blocks of a task are there."""
-        return len(self._places(entry))
+        """How many chunks of a task, some images under one seed, are there."""
+        plan = self._plan(entry)
+        return len(self._places(entry, plan)) if plan else 0
+
+    def _plan(self, entry: Entry) -> Block | None:
+        return self.folder.block(f"plans/{entry.id}")
 
     def result(self, entry: Entry | None = None, **place: Any) -> Result:
         """The result of a task from the blocks that are there; all of them, or those that `until` counts.
@@ -72,7 +77,8 @@ class Sweep:
             InputError: nothing is there yet.
         """
         entry = entry or self.find(**place)
-        plan, places = self.folder.block(f"plans/{entry.id}"), self._places(entry)
+        plan = self._plan(entry)
+        places = self._places(entry, plan) if plan else []
         if plan is None or not places:
             raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")
         merger = Merger(self.folder, plan, self.specification.seed_numbers, self.specification.rule)
@@ -114,15 +120,11 @@ class Sweep:
         readings = self.specification.readings
         return {e.id: outcome(self.result(e), readings) for e in self.entries if self.count(e)}
 
-    def _places(self, entry: Entry) -> list[Place]:
-        numbers = {seed: number for number, seed in enumerate(self.specification.seed_numbers)}
-        places = []
-        for key in self.folder.location.listed(f"blocks/{entry.id}/"):
-            seed = key.split("/")[2]
-            number = numbers.get(None if seed == "given" else int(seed))
-            if number is not None:
-                places.append(Place(key, number))
-        return places
+    def _places(self, entry: Entry, plan: Block) -> list[Place]:
+        seeds, pieces = self.specification.seed_numbers, spans(*plan[0]["images"])
+        cover = Cover(self.folder.present(entry.id), pieces)
+        chunks = ((number, (seed, span)) for number, seed in enumerate(seeds) for span in pieces)
+        return [Place(cover[work], number, work) for number, work in chunks if work in cover]
 
 
 def open(place: str | os.PathLike[str]) -> Sweep:

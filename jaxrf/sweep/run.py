@@ -1,4 +1,4 @@
-"""Run a sweep to its end, whatever happens on the way; it can be stopped after any block and started again.
+"""Run a sweep to its end, whatever happens on the way; it can be stopped after any chunk and started again.
 
 Yields its progress; prints nothing. What is done is known from the place alone, never from memory.
 """
@@ -11,17 +11,20 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import InputError, StoreError
 from jaxrf.statistics import Until
+from jaxrf.sweep.blocks import Cover, Work, by_task
 from jaxrf.sweep.folder import Folder, completion
-from jaxrf.sweep.lanes import deal, on_device, together
+from jaxrf.sweep.lanes import deal, on_device, share, together
 from jaxrf.sweep.merge import Merger, Place
 from jaxrf.sweep.specification import Specification
+from jaxrf.sweep.spread import Spread
 from jaxrf.sweep.task import Task, tasks
-from jaxrf.sweep.worker import Work, open_task
+from jaxrf.sweep.worker import Batch, open_task
 from jaxrf.sweep.writing import Outcome, outcome, write_results
 
 WRITES = 16
@@ -34,14 +37,17 @@ WRITERS = 4
 class Progress:
     """How far a sweep is.
 
+    What is counted are chunks: up to `images_per_chunk` images under one seed.
+
     Attributes:
         task: what is being worked on, in words.
-        done: blocks that are there, of all processes as far as known.
-        total: blocks that there will be; fewer where `until` stops earlier.
-        computed: blocks computed by this process.
+        done: chunks that are there, of all processes as far as known.
+        total: chunks that there will be; fewer where `until` stops earlier.
+        computed: chunks computed by this process.
         failed: tasks that failed in this process.
         state: "running"; and at the end "done", "waiting" (for other processes), "stopped" (when asked to) or "failed"
             (some tasks, the others are done).
+        error: of what this process computed of the task, the relative standard error of the maps' sums.
         messages: what is to be told: failures, damaged blocks.
     """
 
@@ -51,6 +57,7 @@ class Progress:
     computed: int = 0
     failed: int = 0
     state: str = "running"
+    error: float | None = None
     messages: tuple[str, ...] = ()
 
 
@@ -66,14 +73,14 @@ def run(
 ) -> Iterator[Progress]:
     """Run what is left of a sweep.
 
-    Whole rounds of tasks are dealt out to the shards; the blocks of those left over, one by one.
+    Whole rounds of tasks are dealt out to the shards; those left over are divided.
     Whichever process finds everything there writes the results.
 
     Args:
         specification: what to do.
         place: a folder, or a URL `gs://`, `s3://`, `memory://`.
         shard: number of this process and of all; each does its share.
-        stop: asked after every block; when it is true, what is computed is written, and the run ends.
+        stop: asked after every chunk; when it is true, what is computed is written, and the run ends.
         strict: whether a photo that cannot be read is an error instead of being left out and counted.
         mix_devices: whether blocks of another kind of device may be added to a task.
         command: words that started it, for the record.
@@ -152,54 +159,55 @@ class _Sweep:
             self.progress = replace(self.progress, **changes)
             return replace(self.progress, messages=messages)
 
-    def advance(self) -> Progress:
-        """The progress with one more block."""
+    def advance(self, chunks: int, error: float | None) -> Progress:
+        """The progress with some more chunks."""
         with self.lock:
-            done, computed = self.progress.done + 1, self.progress.computed + 1
-            self.progress = replace(self.progress, done=done, computed=computed)
+            done, computed = self.progress.done + chunks, self.progress.computed + chunks
+            self.progress = replace(self.progress, done=done, computed=computed, error=error)
             return self.progress
 
     def end(self, state: str) -> Progress:
         return self.tell(state=state, failed=len(self.failed))
 
     def work(self, task: Task) -> list[Work]:
-        """All blocks of a task, in order."""
+        """All chunks of a task, in order."""
         return [(seed, span) for seed in self.seeds for span in task.spans]
 
-    def places(self, task: Task) -> list[Place]:
-        return [Place(task.key(seed, span), n) for n, seed in enumerate(self.seeds) for span in task.spans]
+    def places(self, task: Task, cover: Cover) -> list[Place]:
+        """The chunks of a task that are there."""
+        numbers = {seed: number for number, seed in enumerate(self.seeds)}
+        return [Place(cover[work], numbers[work[0]], work) for work in self.work(task) if work in cover]
 
-    def mine(self, number: int, block: int) -> bool:
-        """Whether a block of task `number` is this process's."""
-        index, count = self.shard
-        whole = len(self.tasks) - len(self.tasks) % count
-        return (number if number < whole else number + block) % count == index
+    def windows(self, number: int) -> list[list[Work]]:
+        """This process's share of a task's chunks, between one look of the rule and the next."""
+        task, (index, count) = self.tasks[number], self.shard
+        work, ends = self.work(task), [0, *looks(task, self.seeds, self.specification.rule)]
+        windows = [work[first:end] for first, end in pairwise(ends)]
+        if number < len(self.tasks) - len(self.tasks) % count:
+            return windows if number % count == index else [[] for _ in windows]
+        return share(windows, index, count)
 
     def compute(self) -> Iterator[Progress]:
-        """This process's share of the blocks that are not there."""
-        present = self.folder.present()
-        keys = {place.key for task in self.tasks for place in self.places(task)}
-        yield self.tell(done=len(keys & present))
-        wanted = []
+        """This process's share of the chunks that are not there."""
+        present, wanted, done = by_task(self.folder.present()), [], 0
         for number, task in enumerate(self.tasks):
-            work = [
-                (position, one)
-                for position, one in enumerate(self.work(task))
-                if self.mine(number, position) and task.key(*one) not in present
-            ]
-            if work:
-                wanted.append((task, work))
+            cover = Cover(present.get(task.id, []), task.spans)
+            done += sum(work in cover for work in self.work(task))
+            missing = [[work for work in window if work not in cover] for window in self.windows(number)]
+            if any(missing):
+                wanted.append((task, missing))
+        yield self.tell(done=done)
         if wanted:
             devices = local_devices()
-            lanes = [self._lane(share) for share in deal(wanted, len(devices))]
+            lanes = [self._lane(given) for given in deal(wanted, len(devices))]
             yield from together([on_device(device, lane) for device, lane in zip(devices, lanes)])
 
-    def _lane(self, share: list[tuple[Task, list[tuple[int, Work]]]]) -> Iterator[Progress]:
+    def _lane(self, given: list[tuple[Task, list[list[Work]]]]) -> Iterator[Progress]:
         """What one device does."""
-        for task, wanted in share:
+        for task, windows in given:
             if self.stop():
                 return
-            yield from self._guarded(task, lambda task=task, wanted=wanted: self._task(task, wanted))
+            yield from self._guarded(task, lambda task=task, windows=windows: self._task(task, windows))
 
     def _guarded(self, task: Task, attempt: Callable[[], Iterator[Progress]]) -> Iterator[Progress]:
         """What `attempt` yields; if the task fails, that is recorded, and the sweep goes on."""
@@ -215,9 +223,10 @@ class _Sweep:
             self.folder.note_failure(task, facts)
             yield self.tell(f"{task.label} failed with {facts['error']}", failed=len(self.failed))
 
-    def _task(self, task: Task, wanted: list[tuple[int, Work]]) -> Iterator[Progress]:
+    def _task(self, task: Task, windows: list[list[Work]]) -> Iterator[Progress]:
         rule, worker, merger, seen = self.specification.rule, None, None, 0
-        for end in looks(task, self.seeds, rule):
+        spread = Spread(by_seed=len(self.seeds) > 1)
+        for window in windows:
             plan = self.folder.plan(task) if rule and merger is None else None
             if plan is not None:
                 merger = Merger(self.folder, plan, self.seeds, rule)
@@ -225,63 +234,61 @@ class _Sweep:
                 seen = self._look(task, merger, seen)
                 if merger.stopped:
                     return
-            some = [work for position, work in wanted if position < end]
-            wanted = [(position, work) for position, work in wanted if position >= end]
-            if not some:
+            if not window:
                 continue
             if worker is None:
                 worker = open_task(task, self.folder, seed=self.seeds[0], strict=self.strict, mix=self.mix)
-            yield from self._write(worker.blocks(some))
+            yield from self._write(worker.blocks(window, self.stop), spread)
             if self.stop():
                 return
 
     def _look(self, task: Task, merger: Merger, seen: int) -> int:
-        """Let the rule see the blocks that are there without a gap; how many these are."""
-        there = set(self.folder.location.listed(f"blocks/{task.id}/"))
-        places = self.places(task)
-        end = seen
-        while end < len(places) and places[end].key in there:
-            end += 1
-        merger.take(places[seen:end])
-        if end % len(task.spans) == 0:
+        """Let the rule see the chunks that are there without a gap; how many these are."""
+        cover = Cover(self.folder.present(task.id), task.spans)
+        gapless = list(takewhile(cover.__contains__, self.work(task)))
+        merger.take(self.places(task, cover)[seen : len(gapless)])
+        if len(gapless) % len(task.spans) == 0:
             merger.finish()
-        return end
+        return len(gapless)
 
-    def _write(self, blocks: Iterable[tuple[str, bytes]]) -> Iterator[Progress]:
-        """Write blocks while the next ones are computed; ends early when asked to."""
+    def _write(self, blocks: Iterable[Batch], spread: Spread) -> Iterator[Progress]:
+        """Write blocks while the next ones are computed."""
         with ThreadPoolExecutor(WRITERS, "jaxrf-writer") as writer:
             pending: list[Future] = []
-            for key, data in blocks:
-                pending.append(writer.submit(self.folder.location.add, key, data))
-                while len(pending) > WRITES:
+            for block in blocks:
+                pending.append(writer.submit(self._add, block))
+                while len(pending) > WRITES or (pending and pending[0].done()):
                     pending.pop(0).result()
-                yield self.advance()
-                if self.stop():
-                    break
+                for made in block.chunks:
+                    spread.add(made)
+                yield self.advance(len(block.chunks), spread.relative)
             for future in pending:
                 future.result()
 
+    def _add(self, block: Batch) -> None:
+        self.folder.location.add(block.key, block.to_bytes())
+
     def merge(self) -> tuple[dict[str, Outcome], list[str], bool]:
         """Outcomes of all tasks that did not fail, keys of damaged blocks, and whether some are missing."""
-        present, failures = self.folder.present(), self.folder.failures()
-        ready = []
+        present, failures, ready = by_task(self.folder.present()), self.folder.failures(), []
         for task in self.tasks:
-            places = self.places(task)
-            there = [place for place in places if place.key in present]
-            if task.id in self.failed or (task.id in failures and len(there) < len(places)):
+            places = self.places(task, Cover(present.get(task.id, []), task.spans))
+            complete = len(places) == len(self.seeds) * len(task.spans)
+            if task.id in self.failed or (task.id in failures and not complete):
                 self.failed.add(task.id)
-            elif not there or (self.specification.rule is None and len(there) < len(places)):
+            elif not places or (self.specification.rule is None and not complete):
                 return {}, [], True
             else:
-                ready.append((task, there, len(there) == len(places)))
+                ready.append((task, complete))
         outcomes, damaged = {}, []
-        for task, there, complete in ready:
+        for task, complete in ready:
+            places = self.places(task, Cover(present[task.id], task.spans))
             plan = self.folder.plan(task)
             if plan is None:  # it was damaged: opening the task again writes it
-                damaged.append(there[0].key)
+                damaged.append(places[0].key)
                 continue
             merger = Merger(self.folder, plan, self.seeds, self.specification.rule)
-            merger.take(there)
+            merger.take(places)
             merger.finish()
             damaged += merger.damaged
             if not merger.damaged and not (merger.stopped or complete):
@@ -291,15 +298,17 @@ class _Sweep:
         return outcomes, damaged, False
 
     def repair(self, damaged: list[str]) -> Iterator[Progress]:
-        """Compute blocks anew that were set aside."""
+        """Compute the chunks of blocks anew that were set aside."""
+        keys = by_task(damaged)
         for task in self.tasks:
-            wanted = [work for work in self.work(task) if task.key(*work) in damaged]
+            lost = Cover(keys.get(task.id, []), task.spans)
+            wanted = [work for work in self.work(task) if work in lost]
             if wanted and not self.stop():
                 yield from self._guarded(task, lambda task=task, wanted=wanted: self._again(task, wanted))
 
     def _again(self, task: Task, wanted: list[Work]) -> Iterator[Progress]:
         worker = open_task(task, self.folder, seed=self.seeds[0], strict=self.strict, mix=self.mix)
-        yield from self._write(worker.blocks(wanted))
+        yield from self._write(worker.blocks(wanted, self.stop), Spread(by_seed=len(self.seeds) > 1))
 
 
 def local_devices() -> list[Any]:
@@ -310,7 +319,7 @@ def local_devices() -> list[Any]:
 
 
 def looks(task: Task, seeds: Sequence[int | None], rule: Until | None) -> Iterator[int]:
-    """How many blocks are to be there when the rule next looks; at last all of them."""
+    """How many chunks are to be there when the rule next looks; at last all of them."""
     every, count = len(seeds) * len(task.spans), 0
     look = rule.next_check(0) if rule else None
     for position in range(1, every):

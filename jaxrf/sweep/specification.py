@@ -19,7 +19,7 @@ from jaxrf.statistics import Until
 from jaxrf.statistics.measures import measures as known_measures
 
 PRECISION = "highest"
-SINGLE = ("name", "seeds", "until", "measures", "images_per_block", "apply", "init", "method", "spatial_axes")
+SINGLE = ("name", "seeds", "until", "measures", "images_per_chunk", "apply", "init", "method", "spatial_axes")
 """Keys that are no axes, whatever their value."""
 FREE = ("name", "measures")
 """Keys that may change between runs on one folder: they change no number of a map."""
@@ -39,7 +39,7 @@ class Specification:
         inputs: `noise:4` (with a seed: `noise:4:7`), a folder of photos, a photo, or an `.npy` array (n, ...).
         input: shape of one input, `64x64x3`; the zoo's models know theirs.
         variables: an Orbax folder or a flax `.msgpack` file; weights are drawn at random without it.
-        layer, wrt, output, units, channels, score, average, protocol: as for `jaxrf erf`.
+        layer, wrt, output, units, channels, score, average, estimator, protocol: as for `jaxrf erf`.
         precision: of products on accelerators.
 
         name: for people.
@@ -47,8 +47,8 @@ class Specification:
             are those that the model comes with, or else those of seed 0.
         until: stop at a relative standard error: a number, or a table of `jaxrf.Until`'s fields.
         measures: of the table: names, or tables `{name = "area_ratio", share = 0.5}`.
-        images_per_block: how many images one block holds at most. It decides in which order sums are formed, and for
-            models whose images see each other, how many do.
+        images_per_chunk: how many images are computed and then summed at a time. It decides in which order sums are formed,
+            and for models whose images see each other, how many do.
         apply: keyword arguments of the call.
         init: initializers by patterns of parameter names.
         method, spatial_axes: how the model is called.
@@ -75,13 +75,14 @@ class Specification:
     channels: Any = "probe"
     score: Any = "square"
     average: Any = "weighted"
+    estimator: Any = "sampled"
     protocol: Any = None
     precision: Any = PRECISION
     name: str | None = None
     seeds: Any = None
     until: Any = None
     measures: Any = DEFAULT_MEASURES
-    images_per_block: int = 16
+    images_per_chunk: int = 16
     apply: Mapping[str, Any] = field(default_factory=dict)
     init: Mapping[str, str] = field(default_factory=dict)
     method: str | None = None
@@ -99,8 +100,8 @@ class Specification:
             twice = [value for i, value in enumerate(values) if value in values[:i]]
             if twice:
                 raise InputError(f"The axis {name} holds {twice[0]!r} twice. Give each value once.")
-        if not isinstance(self.images_per_block, int) or self.images_per_block < 1:
-            raise InputError(f"images_per_block = {self.images_per_block!r} is no count. Give a number of at least 1.")
+        if not isinstance(self.images_per_chunk, int) or self.images_per_chunk < 1:
+            raise InputError(f"images_per_chunk = {self.images_per_chunk!r} is no count. Give a number of at least 1.")
         if self.variables is not None and self.seeds is not None:
             raise InputError("seeds draw random weights, but variables are given. Leave one of them out.")
         _ = self.seed_numbers, self.rule, self.readings  # what is wrong in them is said now

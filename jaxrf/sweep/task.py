@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import InputError
+from jaxrf.sweep.blocks import Span, spans
 from jaxrf.sweep.inputs import Inputs
 from jaxrf.sweep.sources import environment, files_hash, source_hash
 from jaxrf.sweep.specification import Specification
@@ -63,18 +64,14 @@ class Task:
         return Inputs(self.settings["inputs"])
 
     @cached_property
-    def spans(self) -> list[tuple[int, int]]:
-        """The images of its blocks, under each seed."""
-        return self.inputs.spans(self.settings["images_per_block"])
+    def spans(self) -> list[Span]:
+        """The images of its chunks, under each seed."""
+        return spans(self.inputs.count, self.settings["images_per_chunk"])
 
     @property
     def label(self) -> str:
         """Its place in a line."""
         return ", ".join(f"{name.removeprefix('model.')}={value}" for name, value in self.place.items()) or "the task"
-
-    def key(self, seed: int | None, span: tuple[int, int]) -> str:
-        """Where the block of a seed and some images lies."""
-        return f"blocks/{self.id}/{'given' if seed is None else f'{seed:08d}'}/{span[0]:08d}-{span[1]:08d}"
 
     def describe(self) -> dict[str, Any]:
         """All that the id is made of, and the id; JSON-able."""
@@ -111,7 +108,7 @@ class _Hashes:
     def inputs(self, settings: Mapping[str, Any]) -> str:
         words = settings["inputs"]
         if not isinstance(words, str):
-            raise InputError(f"inputs = {words!r} is no text. Write noise:4, or the path of photos or an .npy file.")
+            raise InputError(f"inputs = {words!r} is no text. Write noise:4, or a path.")
         return self._once(("inputs", words), lambda: (Inputs(words).count, Inputs(words).digest())[1])
 
     def variables(self, text: str) -> str:

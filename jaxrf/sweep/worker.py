@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from jaxrf.errors import InputError, StoreError
-from jaxrf.store.blocks import encode
+from jaxrf.sweep.blocks import ARRAYS, Made, Span, Work, areas, to_bytes
 from jaxrf.sweep.folder import Block, Folder
 from jaxrf.sweep.inputs import Chunk, ahead
 from jaxrf.sweep.task import Task
 
-Work = tuple[int | None, tuple[int, int]]
-"""A block to compute: its seed, and its images."""
+SECONDS = 1.0
+"""Of work in a block: what a kill loses at most of each block in hand, and enough that writing does not count."""
+LARGE = 2**22
+"""Bytes at which a block ends before that."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A block that is yet to be written.
+
+    Attributes:
+        key: where it will lie.
+        chunks: what it holds.
+        header: what its header says besides.
+    """
+
+    key: str
+    chunks: list[Made]
+    header: Mapping[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """The block as it is written."""
+        return to_bytes(self.key, self.chunks, self.header)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,31 +60,47 @@ class Worker:
     first: Chunk
     strict: bool
 
-    def blocks(self, work: Iterable[Work]) -> Iterator[tuple[str, bytes]]:
-        """Key and bytes of each block, in the order of `work`."""
-        import jax
+    def blocks(self, work: Iterable[Work], stop: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
+        """Blocks of the chunks `work`, in their order; after a chunk at which `stop` is true, what there is of one."""
+        begun, size, held = time.perf_counter(), 0, []
+        for made in self._chunks(list(work)):
+            held.append(made)
+            over = stop()
+            size += made.nbytes
+            if over or size >= LARGE or time.perf_counter() - begun >= SECONDS:
+                yield from self._batches(held)
+                begun, size, held = time.perf_counter(), 0, []
+            if over or (not held and stop()):
+                return
+        yield from self._batches(held)
 
-        work = list(work)
-        with jax.default_matmul_precision(self.task.settings["precision"]):
-            for (seed, span), chunk in zip(work, self._chunks([span for _, span in work]), strict=True):
-                yield self._block(seed, span, chunk)
-
-    def _chunks(self, spans: list[tuple[int, int]]) -> Iterator[Chunk]:
-        if all(span == (self.first.first, self.first.stop) for span in spans):
-            return iter([self.first] * len(spans))
-        return ahead(self.task.inputs, spans, self.shape, self.strict)
-
-    def _block(self, seed: int | None, span: tuple[int, int], chunk: Chunk) -> tuple[str, bytes]:
-        from jaxrf.inputs import as_images
-
-        drawn = 0 if seed is None and self.job.subject.variables is None else seed
-        samples = list(self.job.samples(as_images(chunk.images, None), drawn, first=span[0]))
-        arrays = {name: np.concatenate([getattr(s, name) for s in samples]) for name in ("maps", "elsewhere")}
-        key = self.task.key(seed, span)
-        header = {"seed": seed, "images": list(span), "bad": list(chunk.bad), "host": _host()}
+    def _batches(self, chunks: list[Made]) -> Iterator[Batch]:
+        header = {"host": socket.gethostname()}
         if "certificate" in self.job.description:
             header["certificate"] = self.job.description["certificate"]
-        return key, encode(key, header, arrays)
+        for area, part in areas(chunks):
+            yield Batch(area.key(self.task.id), part, header)
+
+    def _chunks(self, work: list[Work]) -> Iterator[Made]:
+        import jax
+
+        from jaxrf.inputs import as_images
+
+        with jax.default_matmul_precision(self.task.settings["precision"]):
+            for (seed, span), chunk in zip(work, self._inputs([span for _, span in work]), strict=True):
+                drawn = 0 if seed is None and self.job.subject.variables is None else seed
+                samples = list(self.job.samples(as_images(chunk.images, None), drawn, first=span[0]))
+                arrays = {name: _joined([getattr(one, name) for one in samples]) for name in ARRAYS}
+                yield Made((seed, span), arrays, chunk.bad)
+
+    def _inputs(self, wanted: list[Span]) -> Iterator[Chunk]:
+        if all(span == (self.first.first, self.first.stop) for span in wanted):
+            return iter([self.first] * len(wanted))
+        return ahead(self.task.inputs, wanted, self.shape, self.strict)
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def open_task(task: Task, folder: Folder, *, seed: int | None, strict: bool = False, mix: bool = False) -> Worker:
@@ -86,7 +126,12 @@ def open_task(task: Task, folder: Folder, *, seed: int | None, strict: bool = Fa
         first = task.inputs.chunk(*task.spans[0], shape, strict)
         job = _prepare(settings, model, variables, first.images, seed, certify=begun is None)
         if begun is None:
-            begun = folder.add_plan(task, *_described(job, task))
+            begun = folder.add_plan(task, *_described(job, task, first.images))
+        if task.inputs.stream and begun[0]["first_images"] != _digest(first.images):
+            raise StoreError(
+                f"{task.settings['inputs']} does not give the images with which {task.label} was begun. They must be the "
+                "same each time: fix the seed of what shuffles them, or choose another place."
+            )
         if not mix and begun[0]["device"] != job.description["device"]:
             raise StoreError(
                 f"{task.label} was begun on {begun[0]['device']}, and this is {job.description['device']}: their maps "
@@ -97,29 +142,29 @@ def open_task(task: Task, folder: Folder, *, seed: int | None, strict: bool = Fa
 
 def _load(settings: Any) -> tuple[Any, tuple[int, ...], Any]:
     """Model, shape of one input, and variables."""
-    from jaxrf.cli import models, values
-    from jaxrf.cli.checkpoints import read_variables
+    from jaxrf.loading import models, words
+    from jaxrf.loading.checkpoints import read_variables
 
     options = dict(settings["model"])
     loaded = models.load(options.pop("source"), options)
-    shape = values.shape(settings["input"]) if settings["input"] is not None else loaded.input_shape
+    shape = words.shape(settings["input"]) if settings["input"] is not None else loaded.input_shape
     if shape is None:
         raise InputError(f'{loaded.reference} does not say what its input is. Write input = "224x224x3".')
     return loaded.model, tuple(shape), read_variables(settings["variables"]) if settings["variables"] else None
 
 
 def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed: int | None, certify: bool) -> Any:
-    from jaxrf.cli import values
     from jaxrf.engine.units import grid
+    from jaxrf.loading import words
     from jaxrf.prepare import open_job
     from jaxrf.request import Request
 
     units: Any = settings["units"]
-    units = values.units(units) if isinstance(units, str) and units != "middle" else units
+    units = words.units(units) if isinstance(units, str) and units != "middle" else units
     request = Request(
-        units=grid(*units.counts) if isinstance(units, values.GridSpec) else units,
+        units=grid(*units.counts) if isinstance(units, words.GridSpec) else units,
         certify=certify,
-        **{name: settings[name] for name in ("layer", "wrt", "output", "channels", "score", "average")},
+        **{name: settings[name] for name in ("layer", "wrt", "output", "channels", "score", "average", "estimator")},
     )
     axes = settings["spatial_axes"]
     call = {
@@ -134,7 +179,7 @@ def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed
     return job
 
 
-def _described(job: Any, task: Task) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _described(job: Any, task: Task, images: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a plan records of a job: its batches, and all that a result says besides its maps."""
     repeats = 1 if job.pullback.pool is not None else len(job.pullback.origin)
     origin, units = job.where(repeats)
@@ -145,6 +190,8 @@ def _described(job: Any, task: Task) -> tuple[dict[str, Any], dict[str, np.ndarr
         "score": job.pullback.score,
         "channels": job.pullback.channels,
         "average": job.request.average,
+        "images": [task.inputs.count, task.settings["images_per_chunk"]],
+        "first_images": _digest(images),
         "theoretical": job.row.to_dict(),
         "provenance": {**job.description, "inputs": task.settings["inputs"], "plan": str(job.plan)},
     }
@@ -157,7 +204,5 @@ def _as_begun(job: Any, plan: Block) -> Any:
     return replace(job, pullback=replace(job.pullback, per_batch=per_batch, side=side, batches_per_call=batches))
 
 
-def _host() -> str:
-    import socket
-
-    return socket.gethostname()
+def _digest(images: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16]

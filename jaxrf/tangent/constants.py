@@ -63,12 +63,23 @@ class Constants:
         """
         if isinstance(operand, Literal):
             return np.asarray(np.asarray(operand.value) != 0)
-        if operand.tangent or operand in self.changing or operand in self.parameters:
+        if operand.tangent or operand in self.parameters:
             return None
+        if operand in self.changing:
+            return self._chosen(operand)
         if operand not in self._supports:
             value = self.value(operand)
             self._supports[operand] = self._drawn_support(operand) if value is None else np.asarray(value != 0)
         return self._supports[operand]
+
+    def _chosen(self, operand: Operand) -> np.ndarray | None:
+        """The support of what one branch or another gives, whichever runs; None where it is no such choice."""
+        place = self._producers.get(operand)  # type: ignore[arg-type]
+        eqn = None if place is None else self.forward[place]
+        if eqn is None or (eqn.primitive, eqn.operands[0].shape) not in (("copy", operand.shape), ("select_n", ())):
+            return None
+        found = [self.support(case) for case in eqn.operands[eqn.primitive == "select_n" :]]
+        return None if any(case is None for case in found) else np.logical_or.reduce(found)  # type: ignore[arg-type]
 
     def columns(self, operand: Operand) -> list[np.ndarray | None]:
         """Values of the last axis one by one, None for those that are not known; indices are put together from such."""

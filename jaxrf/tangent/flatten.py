@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,8 @@ import numpy as np
 from jax.extend import core as jex
 
 from jaxrf.errors import TraceError
-from jaxrf.tangent.program import Equation, Literal, Operand, Variable
+from jaxrf.tangent.loops import UNROLL_LIMIT
+from jaxrf.tangent.program import Equation, Literal, Operand, Variable, needed
 from jaxrf.tangent.rewrites import FORWARD, LINEAR, concatenate, cut, reshape
 from jaxrf.tangent.tap import TAP
 
@@ -34,15 +35,19 @@ CALLS = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "eval_jaxpr": "call_jaxpr",
 }
-UNROLL_LIMIT = 2048
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _HIDDEN = (_PACKAGE, os.path.dirname(jax.__file__) + os.sep, contextlib.__file__, f"{os.sep}site-packages{os.sep}")
 
 
 class Flattener:
-    """Appends the equations of jaxprs to `forward` and `linear`; numbers repeated taps."""
+    """Appends the equations of jaxprs to `forward` and `linear`; numbers repeated taps.
 
-    def __init__(self) -> None:
+    Args:
+        opened: whether loops and branches of the forward pass are written out too.
+    """
+
+    def __init__(self, opened: bool = False) -> None:
+        self.opened = opened
         self.forward: list[Equation] = []
         self.linear: list[Equation] = []
         self.consts: dict[Variable, Any] = {}
@@ -89,12 +94,15 @@ class Flattener:
         rewritten = rewrite(self, eqn, operands) if rewrite else None
         if rewritten is not None:
             return rewritten
+        if not linear and not self.opened:
+            return self.append(eqn, operands, self.forward, False)
+        if name in ("scan", "cond") and (linear or can_open(name, eqn.params)):
+            if name == "cond":
+                return self.cond(eqn.params, operands)
+            if eqn.params["length"] <= UNROLL_LIMIT:
+                return self.scan(eqn.params, operands, [v.aval.shape for v in eqn.outvars])
         if not linear:
             return self.append(eqn, operands, self.forward, False)
-        if name == "scan" and eqn.params["length"] <= UNROLL_LIMIT:
-            return self.scan(eqn, operands)
-        if name == "cond":
-            return self.cond(eqn, operands)
         return self.append(eqn, operands, self.linear, True)
 
     def call(self, jaxpr: Any, operands: list[Operand]) -> list[Operand]:
@@ -121,30 +129,31 @@ class Flattener:
     def synthetic(self, name: str, operands: Sequence[Operand], shape: tuple[int, ...], run: Callable, **params: Any):
         """An equation that JAX did not write: a part of an unrolled loop or a branch."""
         tangent = any(v.tangent for v in operands)
-        dtype = next(v.dtype for v in reversed(operands) if isinstance(v, Variable))
+        dtype = next((v.dtype for v in reversed(operands) if isinstance(v, Variable)), operands[-1].dtype)
         result = Variable(shape, dtype, tangent)
         equation = Equation(name, params, tuple(operands), (result,), lambda *values: [run(*values)])
         (self.linear if tangent else self.forward).append(equation)
         return result
 
-    def scan(self, eqn: Any, operands: list[Operand]) -> list[Operand]:
-        """Unroll: slices of the scanned operands go in, the carry goes round, outputs are concatenated."""
-        body, length = eqn.params["jaxpr"], eqn.params["length"]
+    def scan(self, params: Mapping[str, Any], operands: Sequence[Operand], shapes: Sequence[tuple]) -> list[Operand]:
+        """Unroll: slices of the scanned operands go in, the carry goes round, outputs (of `shapes`) are concatenated."""
+        body, length = params["jaxpr"], params["length"]
         scanned = sum(len(o.shape) > len(v.aval.shape) for o, v in zip(operands, body.jaxpr.invars))
-        carried = sum(len(o.aval.shape) == len(v.aval.shape) for o, v in zip(eqn.outvars, body.jaxpr.outvars))
+        carried = sum(len(shape) == len(v.aval.shape) for shape, v in zip(shapes, body.jaxpr.outvars))
         if length == 0:
             raise TraceError("A scan of length 0 carries the derivative; there is nothing to unroll.")
         fixed = len(operands) - scanned - carried
-        consts, carry, xs = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
-        order = range(length)[::-1] if eqn.params["reverse"] else range(length)
-        stacked: list[list[Operand]] = [[] for _ in range(len(eqn.outvars) - carried)]
+        consts, xs = operands[:fixed], operands[fixed + carried :]
+        carry = list(operands[fixed : fixed + carried])
+        order = range(length)[::-1] if params["reverse"] else range(length)
+        stacked: list[list[Operand]] = [[] for _ in range(len(shapes) - carried)]
         body_consts = [self.const(c) for c in body.consts]
         for i in order:
             results = self.run(body.jaxpr, body_consts, [*consts, *carry, *(self.item(x, i) for x in xs)])
             carry = results[:carried]
             for pile, value in zip(stacked, results[carried:]):
                 pile.append(value)
-        return [*carry, *(self.stack(pile[::-1] if eqn.params["reverse"] else pile) for pile in stacked)]
+        return [*carry, *(self.stack(pile[::-1] if params["reverse"] else pile) for pile in stacked)]
 
     def item(self, x: Operand, i: int) -> Operand:
         """`x[i]` as a slice and a reshape."""
@@ -159,10 +168,10 @@ class Flattener:
             return self.synthetic("stack", values, shape, lambda *vs: jnp.stack(vs))
         return concatenate(self, [reshape(self, v, (1, *v.shape)) for v in values], 0)
 
-    def cond(self, eqn: Any, operands: list[Operand]) -> list[Operand]:
+    def cond(self, params: Mapping[str, Any], operands: Sequence[Operand]) -> list[Operand]:
         """Every branch, joined by a select: which one runs may depend on the image."""
         index, rest = operands[0], operands[1:]
-        branches = [self.call(branch, list(rest)) for branch in eqn.params["branches"]]
+        branches = [self.call(branch, list(rest)) for branch in params["branches"]]
         if len(branches) == 1:
             return branches[0]
         return [self.select(index, cases) for cases in zip(*branches)]
@@ -172,6 +181,31 @@ class Flattener:
             "select_n", [index, *cases], cases[0].shape,
             lambda i, *vs: jax.lax.select_n(i, *(jnp.asarray(v) for v in vs)),
         )  # fmt: skip
+
+
+def can_open(primitive: str, params: Mapping[str, Any]) -> bool:
+    """Whether a loop or a branch of the forward pass, if it is one, can be written out."""
+    return primitive == "cond" or (primitive == "scan" and 0 < params["length"] <= UNROLL_LIMIT)
+
+
+def opened(forward: Sequence[Equation], wanted: Sequence[Operand]) -> tuple[list[Equation], dict[Variable, Any]]:
+    """The forward equations with the loops and branches that `wanted` come from written out, and constants of these.
+
+    What a model computes in a loop beside its image, such as a mask, is then seen to be constant.
+    """
+    behind = {e for e in needed(forward, wanted, {}) if can_open(e.primitive, e.params)}
+    flat = Flattener(opened=True)
+    for equation in forward:
+        if equation not in behind:
+            flat.forward.append(equation)
+            continue
+        if equation.primitive == "cond":
+            results = flat.cond(equation.params, equation.operands)
+        else:
+            results = flat.scan(equation.params, equation.operands, [v.shape for v in equation.results])
+        for inner, outer in zip(results, equation.results, strict=True):
+            flat.forward.append(Equation("copy", {}, (inner,), (outer,), lambda value: [value]))
+    return flat.forward, flat.consts
 
 
 def _evaluator(eqn: Any) -> Callable[..., Sequence[Any]]:

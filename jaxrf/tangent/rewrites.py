@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex
 
+from jaxrf.tangent.loops import while_loop
 from jaxrf.tangent.program import Literal, Operand
 
 if TYPE_CHECKING:
@@ -74,6 +75,19 @@ def stack(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
     axis, shape = eqn.params["axis"], operands[0].shape
     rows = [reshape(flat, v, (*shape[:axis], 1, *shape[axis:])) for v in operands]
     return [concatenate(flat, rows, axis)]
+
+
+def reordered(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+    """A transpose and a reshape, where it reads its axes in another order than theirs, as a vectorized convolution does."""
+    order = eqn.params["dimensions"]
+    if order is None:
+        return None
+    (x,) = operands
+    moved = flat.synthetic(
+        "transpose", [x], tuple(x.shape[a] for a in order), lambda value: jnp.transpose(value, order),
+        permutation=tuple(order),
+    )  # fmt: skip
+    return [reshape(flat, moved, tuple(eqn.params["new_sizes"]))]
 
 
 def tile(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
@@ -169,11 +183,13 @@ LINEAR: dict[str, Rewrite] = {
     "psum": psum,
     "psum_invariant": psum,
     "pvary": passed_on,
+    "reshape": reordered,
     "shard_map": shard_map,
     "split": split,
     "stack": stack,
     "tile": tile,
     "unstack": unstack,
+    "while": while_loop,
 }
 """Rewrites of equations with a tangent among their operands."""
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxrf.adapters.subject import CallAgain, Subject, failure
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.tangent.constants import Constants
-from jaxrf.tangent.flatten import Flattener
+from jaxrf.tangent.flatten import Flattener, opened
 from jaxrf.tangent.program import Equation, Layer, TangentProgram, Variable
 from jaxrf.tangent.tap import TAP, Record, recording
 
@@ -35,7 +35,8 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
         A `TangentProgram`; its last layers are the outputs, named `output` (or `output/leaf` where there are several).
 
     Raises:
-        InputError: the input's dtype has no derivative, or the model fails on such an input; the cause is chained.
+        InputError: the dtype of the input or of all outputs has no derivative, or the model fails on such an input, in
+            which case the cause is chained.
     """
     if not jnp.issubdtype(subject.dtype, jnp.inexact):
         raise InputError(f"Inputs are of dtype {subject.dtype}; a derivative needs a floating type. Cast them first.")
@@ -49,6 +50,12 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
             inner["outputs"] = [
                 n for n, (_, v) in zip(names, leaves) if jnp.issubdtype(jnp.result_type(v), jnp.inexact)
             ]
+            if not inner["outputs"]:
+                found = ", ".join(str(jnp.result_type(v)) for _, v in leaves) or "nothing"
+                raise InputError(
+                    f"{subject.name} returns no array of a floating type, but {found}; there is no derivative. "
+                    "Return what is computed before it is rounded, compared or counted."
+                )
             return [v for n, (_, v) in zip(names, leaves) if n in inner["outputs"]]
 
         y, linear = jax.linearize(outputs_of, x)
@@ -74,7 +81,12 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection inside: what tracing makes stays, and looking through it costs a fifth of the time."""
+    """No garbage collection inside: what tracing makes stays, and looking through it costs a fifth of the time.
+
+    It pauses for the whole process, other threads included, and goes on when the trace ends or fails.
+    Where traces overlap, nested or in threads, the first that ends lets it go on; where the caller had it switched off,
+    it stays off.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -102,7 +114,9 @@ def _assemble(subject: Subject, forward: Any, linear: Any, outputs: Sequence[str
         found = derivative if isinstance(derivative, Variable) and derivative.tangent else None
         known = value if isinstance(value, Variable) else None
         layers[name] = Layer(name, subject.name, total, known, found, "" if found else "does not depend on the input")
-    constants = Constants(flat.forward, flat.consts, arguments[:-1], arguments[-1])
+    wanted = [v for eqn in flat.linear for v in eqn.operands if not v.tangent]
+    inside, more = opened(flat.forward, wanted)
+    constants = Constants(inside, {**flat.consts, **more}, arguments[:-1], arguments[-1])
     linear_equations = _label(flat.linear, constants)
     return TangentProgram(
         arguments=tuple(arguments[:-1]),

@@ -85,3 +85,22 @@ def test_what_is_no_model(model, found):
         InputError, match=rf"The model is {found}; needed is a Linen module, an NNX module, or a function"
     ):
         adapt(model, (5, 7, 3))
+
+
+@pytest.mark.parametrize(
+    "reads", [lambda x: x * x.sum().item(), lambda x: x * float(x.sum()), lambda x: x if x.sum() > 0 else -x, np.tanh]
+)
+def test_a_model_that_reads_values_is_told_why_it_cannot(reads):
+    """`.item()`, `float`, `if` and numpy need values; the message says so, and where."""
+    with pytest.raises(InputError, match=r"value of a traced array at test_subject.py:\d+ .*jnp\.where"):
+        adapt(lambda x: jnp.tanh(reads(x)), (5, 7, 1))
+
+
+def test_a_failing_line_is_named():
+    """The message of a model that raises names the user's line."""
+
+    def net(x):
+        raise ValueError("too thin")
+
+    with pytest.raises(InputError, match=r"ValueError: too thin Raised at test_subject.py:\d+ \(net\)\."):
+        adapt(net, (5, 7, 1))

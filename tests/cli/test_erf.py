@@ -68,6 +68,23 @@ def test_the_photo_changes_the_map(photo, tmp_path):
     np.testing.assert_array_equal(maps[0], maps[2])
 
 
+def test_statistics_are_those_that_were_asked_for(tmp_path):
+    """The flags arrive in the result: its average, its estimator, its initializers, and where it stopped."""
+    flags = ["--until", "total=0.2", "--average", "normalized", "--estimator", "sign_averaged"]
+    assert main([*STACK, *flags, "--init", "*/kernel=orthogonal", "--out", str(tmp_path / "a")]) == 0
+    result = jaxrf.load(tmp_path / "a" / "erf.zarr")
+    assert (result.average, result.count) == ("normalized", 32)
+    assert result.provenance["estimator"]["name"] == "sign_averaged"
+    assert result.provenance["init"] == {"*/kernel": "orthogonal"}
+
+
+def test_a_protocol_fixes_what_was_not_said(tmp_path):
+    """Channels and score are the protocol's."""
+    assert main([*STACK, "--protocol", "luo2016", "--out", str(tmp_path / "a")]) == 0
+    result = jaxrf.load(tmp_path / "a" / "erf.zarr")
+    assert (result.channels, result.score, result.provenance["protocol"]) == (0, "abs", "luo2016")
+
+
 def test_variables_come_from_a_file(tmp_path, capsys):
     """With --variables the map is that of the saved weights: a kernel with one tap sees one position."""
     (tmp_path / "one_tap.py").write_text(
@@ -97,6 +114,14 @@ def test_variables_come_from_a_file(tmp_path, capsys):
         (["--units", "50,50"], "outside"),
         (["--score", "sqare"], "Unknown score 'sqare'.*Did you mean 'square'"),
         (["--channels", "prob"], "prob"),
+        (["--average", "weigthed"], "Unknown average 'weigthed'.*Did you mean 'weighted'"),
+        (["--until", "sgima=0.1"], "Unknown measure 'sgima'.*Did you mean 'sigma'"),
+        (["--init", "*/kernel=ortogonal"], "Unknown initializer 'ortogonal'.*Did you mean 'orthogonal'"),
+        (["--init", "*/kernl=orthogonal"], "Unknown pattern of parameters '.*kernl'.*conv_0/kernel"),
+        (["--protocol", "luo2015"], "Unknown protocol 'luo2015'.*Did you mean 'luo2016'"),
+        (["--protocol", "luo2016", "--channels", "probe"], "fixes channels=0, and channels='probe' was given"),
+        (["--protocol", "luo2016", "--units", "all"], "fixes units='center', and units='all' was given"),
+        (["--estimator", "sign_average"], "Unknown estimator 'sign_average'.*Did you mean 'sign_averaged'"),
     ],
 )
 def test_what_does_not_fit_is_explained(arguments, message, capsys):

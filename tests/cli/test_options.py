@@ -31,10 +31,18 @@ def test_a_command_gets_its_values():
 
 
 def test_defaults_hold_where_flags_are_absent():
-    """Repeated flags default to an empty tuple, switches to False."""
+    """Repeated flags default to an empty tuple, switches to False; what a protocol may fix stays unsaid."""
     command = parse("erf zoo:x")
-    assert (command.photos, command.model_option, command.overwrite) == ((), (), False)
-    assert (command.units, command.channels, command.score) == ("center", "probe", "square")
+    assert (command.photos, command.model_option, command.overwrite, command.init) == ((), (), False, ())
+    assert {command.units, command.channels, command.score, command.average, command.until} == {None}
+
+
+def test_statistics_are_chosen_by_flags():
+    """A stopping rule is an error or MEASURE=ERROR, an initializer PATTERN=NAME, several times."""
+    assert parse("erf zoo:x --until 0.01").until == ("sigma", 0.01)
+    command = parse("erf zoo:x --until total=0.02 --init */kernel=orthogonal --init a=b=random")
+    assert command.until == ("total", 0.02)
+    assert command.init == (("*/kernel", "orthogonal"), ("a=b", "random"))
 
 
 def test_arguments_may_stand_before_and_after_flags():
@@ -58,6 +66,8 @@ def test_repeated_flags_are_collected():
         ("erf zoo:x --units 3,3;4", "differ in their number of axes"),
         ("erf zoo:x --model-option depth", "is not NAME=VALUE"),
         ("erf zoo:x --seeds 0", "is not a count"),
+        ("erf zoo:x --until soon", "'soon' is no relative error. Write for example 0.01, or total=0.02"),
+        ("erf zoo:x --init orthogonal", "'orthogonal' is not PATTERN=NAME. Write for example */kernel=orthogonal"),
         ("trf zoo:x --unknown maybe", "invalid choice"),
         ("trf zoo:x photo.png", "unrecognized arguments"),
         ("erf zoo:x a.png --speed 3", "unrecognized arguments: --speed"),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -112,3 +115,15 @@ def test_figures_are_saved(arguments, tmp_path, capsys):
     file = tmp_path / "figures" / "one.png"
     assert main([*STACK, *arguments, "--plot", str(file)]) == 0
     assert file.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(STACK, 141), (["trf", "--help"], 0)])
+def test_a_reader_that_stops_is_no_error(arguments, status):
+    """Where the pipe is closed, as by `| head`, stderr is empty, and the status is 141, or 0 where argparse prints."""
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(
+        [sys.executable, "-m", "jaxrf.cli", *arguments], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (run.returncode, run.stderr) == (status, "")

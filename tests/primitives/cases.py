@@ -109,6 +109,9 @@ case("reshape merges", (1, 5, 3, 2), lambda x: x.reshape(1, 15, 2))
 case("reshape splits", (1, 12, 2), lambda x: x.reshape(1, 3, 4, 2))
 case("reshape regroups", (1, 6, 2), lambda x: x.reshape(1, 4, 3))
 case("reshape with ones", (1, 5, 3), lambda x: x.reshape(5, 1, 3, 1))
+case("reshape in another order", (1, 2, 3), lambda x: lax.reshape(x, (1, 6), (0, 2, 1)))
+case("vmap of a convolution over an axis", (2, 3, 5, 1), lambda x: jax.vmap(
+    lambda row: lax.conv_general_dilated(row, positive(3, 1, 1), (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")), 1, 1)(x))  # fmt: skip
 case("reshape to rank 0", (1, 1), lambda x: x.reshape(()))
 case(
     "pixel shuffle", (1, 2, 3, 8), lambda x: x.reshape(1, 2, 3, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(1, 4, 6, 2)

@@ -7,6 +7,8 @@ import inspect
 import numpy as np
 import pytest
 
+import jaxrf
+from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
 from jaxrf.protocols import Protocol, displays, protocols
 from jaxrf.statistics import measures
@@ -49,6 +51,20 @@ def test_requests_take_what_is_fixed():
     for units in (Grid((2, 2)), [[3, 3]], np.array([[3, 3]]), "all"):
         with pytest.raises(InputError, match="'openerf' fixes units='middle', and units="):
             protocols["openerf"].applied_to(Request(units=units))
+
+
+@pytest.mark.parametrize("option", [{"channels": "probe"}, {"score": "square"}])
+def test_a_default_that_is_given_is_a_choice(option):
+    """What equals a default and was written down contradicts as well; what was not is replaced."""
+    model, call = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(1), "input_shape": (9, 11, 3)}
+    for function in (jaxrf.erf, jaxrf.plan, jaxrf.check):
+        (name, value) = next(iter(option.items()))
+        with pytest.raises(InputError, match=f"'luo2016' fixes {name}=.*, and {name}='{value}' was given"):
+            function(model, protocol="luo2016", **call, **option)
+    found = jaxrf.erf(model, protocol="luo2016", units="center", average="weighted", **call)
+    assert (found.channels, found.score) == (0, "abs")
+    plain = jaxrf.erf(model, **call)
+    assert [type(value) for value in (plain.channels, plain.score, plain.average)] == [str] * 3
 
 
 def test_sizes():

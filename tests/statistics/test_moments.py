@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,19 @@ def test_many_updates_do_not_drift():
     for value in values[:, None]:
         m = moments.merge(m, moments.Moments(np.int64(1), value[0], np.float64(0)))
     assert_same(m, gathered(values))
+
+
+@pytest.mark.slow
+def test_a_million_updates_do_not_drift():
+    """A million single samples, added one by one far from zero, have the mean and variance of exact sums, to 1e-12."""
+    values = 1000 + np.random.default_rng(2).lognormal(size=1_000_000)
+    m, one, nothing = moments.init(()), np.int64(1), np.float64(0)
+    for value in values:
+        m = moments.merge(m, moments.Moments(one, value, nothing))
+    mean = math.fsum(values) / len(values)
+    assert int(m.count) == len(values)
+    assert float(m.mean) == pytest.approx(mean, rel=1e-12)
+    assert float(m.m2) == pytest.approx(math.fsum(np.square(values - mean)), rel=1e-12)
 
 
 def test_keep_leaves_samples_out_per_unit(maps):

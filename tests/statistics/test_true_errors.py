@@ -36,6 +36,16 @@ def exact(name: str, erf_map: np.ndarray) -> float:
     return float(np.ravel(measures[name](erf_map, center=center))[0])
 
 
+@pytest.mark.slow
+def test_forty_layers_have_the_width_of_the_box():
+    """At depth 40 the total of a sample is heavy-tailed, and sigma is still within 4 standard errors, to 0.4 %."""
+    rng = np.random.default_rng(40)
+    summary = summary_of(np.concatenate([maps(rng, 10, 40) for _ in range(15)]))
+    found = interval_of("sigma", summary)
+    assert abs(found.value[0] - exact("sigma", box(40))) < 4 * found.stderr[0]
+    assert found.relative[0] < 0.004
+
+
 @pytest.mark.parametrize(("depth", "count"), [(5, 400), (10, 300), (20, 150)])
 def test_random_stacks_are_boxes(depth, count):
     """Total and sigma lie within 4 standard errors of the box's, sigma to 0.4 %, and few positions beyond z = 3."""

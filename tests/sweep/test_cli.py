@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +11,8 @@ import time
 import pytest
 
 import jaxrf
-from jaxrf.cli import main
+from jaxrf.cli import main, sweep
+from jaxrf.sweep import worker
 
 SPECIFICATION = 'input = "8x9x3"\nseeds = 2\n[model]\nsource = "zoo:conv_stack"\ndepth = [1, 2]\nwidth = 2\n'
 
@@ -27,8 +29,8 @@ def test_a_sweep_runs_and_says_where(file, tmp_path, capsys):
     out = str(tmp_path / "out")
     assert main(["sweep", file, "--out", out]) == 0
     text, log = capsys.readouterr()
-    assert text == f"done, 4 blocks computed: {out}\n"
-    assert "of 4 blocks" in log and "a second" in log
+    assert text == f"done, 4 chunks computed: {out}\n"
+    assert "of 4 chunks" in log and "a second" in log
     assert main(["sweep", file, "--out", out, "--json"]) == 0
     text, log = capsys.readouterr()
     assert json.loads(text) == {"state": "done", "done": 4, "total": 4, "computed": 0, "failed": 0, "out": out}
@@ -47,7 +49,15 @@ def test_again_takes_no_time_and_no_trace(tmp_path, file):
     began = time.perf_counter()
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.perf_counter() - began < 3
-    assert run.stdout.startswith("done, 0 blocks computed")
+    assert run.stdout.startswith("done, 0 chunks computed")
+
+
+def test_the_present_error_is_shown(file, tmp_path, capsys, monkeypatch):
+    """Lines of progress say how sure the task in hand is."""
+    monkeypatch.setattr(worker, "SECONDS", 0)
+    monkeypatch.setattr(sweep, "EVERY", 0)
+    assert main(["sweep", file, "--out", str(tmp_path / "out"), "--set", "model.depth=1", "--set", "seeds=4"]) == 0
+    assert re.search(r"4 of 4 chunks, .* a second, .* left: .*standard error [\d.]+ %", capsys.readouterr().err)
 
 
 def test_failed_tasks_show_in_the_status(file, tmp_path, capsys):

@@ -58,8 +58,10 @@ def test_leaving_early_ends_all_lanes():
 @pytest.mark.parametrize("lanes", [1, 2, 3, 5])
 def test_all_work_is_dealt_once(lanes):
     """Whatever the number of lanes, each piece of work is in one of them, and none is empty."""
-    items = [("a", [1, 2, 3]), ("b", [4]), ("c", [5, 6]), ("d", [7, 8, 9, 10])]
+    items = [("a", [[1, 2, 3], []]), ("b", [[4]]), ("c", [[5], [6]]), ("d", [[7, 8, 9], [10]])]
     dealt = deal(items, lanes)
-    found = sorted((item, piece) for share in dealt for item, work in share for piece in work)
-    assert found == sorted((item, piece) for item, work in items for piece in work)
+    found = sorted((item, piece) for given in dealt for item, windows in given for work in windows for piece in work)
+    assert found == sorted((item, piece) for item, windows in items for work in windows for piece in work)
     assert all(dealt)
+    whole = dict(items)
+    assert all(len(windows) == len(whole[item]) for given in dealt for item, windows in given)

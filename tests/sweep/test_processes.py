@@ -76,6 +76,8 @@ def test_jax_is_named_by_variables_or_flags():
 def test_a_pod_is_left_to_jax():
     """Several TPU workers, or several slices, start the runtime that finds itself; one worker does not."""
     assert find({"TPU_WORKER_HOSTNAMES": "a,b"}).automatic
+    assert find({"TPU_WORKER_HOSTNAMES": "a,b"}).address == "a:8476"
+    assert find({"MEGASCALE_COORDINATOR_ADDRESS": "c:8080", "TPU_WORKER_HOSTNAMES": "a,b"}).address == "c:8476"
     assert find({"MEGASCALE_COORDINATOR_ADDRESS": "a"}).automatic
     assert not find({"TPU_WORKER_HOSTNAMES": "localhost"}).automatic
 

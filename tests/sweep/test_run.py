@@ -14,7 +14,7 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.store.location import Location
-from jaxrf.sweep import Specification
+from jaxrf.sweep import Specification, worker
 from jaxrf.sweep import run as runner
 from jaxrf.sweep.run import run
 
@@ -53,6 +53,12 @@ def copied(finished, tmp_path):
 
 
 @pytest.fixture
+def singly(monkeypatch):
+    """A block for each chunk, which the clock would put into one."""
+    monkeypatch.setattr(worker, "SECONDS", 0)
+
+
+@pytest.fixture
 def counting(monkeypatch):
     """The ids of the tasks that were opened, which is where models are traced."""
     opened, whole = [], runner.open_task
@@ -78,7 +84,7 @@ def test_a_finished_sweep_opens_no_task(finished, counting):
     assert (end.state, end.computed, counting) == ("done", 0, [])
 
 
-def test_shards_and_stops_give_the_same_bits(finished, tmp_path):
+def test_shards_and_stops_give_the_same_bits(finished, tmp_path, singly):
     """Two shards, one of them stopped after its first block and started again, give the bits of one process."""
     place = tmp_path / "out"
     one = last(made(), place, shard=(0, 2))
@@ -154,9 +160,11 @@ def test_foreign_folders_are_refused_and_foreign_files_left_alone(finished, tmp_
     assert digests(place) == digests(finished)
 
 
-def test_damaged_blocks_are_set_aside_and_computed_anew(finished, tmp_path):
+def test_damaged_blocks_are_set_aside_and_computed_anew(finished, tmp_path, singly):
     """A flipped byte and a cut block are noticed at the merge, reported, kept aside, and mended to the same bits."""
-    place = copied(finished, tmp_path)
+    place = tmp_path / "copy"
+    last(made(), place)
+    (place / "done.json").unlink()
     one, two, *_ = sorted(file for file in (place / "blocks").rglob("*-*") if file.is_file())
     data = bytearray(one.read_bytes())
     data[len(data) // 2] ^= 1
@@ -236,7 +244,7 @@ def test_chunks_of_images_are_numbered_through(tmp_path):
     for size in (2, 5):
         sweep = Specification(
             model={"source": f"{source}:make"}, input="8x9x3", inputs=str(tmp_path / "images.npy"),
-            variables=None, images_per_block=size,
+            variables=None, images_per_chunk=size,
         )  # fmt: skip
         end = last(sweep, f"memory://chunks-{size}")
         found.append(jaxrf.open(f"memory://chunks-{size}"))
@@ -322,3 +330,38 @@ def test_shards_out_of_range_are_refused(tmp_path):
     """Shards are counted from 0."""
     with pytest.raises(InputError, match="The shard 2/2 is out of range"):
         last(made(), tmp_path, shard=(2, 2))
+
+
+def test_the_estimator_is_an_axis(tmp_path):
+    """Both estimators in one sweep: each result says which, and both agree within their errors."""
+    last(made(estimator=["sampled", "sign_averaged"], inputs="noise:1", seeds=64), "memory://estimators")
+    opened = jaxrf.open("memory://estimators")
+    sampled, averaged = (opened.result(estimator=name) for name in ("sampled", "sign_averaged"))
+    assert averaged.provenance["estimator"]["name"] == "sign_averaged" and "estimator" not in sampled.provenance
+    assert abs(sampled.mean.sum() / averaged.mean.sum() - 1) < 0.5
+
+
+def test_images_of_python_must_stay_the_same(tmp_path):
+    """A sweep takes its images from a user's generator; one that gives other images the next time is refused."""
+    (tmp_path / "data.py").write_text(
+        "import pathlib, numpy as np\n"
+        "def images():\n"
+        "    seed = int((pathlib.Path(__file__).parent / 'seed').read_text())\n"
+        "    yield from np.random.default_rng(seed).normal(size=(3, 8, 9, 3)).astype(np.float32)\n"
+    )
+    (tmp_path / "seed").write_text("0")
+    words = f"{tmp_path / 'data.py'}:images[:3]"
+    assert last(made(inputs=words, seeds=2), tmp_path / "out").state == "done"
+    found = jaxrf.open(tmp_path / "out").result()
+    np.save(tmp_path / "same.npy", np.random.default_rng(0).normal(size=(3, 8, 9, 3)).astype(np.float32))
+    last(made(inputs=str(tmp_path / "same.npy"), seeds=2), "memory://same")
+    np.testing.assert_array_equal(found.mean, jaxrf.open("memory://same").result().mean)
+    (tmp_path / "seed").write_text("1")
+    with pytest.raises(StoreError, match="does not give the images with which the task was begun"):
+        last(made(inputs=words, seeds=3), tmp_path / "out")
+
+
+def test_progress_says_how_sure_it_is(singly):
+    """The standard error of what was computed comes with the progress, and falls with more seeds."""
+    errors = [one.error for one in run(made(inputs="noise:1", seeds=40), "memory://sure") if one.computed]
+    assert errors[0] is None and 0 < errors[-1] < errors[3]

@@ -52,7 +52,7 @@ def test_seeds_are_counts_or_ranges(seeds, numbers):
         ({"seeds": "0:4,3:6"}, "'3:6' overlaps or precedes"),
         ({"seeds": "many"}, "'many' is no range"),
         ({"variables": "a.msgpack"}, "seeds draw random weights, but variables are given"),
-        ({"images_per_block": 0}, "images_per_block = 0 is no count"),
+        ({"images_per_chunk": 0}, "images_per_chunk = 0 is no count"),
         ({"model": {"depth": 2}}, 'Write source = "zoo:conv_stack" below'),
         ({"apply": 3}, "apply = 3 is no table"),
         ({"until": {"measure": "sigma"}}, "names no relative error"),
@@ -113,7 +113,7 @@ def test_ids_tell_what_changes_numbers_and_nothing_else():
     assert len(set(first)) == 2
     same = made(seeds="0:99", until=0.1, measures=["coverage"], name="x")
     assert [task.id for task in tasks(same)] == first
-    for change in ({"layer": "conv_0"}, {"inputs": "noise:1:3"}, {"precision": "default"}, {"images_per_block": 2}):
+    for change in ({"layer": "conv_0"}, {"inputs": "noise:1:3"}, {"precision": "default"}, {"images_per_chunk": 2}):
         assert not set(first) & {task.id for task in tasks(made(**change))}
 
 
@@ -186,7 +186,7 @@ def test_sources_that_are_not_there_are_named(tmp_path):
 
 def test_missing_files_are_said_before_anything_runs(tmp_path):
     """Inputs and variables that are not there, and inputs that are no text."""
-    with pytest.raises(InputError, match="is neither noise:COUNT nor a file or folder"):
+    with pytest.raises(InputError, match="is neither noise:COUNT, nor a file or folder"):
         tasks(made(inputs=str(tmp_path / "none")))
     with pytest.raises(InputError, match="There are no variables at"):
         tasks(made(seeds=None, variables=str(tmp_path / "none")))

@@ -15,10 +15,11 @@ import pytest
 
 import jaxrf
 from jaxrf.store.location import Location
+from jaxrf.sweep.folder import Folder
 
 SPECIFICATION = """
 input = "8x9x3"
-inputs = "noise:2"
+inputs = "noise:1"
 seeds = "0:40"
 [model]
 source = "zoo:conv_stack"
@@ -36,18 +37,30 @@ def whole(tmp_path_factory):
     return folder / "a.toml", digests(folder / "out")
 
 
-def start(file: Path, place: Path, *flags: str, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "jaxrf.cli", "sweep", str(file), "--out", str(place), "--quiet", *flags]
-    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+SLOWLY = """
+import sys, time
+from jaxrf.cli import main
+from jaxrf.sweep import worker
+whole, worker.SECONDS = worker.areas, 0
+worker.areas = lambda chunks: time.sleep({pause}) or whole(chunks)
+sys.exit(main(sys.argv[1:]))
+"""
+"""The program with a block for each chunk, and a pause after it, so that there is a middle to be disturbed in."""
 
 
-def joined(file: Path, place: Path) -> list[subprocess.Popen]:
+def start(file: Path, place: Path, *flags: str, pause: float = 0.05, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", SLOWLY.format(pause=pause), "sweep", str(file), "--out", str(place), "--quiet"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*command, *flags], env={**os.environ, **environment}, **pipes)
+
+
+def joined(file: Path, place: Path, **options: float) -> list[subprocess.Popen]:
     """Two processes with JAX's runtime between them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     names = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    return [start(file, place, **names, JAX_PROCESS_ID=str(i)) for i in range(2)]
+    return [start(file, place, **names, JAX_PROCESS_ID=str(i), **options) for i in range(2)]
 
 
 def finish(file: Path, place: Path, *flags: str) -> int:
@@ -63,76 +76,128 @@ def digests(place: Path) -> dict[str, str]:
 
 def wait_for_blocks(place: Path, count: int, process: subprocess.Popen) -> None:
     end = time.monotonic() + 60
-    while len(list(place.glob("blocks/*/*/*-*"))) < count and process.poll() is None and time.monotonic() < end:
+    while len(list(place.glob("blocks/*/*/*-*[0-9]"))) < count and process.poll() is None and time.monotonic() < end:
         time.sleep(0.002)
 
 
-def test_sigterm_ends_with_75_and_the_rest_follows(whole, tmp_path):
-    """After SIGTERM the block in hand is written and the status says requeue; the same command does the rest."""
+def wait_for_plan(place: Path) -> None:
+    end = time.monotonic() + 60
+    while not list(place.glob("plans/*")) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def wait_for_death(process: subprocess.Popen) -> str:
+    """What it said on stderr; the status is then known."""
+    return process.communicate(timeout=120)[1].decode()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_ends_with_its_status_and_the_rest_follows(whole, tmp_path, number, status):
+    """After SIGTERM the status says requeue, after Ctrl-C that it was so; the same command does the rest."""
     file, expected = whole
-    process = start(file, tmp_path, "--set", "seeds=0:4000")
+    process = start(file, tmp_path)
     wait_for_blocks(tmp_path, 3, process)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err.decode()
-    assert not list(tmp_path.rglob("done.json"))
-    there = len(Location.at(tmp_path).listed("blocks/"))
-    assert 3 <= there < 4000
-    record = (tmp_path / "sweep.json").read_text()
-    (tmp_path / "sweep.json").write_text(record.replace('"0:4000"', '"0:40"'))
+    process.send_signal(number)
+    assert (wait_for_death(process), process.returncode) == ("", status)
+    assert 3 <= len(Location.at(tmp_path).listed("blocks/")) < 40
+    assert not (tmp_path / "done.json").exists()
     assert finish(file, tmp_path) == 0
     assert digests(tmp_path) == expected
 
 
-def test_interrupt_ends_with_130(whole, tmp_path):
-    """Ctrl-C does the same with its own status."""
+def test_a_second_interrupt_ends_at_once(whole, tmp_path):
+    """In the middle of a chunk that takes a minute, the second Ctrl-C is not waited out."""
     file, _ = whole
-    process = start(file, tmp_path, "--set", "seeds=0:4000")
-    wait_for_blocks(tmp_path, 1, process)
+    process = start(file, tmp_path, "--grace", "50", pause=60)
+    wait_for_plan(tmp_path)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err.decode()
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
 
 
-def test_sigkill_loses_nothing_that_was_written(whole, tmp_path):
-    """Killed at random moments and started again each time, the bits are those of an undisturbed run."""
+@pytest.mark.slow
+def test_ten_kills_lose_nothing_that_was_written(whole, tmp_path):
+    """Killed at ten random moments and started again each time, the bits are those of an undisturbed run."""
     file, expected = whole
     chance = random.Random(7)
-    for _ in range(2):
-        process = start(file, tmp_path)
-        wait_for_blocks(tmp_path, len(Location.at(tmp_path).listed("blocks/")) + chance.randrange(1, 12), process)
+    for turn in range(10):
+        process = start(file, tmp_path, pause=0.2)
+        if turn % 2:
+            time.sleep(chance.uniform(0.2, 3))
+        else:
+            there = len(Location.at(tmp_path).listed("blocks/"))
+            wait_for_blocks(tmp_path, there + chance.randrange(1, 4), process)
         process.kill()
         process.communicate(timeout=60)
+    assert 5 <= len(Location.at(tmp_path).listed("blocks/")) < 40
     assert finish(file, tmp_path) == 0
     assert digests(tmp_path) == expected
+    assert not list(tmp_path.glob("damaged/*"))
 
 
 def test_two_at_once_on_one_folder_agree(whole, tmp_path):
     """Two processes that know nothing of each other, started at the same moment, give the result of one."""
     file, expected = whole
-    processes = [start(file, tmp_path) for _ in range(2)]
-    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
+    processes = [start(file, tmp_path, pause=0.01) for _ in range(2)]
+    errors = [wait_for_death(process) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     assert digests(tmp_path) == expected
 
 
 @pytest.mark.slow
 def test_two_processes_of_jax_share_the_work(whole, tmp_path):
-    """JAX's runtime on loopback, named by its variables, makes two processes two shards."""
+    """JAX's runtime on loopback, named by its variables, makes two processes two shards; both end well."""
+    file, expected = whole
+    processes = joined(file, tmp_path, pause=0.01)
+    errors = [wait_for_death(process) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert len(Location.at(tmp_path).listed("blocks/")) == 40
+    assert digests(tmp_path) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_peer_ends_the_other_within_seconds(whole, tmp_path, victim):
+    """Of two processes that JAX's runtime joined, one is killed; the other says so and ends with the status to requeue."""
+    file, expected = whole
+    processes = joined(file, tmp_path, pause=0.5)
+    wait_for_blocks(tmp_path, 4, processes[0])
+    processes[victim].kill()
+    began = time.monotonic()
+    err = wait_for_death(processes[1 - victim])
+    assert time.monotonic() - began < 8
+    assert processes[1 - victim].returncode == 75, err
+    assert "another process died" in err
+    processes[victim].communicate(timeout=60)
+    assert finish(file, tmp_path) == 0
+    assert digests(tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_of_two_is_made_good_by_one(whole, tmp_path):
+    """The one that was asked to stop ends with 75, the other does its share; one process alone does what is left."""
     file, expected = whole
     processes = joined(file, tmp_path)
-    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    wait_for_blocks(tmp_path, 4, processes[0])
+    processes[0].terminate()
+    errors = [wait_for_death(process) for process in processes]
+    assert [process.returncode for process in processes] == [75, 0], errors
+    assert 20 < len(Location.at(tmp_path).listed("blocks/")) < 40
+    assert finish(file, tmp_path) == 0
     assert digests(tmp_path) == expected
 
 
 def test_a_slurm_step_is_two_shards(whole, tmp_path):
     """Under srun each process does its share, without any runtime between them."""
     file, expected = whole
-    first = start(file, tmp_path, SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="2")
-    assert first.communicate(timeout=60) and first.returncode == 0
+    first = start(file, tmp_path, pause=0, SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="2")
+    assert (wait_for_death(first), first.returncode) == ("", 0)
     assert len(Location.at(tmp_path).listed("blocks/")) == 20
-    assert jaxrf.open(tmp_path).result().count == 40
+    assert jaxrf.open(tmp_path).result().count == 20
     assert finish(file, tmp_path, "--shard", "1/2") == 0
     assert digests(tmp_path) == expected
 
@@ -141,21 +206,33 @@ def test_four_devices_of_a_process_agree_with_one(whole, tmp_path):
     """Work that is spread over virtual devices has the bits of one device."""
     file, expected = whole
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
-    process = start(file, tmp_path, XLA_FLAGS=flags)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err.decode()
+    process = start(file, tmp_path, pause=0, XLA_FLAGS=flags)
+    assert (wait_for_death(process), process.returncode) == ("", 0)
     assert digests(tmp_path) == expected
 
 
-@pytest.mark.slow
-def test_a_killed_peer_harms_nobody(whole, tmp_path):
-    """Of two processes that JAX's runtime joined, one is killed; the other does its share and ends well."""
-    file, expected = whole
-    processes = joined(file, tmp_path)
-    wait_for_blocks(tmp_path, 4, processes[0])
-    processes[0].kill()
-    processes[0].communicate(timeout=60)
-    _, err = processes[1].communicate(timeout=60)
-    assert processes[1].returncode == 0, err.decode()
-    assert finish(file, tmp_path) == 0
-    assert digests(tmp_path) == expected
+def test_a_write_that_fails_is_said_and_damages_nothing(whole, tmp_path):
+    """A disk that takes no more of a block ends the run with a message; with space again, the same command finishes."""
+    file, _ = whole
+    flags = ("--set", "units=all", "--set", "seeds=0:60")
+    assert finish(file, tmp_path / "whole", *flags) == 0
+    lines = [
+        "import resource, sys",
+        "from jaxrf.cli import main",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30000,) * 2)",
+    ]
+    place = tmp_path / "out"
+    command = [sys.executable, "-c", "\n".join([*lines, "sys.exit(main(sys.argv[1:]))"])]
+    done = subprocess.run(
+        [*command, "sweep", str(file), "--out", str(place), "--quiet", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cannot be reached" in done.stderr and "free space" in done.stderr
+    assert Location.at(place).listed("plans/")
+    assert all(Folder.at(place).block(key) for key in Location.at(place).listed("blocks/"))
+    assert finish(file, place, *flags) == 0
+    assert digests(place) == digests(tmp_path / "whole")
+    assert not list(place.glob("damaged/*"))

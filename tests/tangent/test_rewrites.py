@@ -79,3 +79,21 @@ def test_a_loop_of_unknown_length_is_no_rule_of_ours():
         jaxrf.trf(model, (5, 3))
     row = jaxrf.trf(model, (5, 3), unknown="global")[-1]
     assert not row.exact and row.box((2,), clip=True) == ((0, 5),)
+
+
+def test_a_reshape_that_reads_its_axes_in_another_order():
+    """JAX writes a convolution that is vectorized over rows with one: every row sees itself, and no other image."""
+
+    def along_rows(row):
+        return lax.conv_general_dilated(row, jnp.ones((3, 1, 1)), (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC"))
+
+    def model(x):
+        return jax.vmap(along_rows, 1, 1)(x)
+
+    program = program_of(model, 4, 6, 1)
+    assert "reshape" in [eqn.primitive for eqn in program.linear]
+    assert all(eqn.params.get("dimensions") is None for eqn in program.linear if eqn.primitive == "reshape")
+    row = jaxrf.trf(model, (4, 6, 1))[-1]
+    assert row.exact and row.global_axes == () and row.size == (1, 3) and row.stride == (1, 1)
+    assert [row.box((u, 2), clip=True) for u in range(4)] == [((u, u + 1), (1, 4)) for u in range(4)]
+    jaxrf.check(model, inputs=np.ones((2, 4, 6, 1), np.float32))

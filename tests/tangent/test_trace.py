@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -243,3 +245,50 @@ def test_programs_print():
         f"{len(program.forward)} forward equations, 2 layers)"
     )
     assert repr(program.input) == "dfloat32[1,4,5]"
+
+
+def test_garbage_collection_goes_on_after_a_trace_that_fails():
+    """It pauses while a model is traced, and is switched on again where the model raises."""
+    seen = []
+
+    def fails(x):
+        seen.append(gc.isenabled())
+        if len(seen) > 1:  # the first call is that of the adapter
+            raise ValueError("no")
+        return x
+
+    with pytest.raises(InputError, match="ValueError"):
+        trace(adapt(fails, (5, 7, 1)))
+    assert seen == [True, False] and gc.isenabled()
+
+
+def test_garbage_collection_stays_off_where_the_caller_has_it_off():
+    """A trace does not switch on what it did not switch off."""
+    gc.disable()
+    try:
+        trace(adapt(jnp.tanh, (5, 7, 1)))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_garbage_collection_goes_on_after_nested_traces_and_traces_in_threads():
+    """A model that traces another one, and four threads at a time, leave it switched on."""
+    inner = adapt(jnp.tanh, (5, 7, 1))
+
+    def nesting(x):
+        trace(inner)
+        return x * 2
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: trace(adapt(nesting, (5, 7, 1))), range(8)))
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("result", "found"), [(lambda x: None, "nothing"), (lambda x: (x > 0, x.argmax()), "bool, int32")]
+)
+def test_a_model_without_a_floating_output_is_explained(result, found):
+    """What it returns instead is named."""
+    with pytest.raises(InputError, match=rf"returns no array of a floating type, but {found}; .*before it is rounded"):
+        trace(adapt(result, (5, 7, 1)))

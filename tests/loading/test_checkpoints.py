@@ -6,8 +6,8 @@ import flax.serialization
 import numpy as np
 import pytest
 
-from jaxrf.cli.checkpoints import read_variables
 from jaxrf.errors import InputError
+from jaxrf.loading.checkpoints import read_variables
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
 

@@ -1,0 +1,204 @@
+"""What does a sweep cost beside the maps in it: with small tasks, on one process or two, and with very many blocks?
+
+Rates are of the seeds after the first block, until all is merged and written: tracing and compiling do not count.
+Processes are bound to cores with `taskset`, where that is there.
+
+    python benchmarks/sweep.py --tables throughput,blocks
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from _common import Report, parser
+
+from jaxrf import noise, zoo
+from jaxrf.prepare import open_job
+from jaxrf.request import Request
+from jaxrf.sweep import Specification
+from jaxrf.sweep.blocks import Area, Made, to_bytes
+from jaxrf.sweep.folder import Folder
+from jaxrf.sweep.run import run
+from jaxrf.sweep.task import tasks
+
+SIDE = 32
+OPTIONS = {"depth": 4, "width": 8}
+"""Of the small task: a millisecond or two per seed."""
+
+
+def specification(seeds: int, **changes: Any) -> Specification:
+    """A sweep of the small task."""
+    model = {"source": "zoo:conv_stack", **OPTIONS}
+    return Specification(
+        **{"model": model, "input": f"{SIDE}x{SIDE}x3", "seeds": seeds, "measures": ["sigma"], **changes}
+    )
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What one process computed after its first block.
+
+    Attributes:
+        seeds: how many.
+        began, ended: when the first block was there, and when the sweep ended.
+    """
+
+    seeds: int
+    began: float
+    ended: float
+
+
+def swept(seeds: int, place: str, shard: tuple[int, int] = (0, 1)) -> Stretch:
+    """A sweep, or a share of one, on an empty folder."""
+    first, began = 0, 0.0
+    for last in run(specification(seeds), place, shard=shard):
+        if last.computed and not first:
+            first, began = last.computed, time.time()
+    return Stretch(last.computed - first, began, time.time())
+
+
+def rate(stretches: list[Stretch]) -> float:
+    """Seeds per second of processes that ran side by side."""
+    seconds = max(one.ended for one in stretches) - min(one.began for one in stretches)
+    return sum(one.seeds for one in stretches) / seconds
+
+
+def in_sweep(seeds: int) -> float:
+    """Seeds per second of a sweep in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        return rate([swept(seeds, f"{folder}/out")])
+
+
+def bare(seeds: int) -> float:
+    """Seeds per second of the same maps and means without a sweep."""
+    with jax.default_matmul_precision("highest"):
+        job, images, numbers = open_job(
+            zoo.conv_stack(**OPTIONS),
+            None,
+            noise(1),
+            request=Request(),
+            call={},
+            seeds=seeds,
+            input_shape=(SIDE, SIDE, 3),
+        )
+        job.run(images, numbers[:2])
+        began = time.perf_counter()
+        job.run(images, numbers)
+        return seeds / (time.perf_counter() - began)
+
+
+def throughput(report: Report, small: bool, repeats: int) -> None:
+    """Seeds per second in a sweep and in `Job.run`, in interleaved rounds."""
+    seeds = 800 if small else 8000
+    rounds = [(bare(seeds), in_sweep(seeds)) for _ in range(repeats)]
+    engine, sweep = (statistics.median(column) for column in zip(*rounds, strict=True))
+    columns = {"seeds a second, engine": engine, "seeds a second, sweep": sweep, "ratio": sweep / engine}
+    report.add("sweep of small tasks", "one process", columns, {"rounds": rounds})
+
+
+def processes(report: Report, small: bool, repeats: int) -> None:
+    """Two processes with a core each, against one with both."""
+    seeds = 1600 if small else 16000
+    rounds = [(bound(seeds, ["0,1"]), bound(seeds, ["0", "1"])) for _ in range(repeats)]
+    one, two = (statistics.median(column) for column in zip(*rounds, strict=True))
+    columns = {"seeds a second, one process": one, "seeds a second, two": two, "ratio": two / one}
+    report.add("processes", "two cores", columns, {"rounds": rounds, "bound": _can_bind()})
+
+
+def bound(seeds: int, cores: list[str]) -> float:
+    """Seeds per second of processes that share a sweep, each on its cores."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = []
+        for index, own in enumerate(cores):
+            child = [sys.executable, __file__, "--child", f"{seeds},{index},{len(cores)},{folder}/out"]
+            command = ["taskset", "-c", own, *child] if _can_bind() else child
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return rate([Stretch(*json.loads(one.communicate()[0].splitlines()[-1])) for one in started])
+
+
+def _can_bind() -> bool:
+    return shutil.which("taskset") is not None and (os.cpu_count() or 1) > 1
+
+
+def blocks(report: Report, small: bool, repeats: int) -> None:
+    """Finding that everything is there, merging it and writing the results, of ever more blocks of nearly 20 kB."""
+    for count in (50, 100) if small else (10_000, 100_000):
+        command = [sys.executable, __file__, "--blocks", str(count), *(["--small"] if small else [])]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        report.add("many blocks", f"{count} blocks", *json.loads(output.splitlines()[-1]))
+
+
+def many_blocks(count: int, small: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A sweep whose blocks lie there already, one for each seed: columns and details."""
+    side = 7 if small else 69
+    model = {"source": "zoo:conv_stack", "depth": side // 2, "width": 2}
+    with tempfile.TemporaryDirectory() as place:
+        changes = {"model": model, "input": f"{side}x{side}x3"}
+        *_, last = run(specification(1, **changes), place)
+        (task,) = tasks(specification(count, **changes))
+        rng = np.random.default_rng(0)
+        for seed in range(count):
+            area = Area(range(seed, seed + 1), (0, 1))
+            arrays = {"maps": rng.random((1, 1, side, side), np.float32), "elsewhere": np.zeros((1, 1), np.float32)}
+            file = Path(place) / area.key(task.id)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(to_bytes(area.key(task.id), [Made((seed, (0, 1)), arrays)], {"host": "here"}))
+        before, began = _peak(), time.perf_counter()
+        listed = len(Folder.at(place).present())
+        listing = time.perf_counter() - began
+        began = time.perf_counter()
+        *_, last = run(specification(count, **changes), place)
+        columns = {"listing s": listing, "resuming and merging s": time.perf_counter() - began}
+        columns["more memory MB"] = _peak() - before
+        assert (last.state, last.computed, listed) == ("done", 0, count)
+        return columns, {"bytes per block": file.stat().st_size}
+
+
+def _peak() -> float:
+    """Megabytes that the process has had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+TABLES = {"throughput": throughput, "processes": processes, "blocks": blocks}
+
+
+def main() -> None:
+    """Run the chosen tables."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--tables", default=",".join(TABLES), help=f"which of: {', '.join(TABLES)} (default: all)")
+    arguments.add_argument("--child", help=argparse.SUPPRESS)
+    arguments.add_argument("--blocks", type=int, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    warnings.simplefilter("ignore")
+    if options.child:
+        seeds, index, count, place = options.child.split(",", 3)
+        print(json.dumps(astuple(swept(int(seeds), place, (int(index), int(count))))))
+        return
+    if options.blocks:
+        print(json.dumps(many_blocks(options.blocks, options.small)))
+        return
+    chosen = [name.strip() for name in options.tables.split(",")]
+    if unknown := sorted({*chosen} - {*TABLES}):
+        arguments.error(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    report = Report("sweep", options)
+    for name in chosen:
+        TABLES[name](report, options.small, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What commands and sweeps name by text: models, their variables, shapes and units."""
