@@ -92,7 +92,7 @@ def trf(
     if unknown not in ("raise", "global"):
         raise InputError(f'unknown={unknown!r} is neither "raise" nor "global".')
     subject = adapt(
-        model, tuple(input_shape), variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
+        model, input_shape, variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
     program = geometry_program(subject, treat_as_constant)
@@ -151,7 +151,7 @@ def paths(
         Luo, Li, Urtasun, Zemel (2016), section 2.2: with weights of one a linear network's field is the count of paths.
     """
     subject = adapt(
-        model, tuple(input_shape), variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
+        model, input_shape, variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
     program, spatial = traced(subject, treat_as_constant), subject.spatial_axes

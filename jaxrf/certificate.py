@@ -18,8 +18,8 @@ from jaxrf.compiler import jit
 from jaxrf.errors import CheckError
 from jaxrf.tangent.trace import output_name
 
-LIMIT = {"float64": 1e-9, "float32": 1e-3}
-"""Largest difference relative to the largest value; coarser types are not certified."""
+LIMIT = {"float64": 1e-9, "float32": 1e-2}
+"""Largest difference relative to the largest value, of a hundred layers; coarser types are not certified."""
 
 
 def certify(

@@ -47,7 +47,6 @@ def averaged(run: Run, depths: tuple[int, ...]) -> list[tuple[float, float]]:
             result = jaxrf.erf(
                 model, inputs=jaxrf.noise(1), input_shape=(2 * depth + 1, 2 * depth + 1, 1), average="normalized",
                 seeds=range(group * seeds, group * seeds + seeds), estimator="sign_averaged",
-                certify=False,  # eighty layers of eight channels make 0.1 % of the rounding of single precision
             )  # fmt: skip
             sizes.append(float(measures["size_luo2016"](np.sqrt(result.mean), center=result.center - result.origin)[0]))
         found.append(mean_interval(sizes))

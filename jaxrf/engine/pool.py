@@ -44,8 +44,12 @@ def make_pool(origins: np.ndarray, centers: np.ndarray, map_shape: tuple[int, ..
     Args:
         origins: (unit, axis), position of element 0 of each map.
         centers: (unit, axis), centers of the units; halves are rounded down, so that all are moved alike.
+            NaN for units without a field, whose maps of zeros may lie anywhere.
         map_shape: of one map.
     """
-    starts = origins - np.floor(centers).astype(np.int64)
+    known = np.isfinite(centers)
+    starts = origins - np.floor(np.where(known, centers, 0)).astype(np.int64)
+    starts = np.where(known, starts, starts.max(axis=0, where=known, initial=np.iinfo(np.int64).min))
+    starts = np.where(known.any(axis=0), starts, 0)
     lowest, highest = starts.min(axis=0), (starts + np.array(map_shape)).max(axis=0)
     return Pool(tuple(int(n) for n in highest - lowest), starts - lowest, -lowest)

@@ -123,5 +123,5 @@ class Concatenate(Movement):
         axis, shape = equation.params["dimension"], equation.operands[operand].shape
         sizes = [o.shape[axis] for o in equation.operands]
         before, total = sum(sizes[:operand]), equation.result.shape[axis]
-        border = operand != max(equation.tangents, key=lambda i: sizes[i])
+        border = operand != max(equation.tangents or range(len(sizes)), key=lambda i: sizes[i])
         return [Window(n, total, 1, (-before,), 1, border) if a == axis else identity(n) for a, n in enumerate(shape)]

@@ -193,6 +193,8 @@ def opened(forward: Sequence[Equation], wanted: Sequence[Operand]) -> tuple[list
 
     What a model computes in a loop beside its image, such as a mask, is then seen to be constant.
     """
+    if not any(can_open(e.primitive, e.params) for e in forward):
+        return list(forward), {}
     behind = {e for e in needed(forward, wanted, {}) if can_open(e.primitive, e.params)}
     flat = Flattener(opened=True)
     for equation in forward:
