@@ -166,7 +166,7 @@ def total_step(found: Boxes, passed: Iterable[Variable], spatial: tuple[int, ...
     for fields in (found.fields[v] for v in passed):
         for i, a in enumerate(spatial):
             c = fields[a].continuation
-            if c is None:
+            if c is None or not c.step:
                 return None
             steps[i] = math.lcm(steps[i], abs(c.step))
     return tuple(steps)

@@ -22,17 +22,20 @@ NETWORKS = {
     "vit_small_16": ({}, (48, 32, 3)),
 }
 
+LAYERS = {"resnet101": 4, "resnet152": 3}
+"""How many layers of the deepest networks there is time for; six of the others."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_of_the_zoo(name, double, quick):
-    """The center and a corner unit of five layers and the output; the oracle's maps are zero outside of their boxes."""
+    """The center and a corner unit of layers of all depths and the output; the oracle's maps are zero outside their boxes."""
     options, shape = NETWORKS[name]
     model = zoo.models[name](**options)
     rows = [row for row in jaxrf.trf(model, shape) if not row.notes]
     images = np.random.default_rng(0).normal(size=(1, *shape))
     variables = jax.jit(model.init)(jax.random.key(0), images)
-    for place in np.linspace(0, len(rows) - 1, 6).astype(int):
+    for place in np.linspace(0, len(rows) - 1, LAYERS.get(name, 6)).astype(int):
         units = np.array([rows[place].center_unit, (0,) * len(rows[place].unit_shape)])
         units = "center" if units.shape[1] == 0 else np.unique(units, axis=0)
         jaxrf.check(model, variables, images, layer=rows[place].name, units=units)
