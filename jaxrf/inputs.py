@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.errors import InputError
@@ -117,7 +118,7 @@ def as_images(inputs: Any, input_shape: tuple[int, ...] | None, dtype: Any = np.
         raise InputError(f"Inputs of shape {first.shape} hold no images; needed is (n, *image), with n at least 1.")
     if input_shape is not None and tuple(input_shape) != first.shape[1:]:
         raise InputError(f"Inputs hold images of {first.shape[1:]}, but input_shape is {tuple(input_shape)}. Give one.")
-    if not jax.dtypes.issubdtype(first.dtype, np.floating):
+    if not jnp.issubdtype(first.dtype, np.floating):
         raise InputError(
             f"Inputs are of dtype {first.dtype}; a derivative needs a floating type. "
             "Scale and cast them first, for instance inputs.astype(np.float32) / 255."

@@ -6,7 +6,7 @@ A new kind is a new file and a place in `KINDS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ KINDS = (linen, nnx, function)
 
 def adapt(
     model: Any,
-    input_shape: tuple[int, ...],
+    input_shape: Sequence[int],
     *,
     variables: PyTree | None = None,
     method: str | Callable[..., Any] | None = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,7 +142,7 @@ def _place(error: Exception) -> str:
 
 
 def make_call(
-    input_shape: tuple[int, ...],
+    input_shape: Sequence[int],
     *,
     dtype: Any = np.float32,
     spatial_axes: tuple[int, ...] | None = None,
@@ -166,7 +166,7 @@ def make_call(
     return Call(shape, _checked_dtype(dtype), _checked_axes(spatial_axes, shape), arguments, apply_kwargs, method)
 
 
-def _checked_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     try:
         shape = tuple(int(size) for size in input_shape)
         whole = all(size == given for size, given in zip(shape, input_shape, strict=True))
