@@ -204,8 +204,13 @@ def _key(seed: int | None) -> jax.Array:
 
 def sample_keys(seed: int | None, first: int, count: int) -> jax.Array:
     """Keys of `count` images from number `first` on: they depend on seed and image number alone."""
-    root = jax.random.fold_in(_key(seed), 1)
-    return jax.vmap(lambda i: jax.random.fold_in(root, i))(first + np.arange(count))
+    return _keys(_key(seed), first + np.arange(count))
+
+
+@jax.jit
+def _keys(key: jax.Array, numbers: np.ndarray) -> jax.Array:
+    root = jax.random.fold_in(key, 1)
+    return jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
 
 
 def _side_by_side(batch: np.ndarray, side: int, tied: bool) -> np.ndarray:
