@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from jaxrf.errors import InputError
 from jaxrf.result import Result
 
 IMAGES = Path(__file__).parent.parent / "images" / "reproductions"
@@ -68,6 +70,15 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         figure.savefig(self.out / f"{name}.png", dpi=90)
         print(f"\n{self.out / name}.png after {time.perf_counter() - self._start:.0f} s")
+
+
+def start(main: Callable[[Run], None], description: str | None, add: Any) -> None:
+    """Run a script that needs something that may not be here: what is missing is said in a line."""
+    run = Run(description, add)
+    try:
+        main(run)
+    except InputError as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
 
 
 def figure(width: float, height: float) -> Figure:

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from _common import Run, figure, mean_interval, plus_minus, show_map
+from _common import Run, figure, mean_interval, plus_minus, show_map, start
 from _torchvision import read
 
 import jaxrf
@@ -96,8 +96,4 @@ def main(run: Run) -> None:
 
 
 if __name__ == "__main__":
-    run = Run(__doc__, options)
-    try:
-        main(run)
-    except InputError as error:
-        raise SystemExit(f"mobilenet.py: {error}") from None
+    start(main, __doc__, options)

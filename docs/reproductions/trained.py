@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
-from _common import Run, figure, mean_interval, plus_minus, show_map
+from _common import Run, figure, mean_interval, plus_minus, show_map, start
 from _data import Task, made, tasks
 from _training import Net, Trained, train
 from matplotlib.axes import Axes
@@ -97,8 +97,4 @@ def compared(measure: str, settings: dict, pairs: list[tuple[Result, Result]]) -
 
 
 if __name__ == "__main__":
-    run = Run(__doc__, options)
-    try:
-        main(run)
-    except InputError as error:
-        raise SystemExit(f"trained.py: {error}") from None
+    start(main, __doc__, options)

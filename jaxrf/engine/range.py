@@ -55,9 +55,9 @@ class Scaled:
         common = jnp.maximum(mine, theirs)
         return Scaled(join(times(self.array, mine - common), times(other.array, theirs - common)), common, drift)
 
-    def looked_at(self, patience: float) -> Scaled:
-        """Rescaled where its largest magnitude is out of range; as it is if it drifted by less than `patience`."""
-        if self.drift < patience or not self.array.size:
+    def looked_at(self, allowed: float) -> Scaled:
+        """Rescaled where its largest magnitude is out of range; as it is if it drifted by less than `allowed`."""
+        if self.drift < allowed or not self.array.size:
             return self
         limit = room(self.array.dtype)
         largest = _largest(self.array)
