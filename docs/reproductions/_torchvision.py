@@ -66,11 +66,11 @@ def converted(state: Arrays, abstract: Any) -> Any:
 
 def read(file: Path, abstract: Any) -> Any:
     """The variables in a file of torchvision."""
+    if not file.is_file():
+        raise InputError(f"There are no weights at {file}.")
     try:
         import torch
     except ImportError as error:
         raise InputError("The file of weights is read by torch. Run: pip install torch") from error
-    if not file.is_file():
-        raise InputError(f"There are no weights at {file}.")
     state = torch.load(file, map_location="cpu", weights_only=True)
     return converted({name: np.asarray(value) for name, value in state.items()}, abstract)
