@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -52,8 +53,10 @@ def test_a_benchmark_runs_and_writes_its_rows(script, tmp_path):
 
 @pytest.mark.slow
 def test_maps_of_all_candidates_agree_in_double_precision():
-    """jaxrf, plain JAX and PyTorch give the same maps to rounding, where rounding flips no ReLU."""
-    assert "PyTorch" in run("engine.py", "--small", "--double", "--jobs", "D,F")
+    """jaxrf, plain JAX and, where it is installed, PyTorch give the same maps to rounding, which flips no ReLU here."""
+    printed = run("engine.py", "--small", "--double", "--jobs", "D,F")
+    compared = 1 + (importlib.util.find_spec("torch") is not None)
+    assert printed.count("of maps against naive JAX") + printed.count("of maps against PyTorch") == 2 * compared
 
 
 @pytest.mark.slow
