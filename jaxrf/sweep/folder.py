@@ -73,7 +73,7 @@ class Folder:
 
     def _check_free(self) -> None:
         found = self.location.listed()
-        if found:
+        if found and MARK not in found:  # with the mark, somebody started the same moment
             raise StoreError(
                 f"{self.location.name} is not empty and holds no sweep: {', '.join(found[:3])}"
                 f"{f' and {len(found) - 3} more' if len(found) > 3 else ''}. Choose another place."

@@ -160,6 +160,22 @@ def test_foreign_folders_are_refused_and_foreign_files_left_alone(finished, tmp_
     assert digests(place) == digests(finished)
 
 
+def test_the_mark_of_a_sweep_that_starts_at_the_same_moment_is_no_foreign_file(tmp_path, monkeypatch):
+    """Its mark may appear after ours was looked for, and before the place is found not to be empty."""
+    place, read, late = Location.at(tmp_path / "out"), Location.read_json, [True]
+    assert last(made(), tmp_path / "out").state == "done"
+    before = digests(tmp_path / "out")
+    place.remove("done.json")
+
+    def reads(self, key):
+        return None if key == "sweep.json" and late and late.pop() else read(self, key)
+
+    monkeypatch.setattr(Location, "read_json", reads)
+    assert last(made(), tmp_path / "out").state == "done"
+    assert not late
+    assert digests(tmp_path / "out") == before
+
+
 def test_damaged_blocks_are_set_aside_and_computed_anew(finished, tmp_path, singly):
     """A flipped byte and a cut block are noticed at the merge, reported, kept aside, and mended to the same bits."""
     place = tmp_path / "copy"
