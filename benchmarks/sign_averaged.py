@@ -41,6 +41,8 @@ PRECISE = (0.0125, 0.0025)
 AIMS = {"normalized map": 30.0, "raw map": 10.0, "sigma": 4.0, "total": None}
 FASTER = 50.0
 """How many times less time than the loop in PyTorch on the whole image is aimed at."""
+CALL = 8
+"""Networks in a call that is timed, of every candidate."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,13 @@ class Run:
         """Seconds of the first call of each estimator, compilation among them."""
         return {name: seconds(lambda name=name: self.maps(name, 0)) for name in self.pulls}
 
+    def of(self, name: str, seeds: range) -> np.ndarray:
+        """Maps (network, *spatial) of one estimator."""
+        return np.stack([self.maps(name, seed) for seed in seeds])
+
     def both(self, seeds: range) -> dict[str, np.ndarray]:
         """Maps (network, *spatial) of each estimator."""
-        return {name: np.stack([self.maps(name, seed) for seed in seeds]) for name in self.pulls}
+        return {name: self.of(name, seeds) for name in self.pulls}
 
 
 def total(maps: np.ndarray) -> np.ndarray:
@@ -254,8 +260,8 @@ def measure_time(
     """Seconds of one sample of each way to the same mean map, and what they come to."""
     peers = _peers(layer2(small), run, small)
     candidates: dict[str, tuple[Callable[[], Any], int]] = {
-        "sign-averaged, cone": (lambda: run.maps("averaged", 0), 1),
-        "sampled, cone": (lambda: run.maps("sampled", 0), 1),
+        "sign-averaged, cone": (lambda: run.of("averaged", range(CALL)), CALL),
+        "sampled, cone": (lambda: run.of("sampled", range(CALL)), CALL),
         **peers,
     }
     first = {name: seconds(call) for name, (call, _) in peers.items()}
@@ -287,16 +293,16 @@ def _peers(case: Case, run: Run, small: bool) -> dict[str, tuple[Callable[[], An
     moved = center - np.array(job.shift or (0, 0)) // np.array(job.row.stride)
     found: dict[str, tuple[Callable[[], Any], int]] = {}
     for name, shape, units in (("whole image", case.shape[:2], center), ("crop", size, moved)):
-        samples = _samples(shape, units, job.pullback.channel_count, 8)
+        samples = _samples(shape, units, job.pullback.channel_count, CALL)
         if name == "whole image":
-            vmapped, looped = jax_seed_forms(case.model, jax.random.split(jax.random.key(0), 8), samples, (8,))
-            found["naive JAX, whole image"] = next(iter(vmapped.values())), 8
-            found["JAX seed by seed, whole image"] = next(iter(looped.values())), 8
+            vmapped, looped = jax_seed_forms(case.model, jax.random.split(jax.random.key(0), CALL), samples, (CALL,))
+            found["naive JAX, whole image"] = next(iter(vmapped.values())), CALL
+            found["JAX seed by seed, whole image"] = next(iter(looped.values())), CALL
         if is_there("torch"):
             network = {"stages": 1, "width": 4} if small else {"stages": 2}
             forms = TorchSeeds(torch_network("resnet", **network), lambda seed: None, samples).forms().values()
             trials = {form: [seconds(form) for _ in range(2)][1] for form in forms}
-            found[f"PyTorch, {name}"] = min(trials, key=lambda form: trials[form]), 8
+            found[f"PyTorch, {name}"] = min(trials, key=lambda form: trials[form]), CALL
     return found
 
 

@@ -13,6 +13,9 @@ import numpy as np
 
 from jaxrf.errors import InputError
 
+KEPT = 2**27
+"""Bytes of noise up to which it is drawn once for all seeds, and not for each."""
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -57,7 +60,9 @@ class Images:
     description: str
 
     def repeatable(self) -> Images:
-        """The same images, which can be asked for several times; an iterator is read to its end."""
+        """The same images, which can be asked for several times: an iterator is read to its end, a little noise drawn."""
+        if isinstance(self.source, Noise) and self.source.count * np.prod(self.shape) * self.dtype.itemsize <= KEPT:
+            return replace(self, source=self.source.images(0, self.source.count, self.shape, self.dtype))
         kept = isinstance(self.source, Noise | np.ndarray)
         return self if kept else replace(self, source=list(self.source))
 

@@ -199,7 +199,12 @@ class Job:
 
 
 def _key(seed: int | None) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(0), seed or 0)
+    return _root(np.uint32(seed or 0))
+
+
+@jax.jit
+def _root(seed: np.uint32) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(0), seed)
 
 
 def sample_keys(seed: int | None, first: int, count: int) -> jax.Array:

@@ -74,8 +74,8 @@ def seed_numbers(seeds: int | Sequence[int] | None, subject: Subject) -> list[in
             f"{subject.name} has no weights and cannot draw them. Pass variables, or a model with an initialization."
         )
     numbers = list(range(seeds)) if isinstance(seeds, int) else [0] if seeds is None else [int(s) for s in seeds]
-    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
-        raise InputError(f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 on.")
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= 2**32:
+        raise InputError(f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 to 2**32 - 1.")
     return list(numbers)
 
 
@@ -187,7 +187,7 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
     moved = place.windows(small, [lo // s for lo, s in zip(shift, strides)])
     if not same_boxes(plan, moved, shift, spatial):
         return program, plan, Crop(None, "its boxes differ from those of the crop"), None
-    if not same_constants(program, plan, small, moved):
+    if not same_constants(program, plan, small, moved, crop.box, spatial):
         return program, plan, Crop(None, "the model computes with the size of its input"), None
     return small, moved, crop, shift
 

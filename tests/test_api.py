@@ -189,10 +189,10 @@ def test_grids_of_no_units(counts):
         jaxrf.grid(*counts)
 
 
-@pytest.mark.parametrize("seeds", [[1, 1], [], 0, [-1, 2]])
+@pytest.mark.parametrize("seeds", [[1, 1], [], 0, [-1, 2], [2**32]])
 def test_seeds_that_are_no_samples(seeds):
-    """Repeated seeds would count one network twice; none and negative ones are no seeds."""
-    with pytest.raises(InputError, match="must be a count of at least 1, or different whole numbers from 0 on"):
+    """Repeated seeds would count one network twice; none, negative ones and those beyond 32 bits are no seeds."""
+    with pytest.raises(InputError, match="must be a count of at least 1, or different whole numbers from 0 to"):
         jaxrf.erf(Net(), inputs=IMAGES, seeds=seeds)
 
 
