@@ -82,7 +82,7 @@ def _centers(small: bool) -> list[Job]:
     found = [
         ("A ResNet-50", zoo.resnet50(**resnet), _torch("resnet", **resnet), (1.1, 1.2)),
         ("A ConvNeXt-T", scaled, _torch("convnext_tiny", **convnext), (0.8, 2.5)),
-        ("A MobileNet-V2", zoo.mobilenet_v2(**mobilenet), _torch("mobilenet_v2", **mobilenet), (1.0, 7.0)),
+        ("A MobileNet-V2", zoo.mobilenet_v2(**mobilenet), _torch("mobilenet_v2", **mobilenet), (1.2, 7.0)),
     ]
     return [Job(name, what, model, model, build, shape, floors, images=n) for name, model, build, floors in found]
 

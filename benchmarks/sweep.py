@@ -152,13 +152,14 @@ def many_blocks(count: int, small: bool) -> tuple[dict[str, Any], dict[str, Any]
         (task,) = tasks(specification(count, **changes))
         rng = np.random.default_rng(0)
         for seed in range(count):
-            area = Area(range(seed, seed + 1), (0, 1))
+            key = Area(seed, seed + 1, 0, 1).key(task.id)
             arrays = {"maps": rng.random((1, 1, side, side), np.float32), "elsewhere": np.zeros((1, 1), np.float32)}
-            file = Path(place) / area.key(task.id)
+            file = Path(place) / key
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(to_bytes(area.key(task.id), [Made((seed, (0, 1)), arrays)], {"host": "here"}))
+            file.write_bytes(to_bytes(key, [Made((seed, (0, 1)), arrays)], {"host": "here"}))
         before, began = _peak(), time.perf_counter()
-        listed = len(Folder.at(place).present())
+        chunks = task.chunks(specification(count, **changes).seed_numbers)
+        listed = len(Folder.at(place).present({task.id: chunks})[task.id])
         listing = time.perf_counter() - began
         began = time.perf_counter()
         *_, last = run(specification(count, **changes), place)

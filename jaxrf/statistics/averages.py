@@ -67,8 +67,7 @@ def effective_sample_size(groups: Groups) -> np.ndarray:
     References:
         Kish (1965), Survey Sampling, section 8.2: the effective size of a weighted sample.
     """
-    totals = groups.totals()
-    power = totals.sum(tuple(range(2, totals.ndim)))
+    power = groups.powers()
     squares = np.square(power).sum(0)
     worth = np.divide(np.square(power.sum(0)), squares, out=np.full(squares.shape, np.nan), where=squares > 0)
     blocks, levels = len(power), groups.levels

@@ -74,6 +74,11 @@ class Groups:
         """Sums of maps per block, in the order of the keys."""
         return np.array([self.blocks[key].total for key in self.keys])
 
+    def powers(self) -> Float[np.ndarray, "block unit"]:
+        """Sums of maps per block over all positions, in the order of the keys."""
+        totals = (self.blocks[key].total for key in self.keys)
+        return np.array([total.sum(tuple(range(1, total.ndim))) for total in totals])
+
     def without_each(self) -> Iterator[Float[np.ndarray, "unit *spatial"]]:
         """The mean map of all samples but those of one block, for each block in turn; NaN where none are left."""
         whole = self.whole

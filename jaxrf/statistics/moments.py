@@ -70,9 +70,11 @@ def _of_batch(maps: np.ndarray, keep: np.ndarray | None) -> Moments:
         return Moments(np.ones((), np.int64), maps[0], np.zeros(maps.shape[1:]))
     if keep is None:
         mean = maps.mean(0) if len(maps) else np.zeros(maps.shape[1:])
-        deviations = maps - mean
-        m2 = np.square(deviations).sum(0) - np.square(deviations.sum(0)) / max(len(maps), 1)
-        return Moments(np.asarray(len(maps), np.int64), mean, np.maximum(m2, 0.0))
+        m2, drift, deviation = np.zeros_like(mean), np.zeros_like(mean), np.empty_like(mean)
+        for sample in maps:  # one at a time in the same place: new memory for all of them would cost more than the sums
+            drift += np.subtract(sample, mean, out=deviation)
+            m2 += np.square(deviation, out=deviation)
+        return Moments(np.asarray(len(maps), np.int64), mean, _corrected(m2, drift, max(len(maps), 1)))
     keep = np.asarray(keep, bool)
     if keep.shape != maps.shape[: keep.ndim]:
         raise InputError(
@@ -88,9 +90,12 @@ def _of_batch(maps: np.ndarray, keep: np.ndarray | None) -> Moments:
     size = np.maximum(count, 1)
     mean = maps.sum(0) / size
     deviations = np.where(weight, maps - mean, 0.0)
-    # The second term removes the rounding of the mean (the corrected two-pass algorithm).
-    m2 = np.square(deviations).sum(0) - np.square(deviations.sum(0)) / size
-    return Moments(count, mean, np.maximum(m2, 0.0))
+    return Moments(count, mean, _corrected(np.square(deviations).sum(0), deviations.sum(0), size))
+
+
+def _corrected(squares: np.ndarray, drift: np.ndarray, size: np.ndarray | int) -> np.ndarray:
+    """Squared deviations from the mean, without what the rounding of the mean adds: the corrected two-pass algorithm."""
+    return np.maximum(squares - np.square(drift) / size, 0.0)
 
 
 def merge(a: Moments, b: Moments) -> Moments:
