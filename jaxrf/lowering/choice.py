@@ -51,10 +51,6 @@ def _growing(p: Problem) -> bool:
     return fits and not p.dilated and wasted >= 1 + 16 / max(p.inputs, 1)
 
 
-def _wide(p: Problem) -> bool:
-    return p.inputs >= 512 and math.prod(p.image[:-1]) <= 1024 and not p.dilated and math.prod(p.taps) <= 9
-
-
 def _large_image(p: Problem) -> bool:
     return p.outputs <= 4 and math.prod(p.result[1:-1]) >= 128**2
 
@@ -67,7 +63,6 @@ TABLE = (
     Decision("interleave", "holes, large image, at most 4 outputs", _large_image, "up to 3 times for a 7x7/2 stem"),
     Decision("scatter", "at most 4 outputs of at least 16 inputs", _few_outputs, "1 to 6 times"),
     Decision("scatter", "the result is larger than the image", _growing, "1.2 to 3.9 times on small windows"),
-    Decision("scatter", "at least 512 inputs on few positions", _wide, "1.3 to 1.5 times"),
 )
 
 

@@ -1,6 +1,7 @@
 """Convolutions and their input gradients, each by the lowering that suits it.
 
-The input gradient of a convolution is one too: of the cotangent, with the flipped kernel; strides become holes.
+The input gradient of a convolution is one too: of the cotangent, with the `exchanged` kernel and its taps in reverse
+order; strides become holes.
 """
 
 from __future__ import annotations
@@ -33,34 +34,33 @@ def input_gradient(ct: jax.Array, kernel: jax.Array, spec: ConvolutionSpec, size
     [1.0, 2.0, 1.0, 2.0]
     """
     problem = gradient_problem(ct.shape, kernel.shape, spec, sizes, ct.dtype.name)
-    return compute(ct, prepare(flipped(kernel, spec.groups), problem), problem)
+    return compute(ct, prepare(exchanged(kernel, spec.groups), problem), problem)
 
 
 def gradient_problem(
     ct: tuple[int, ...], kernel: tuple[int, ...], spec: ConvolutionSpec, sizes: tuple[int, ...], dtype: str
 ) -> Problem:
-    """The convolution, by the `flipped` kernel, that pulls a cotangent of shape `ct` back to `sizes` positions.
+    """The convolution, by the `exchanged` kernel, that pulls a cotangent of shape `ct` back to `sizes` positions.
 
     Args:
         ct: (n, *out spatial, out).
-        kernel: the shape (*spatial, in / groups, out) of the kernel before it is flipped.
+        kernel: the shape (*spatial, in / groups, out) of the kernel before that.
         spec: of the convolution that is pulled back through.
         sizes: spatial positions of its input.
         dtype: of the cotangent.
     """
     *taps, inputs, outputs = kernel
     transposed = (*taps, outputs // spec.groups, spec.groups * inputs)
-    return Problem(ct, transposed, spec.adjoint(tuple(taps), sizes, ct[1:-1]), dtype)
+    return Problem(ct, transposed, spec.adjoint(tuple(taps), sizes, ct[1:-1]), dtype, reverse=True)
 
 
-def flipped(kernel: jax.Array, groups: int) -> jax.Array:
-    """The kernel of the transposed convolution: reversed in space, inputs and outputs exchanged.
+def exchanged(kernel: jax.Array, groups: int) -> jax.Array:
+    """The kernel of the transposed convolution but for the order of its taps: inputs and outputs exchanged.
 
-    The barrier keeps XLA from moving the reversal into the convolution, where a CPU takes 30 times as long.
+    The barrier keeps XLA from moving the exchange into the convolution, where a CPU takes 30 times as long.
     """
     *spatial, per_group, outputs = kernel.shape
     d = len(spatial)
-    kernel = lax.rev(kernel, tuple(range(d)))
     kernel = kernel.reshape(*spatial, per_group, groups, outputs // groups)
     kernel = kernel.transpose(*range(d), d + 2, d + 1, d).reshape(*spatial, outputs // groups, groups * per_group)
     return lax.optimization_barrier(kernel)

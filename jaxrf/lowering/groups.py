@@ -7,7 +7,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrf.lowering.lowering import Lowering, lowerings
+from jaxrf.lowering.lowering import Lowering, in_order, lowerings
 
 # Features of a dense part: it multiplies the zeros between its groups too, yet one wide product beats many thin ones.
 WIDTH = 64
@@ -26,6 +26,7 @@ class Groups(Lowering):
 
     def prepare(self, kernel, problem):
         m = self.together(problem)
+        kernel = in_order(kernel, problem)
         split = kernel.reshape(*kernel.shape[:-1], problem.spec.groups // m, m, problem.outputs)
         diagonal = jnp.einsum("...ipgo,gh->p...higo", split, jnp.eye(m, dtype=kernel.dtype))
         return diagonal.reshape(-1, *problem.taps, m * problem.inputs, m * problem.outputs)
@@ -37,6 +38,7 @@ class Groups(Lowering):
             image=(*problem.image[:-1], width),
             kernel=prepared.shape[1:],
             spec=replace(problem.spec, groups=1),
+            reverse=False,
         )
         plain = lowerings["plain"]
         parts = [

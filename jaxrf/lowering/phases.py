@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from jaxrf.lowering.choice import compute, prepare
-from jaxrf.lowering.lowering import Lowering, lowerings
+from jaxrf.lowering.lowering import Lowering, in_order, lowerings
 from jaxrf.lowering.problem import Problem
 
 MOST_PHASES = 64
@@ -59,8 +59,10 @@ class Phases(Lowering):
             first = next((k for k in range(min(step, problem.taps[i])) if (t + r * k - p) % h == 0), None)
             if first is None:
                 return None
-            taps.append(slice(first, None, step))
-            sizes.append(len(range(first, problem.taps[i], step)))
+            met = range(first, problem.taps[i], step)
+            stored = [problem.taps[i] - 1 - k for k in reversed(met)] if problem.reverse else met
+            taps.append(slice(stored[0], stored[-1] + 1, step))
+            sizes.append(len(met))
             dilation.append(r * step // h)
             low = (p - t - r * first) // h
             pads.append((low, m - problem.spatial[i] - low + (sizes[-1] - 1) * dilation[-1]))
@@ -107,10 +109,11 @@ class Interleave(Lowering):
         pads = tuple((-j.start, m - n + j.stop - 1) for j, n, m in zip(offsets, problem.spatial, counts(problem)))
         features = math.prod(spec.lhs_dilation) * problem.kernel[-1]
         kernel = (*map(len, offsets), problem.kernel[-2], features)
-        return replace(problem, kernel=kernel, spec=replace(spec, padding=pads, lhs_dilation=ones))
+        return replace(problem, kernel=kernel, spec=replace(spec, padding=pads, lhs_dilation=ones), reverse=False)
 
     def prepare(self, kernel, problem):
         d, spec = len(problem.axes), problem.spec
+        kernel = in_order(kernel, problem)
         kernel = jnp.pad(kernel, [*((0, 1) for _ in problem.taps), (0, 0), (0, 0)])  # the last tap stands for none
         for i, (offsets, h) in enumerate(zip(self.offsets(problem), spec.lhs_dilation)):
             tap = h * np.asarray(offsets)[:, None] + spec.padding[i][0] - np.arange(h)

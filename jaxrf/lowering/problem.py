@@ -40,7 +40,7 @@ class ConvolutionSpec:
         return lax.ConvDimensionNumbers(features_last, (d + 1, d, *range(d)), features_last)
 
     def adjoint(self, taps: Shape, into: Shape, out: Shape) -> ConvolutionSpec:
-        """The convolution (with the `flipped` kernel) that pulls a cotangent back: from `out` to `into` positions.
+        """The convolution, of taps in reverse order, that pulls a cotangent back: from `out` to `into` positions.
 
         Strides and input dilations change places; a kernel of `taps` positions reaches as far back as forth.
         """
@@ -60,6 +60,8 @@ class ConvolutionSpec:
 class Problem:
     """One convolution: the shapes of image and kernel, the spec, the dtype.
 
+    Where it is `reverse`, the taps of the kernel are met in reverse order, as where a cotangent is pulled back.
+
     >>> spec = ConvolutionSpec((2, 2), ((1, 1), (1, 1)), (1, 1), (1, 1), groups=6)
     >>> problem = Problem((8, 9, 7, 6), (3, 3, 1, 6), spec)
     >>> problem.result, problem.depthwise
@@ -70,6 +72,7 @@ class Problem:
     kernel: Shape
     spec: ConvolutionSpec
     dtype: str = "float32"
+    reverse: bool = False
 
     @property
     def axes(self) -> range:

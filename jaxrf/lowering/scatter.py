@@ -35,8 +35,8 @@ class Scatter(Lowering):
         if not math.prod(problem.result) or not math.prod(problem.image):
             return jnp.zeros(problem.result, x.dtype)
         z = features(x, prepared, spec.precision).reshape(*x.shape[:-1], -1, problem.kernel[-1])
-        total = None
-        for number, tap in enumerate(itertools.product(*map(range, problem.taps))):
+        total, taps = None, list(itertools.product(*map(range, problem.taps)))
+        for number, tap in enumerate(reversed(taps) if problem.reverse else taps):
             config = [(0, 0, 0)]
             for k, n, m, h, r, (p, _) in zip(
                 tap, problem.spatial, sizes, spec.lhs_dilation, spec.rhs_dilation, spec.padding

@@ -13,7 +13,7 @@ import numpy as np
 from jaxrf.geometry.maps import AxisMap, Blocks, Pattern, Window, identity, whole
 from jaxrf.geometry.relations import Product, Union, products
 from jaxrf.lowering.choice import compute, prepare
-from jaxrf.lowering.convolution import flipped, gradient_problem
+from jaxrf.lowering.convolution import exchanged, gradient_problem
 from jaxrf.lowering.problem import ConvolutionSpec
 from jaxrf.primitives.rule import MASKED, Rule, linear_transpose, rule
 from jaxrf.tangent.program import Equation
@@ -173,7 +173,7 @@ class Convolution(Rule):
         problem = gradient_problem(ct.shape, shape, spec, sizes, ct.dtype.name)
 
         def prepared(kernel: jax.Array) -> Any:
-            return prepare(flipped(kernel.transpose(layout), groups), problem)
+            return prepare(exchanged(kernel.transpose(layout), groups), problem)
 
         pulled = compute(ct, view.once(f"kernel of {problem.key}", 1, prepared), problem)
         pulled = pulled.reshape(units, batch, *pulled.shape[1:])

@@ -65,7 +65,7 @@ def back(p):
         (back(layer(21, 3, 64, 7, stride=2, pad=0)), "plain"),
         (back(layer(224, 3, 64, 3)), "scatter"),
         (back(layer(11, 64, 64, 3, pad=0)), "scatter"),
-        (layer(7, 512, 512, 3), "scatter"),
+        (layer(7, 512, 512, 3), "plain"),
         (layer(56, 64, 64, 3), "plain"),
         (back(layer(56, 64, 64, 3)), "plain"),
         (back(layer(57, 64, 64, 3, pad=0)), "plain"),
