@@ -4,6 +4,8 @@ Maps are compared before anything is timed. A time is of one map: of one unit, i
 PyTorch is measured in its fastest form, found in a trial; so is the plain JAX that users write first
 (`jax.vmap` of `jax.vjp` over units, `jax.grad` per image), and beside it the fastest other form.
 
+Each job has a process of its own: where its memory lies does not depend on the jobs before it.
+
     python benchmarks/engine.py --jobs B,E
     python benchmarks/engine.py --jobs D --double    # compare in double precision, to rounding; nothing is timed
 """
@@ -11,6 +13,8 @@ PyTorch is measured in its fastest form, found in a trial; so is the plain JAX t
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -197,26 +201,29 @@ def _columns(job: Job, mine: Mine, each: dict[str, float], rate: float) -> tuple
 def main() -> None:
     """Run the chosen jobs."""
     arguments = parser(__doc__)
-    arguments.add_argument("--jobs", default="A,B,C,D,E,F,G", help="letters of the jobs to run (default: all)")
+    arguments.add_argument("--jobs", default="A,B,C,D,E,F,G", help="letters or names of the jobs to run (default: all)")
     arguments.add_argument(
         "--double", action="store_true", help="compare maps in double precision, and measure nothing"
     )
     options = arguments.parse_args()
-    letters = {letter.strip().upper() for letter in options.jobs.split(",")}
-    chosen = [job for job in jobs(options.small) if job.name[0] in letters]
+    asked = {name.strip() for name in options.jobs.split(",")}
+    chosen = [job for job in jobs(options.small) if {job.name, job.name[0]} & asked]
     if not chosen:
         arguments.error(f"--jobs {options.jobs} names none of the jobs A to G.")
+    if len(chosen) > 1:
+        for job in chosen:
+            subprocess.run([sys.executable, *sys.argv, "--jobs", job.name], check=True)
+        return
     jax.config.update("jax_default_matmul_precision", "highest")
     if not is_there("torch"):
         print("PyTorch is not installed (extra `bench`); it is left out.")
+    (job,) = chosen
     if options.double:
         jax.config.update("jax_enable_x64", True)
-        for job in chosen:
-            verify(job)
-        return
-    report, gemm = Report("engine", options), Gemm(options.small)
-    for job in chosen:
-        report.add("Maps", job.name, *measure(job, options.repeats, gemm))
+        verify(job)
+    else:
+        columns, details = measure(job, options.repeats, Gemm(options.small))
+        Report("engine", options).add("Maps", job.name, columns, details)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,29 @@ if TYPE_CHECKING:
     from jaxrf.comparison import compare
     from jaxrf.engine.units import grid
     from jaxrf.inputs import noise
+    from jaxrf.memory import keep_memory
     from jaxrf.result import load
     from jaxrf.statistics import Until
     from jaxrf.sweep.results import open
     from jaxrf.tangent.tap import tap
 
 __version__ = "0.1.0"
-__all__ = ["Until", "check", "compare", "erf", "grid", "init", "load", "noise", "open", "paths", "plan", "tap", "trf"]
+__all__ = [
+    "Until",
+    "check",
+    "compare",
+    "erf",
+    "grid",
+    "init",
+    "keep_memory",
+    "load",
+    "noise",
+    "open",
+    "paths",
+    "plan",
+    "tap",
+    "trf",
+]
 
 _HOMES = {
     "Until": "jaxrf.statistics",
@@ -32,6 +48,7 @@ _HOMES = {
     "trf": "jaxrf.api",
     "grid": "jaxrf.engine.units",
     "noise": "jaxrf.inputs",
+    "keep_memory": "jaxrf.memory",
     "load": "jaxrf.result",
     "open": "jaxrf.sweep.results",
     "tap": "jaxrf.tangent.tap",

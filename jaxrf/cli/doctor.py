@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,9 +23,6 @@ CLUSTERS = {
     "Cloud TPU": ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES", "MEGASCALE_NUM_SLICES", "MEGASCALE_SLICE_ID"),
     "JAX": ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_PLATFORMS", "XLA_FLAGS"),
 }
-
-ADVICE = "glibc.malloc.hugetlb=1"
-"""The setting of GLIBC_TUNABLES by which the C library asks for huge pages."""
 
 
 @commands.register("doctor")
@@ -54,17 +50,8 @@ def examine(environment: Mapping[str, str]) -> dict[str, Any]:
         "core_quota": _core_quota(Path("/sys/fs/cgroup/cpu.max")),
         "memory_available": _memory_available(Path("/proc/meminfo")),
         "memory_limit": _memory_limit(Path("/sys/fs/cgroup/memory.max")),
-        "huge_pages": huge_pages(Path("/sys/kernel/mm/transparent_hugepage/enabled"), environment),
         "cluster": cluster(environment),
     }
-
-
-def huge_pages(file: Path, environment: Mapping[str, str]) -> bool | None:
-    """Whether large arrays of any library lie on huge pages, which may make maps on a CPU faster."""
-    chosen = re.search(r"\[(\w+)\]", _text(file))
-    if chosen is None:
-        return None
-    return chosen[1] == "always" or (chosen[1] == "madvise" and ADVICE in environment.get("GLIBC_TUNABLES", ""))
 
 
 def cluster(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -139,8 +126,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"{'cores':<12} {facts['cores']}{quota}",
         f"{'memory':<12} {_gigabytes(facts['memory_available'])} available, limit {_gigabytes(facts['memory_limit'])}",
     ]
-    if facts["huge_pages"] is False and devices.get("platform") == "cpu":
-        lines.append(f"{'huge pages':<12} no; maps may be faster with the environment variable GLIBC_TUNABLES={ADVICE}")
     if not facts["cluster"]:
         return [*lines, f"{'cluster':<12} none seen"]
     for kind, found in facts["cluster"].items():

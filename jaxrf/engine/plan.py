@@ -12,6 +12,7 @@ from jaxrf.engine.cost import Cost, image_cost, region_sizes, unit_cost, window_
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, PlanError
+from jaxrf.memory import growth
 from jaxrf.tangent.program import TangentProgram
 
 UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
@@ -106,10 +107,11 @@ def make_plan(
     fewest, most = UNITS.get(platform, UNITS["cpu"])
     largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
     wanted = int(min(max(BATCH.get(platform, BATCH["cpu"]) // largest, fewest), most))
+    grown = growth() if platform == "cpu" else 1
     why = []
 
     def total(units: int, images: int, batches: int) -> int:
-        return weights + images * (per_image + units * (2 * cost.live + 3 * batches * map_bytes))
+        return weights + grown * images * (per_image + units * (2 * cost.live + 3 * batches * map_bytes))
 
     units = max(1, min(wanted, windows.count))
     images = 1 if tied else even(available, max(1, wanted // units))

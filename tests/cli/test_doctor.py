@@ -29,24 +29,6 @@ def test_doctor_prints_text(capsys):
 
 
 @pytest.mark.parametrize(
-    ("enabled", "tunables", "found"),
-    [
-        ("[always] madvise never", "", True),
-        ("always [madvise] never", "", False),
-        ("always [madvise] never", "glibc.malloc.hugetlb=1", True),
-        ("always madvise [never]", "glibc.malloc.hugetlb=1", False),
-        (None, "", None),
-    ],
-)
-def test_huge_pages_are_a_matter_of_kernel_and_environment(enabled, tunables, found, tmp_path):
-    """The kernel gives them to all, to those that ask, or to none; unknown where it does not say."""
-    file = tmp_path / "enabled"
-    if enabled is not None:
-        file.write_text(enabled)
-    assert doctor.huge_pages(file, {"GLIBC_TUNABLES": tunables}) is found
-
-
-@pytest.mark.parametrize(
     ("environment", "kinds"),
     [
         ({"HOME": "/root"}, []),
