@@ -6,7 +6,7 @@ WORKERS ?= 2
 NEWEST  := .venv-newest
 RUN     := $(VENV)/bin/python
 
-.PHONY: demo test test-quick test-newest lint format bench docs clean
+.PHONY: demo test test-quick test-every-layer test-newest lint format bench docs clean
 
 demo: $(VENV)/.installed-demo
 	$(RUN) -m jaxrf.cli demo --out runs/demo
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev
 
 test-quick: $(VENV)/.installed-dev
 	$(RUN) -m pytest -q -x -m "not slow"
+
+# Every layer of every network of the zoo against plain JAX; a line for each network at the end.
+test-every-layer: $(VENV)/.installed-dev
+	$(RUN) -m pytest -q -rP -m every_layer tests/engine/test_every_layer.py
 
 # The parts that depend on the layout of jaxprs, on the newest Python here and the newest JAX that it gets.
 test-newest:

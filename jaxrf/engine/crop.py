@@ -8,7 +8,7 @@ with the same relations, and the crop holds every place on which a coefficient i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,13 @@ import numpy as np
 from jaxrf.engine.windows import Windows
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
-from jaxrf.interpret.fields import Boxes
+from jaxrf.interpret.fields import Boxes, boxes
 from jaxrf.primitives import rules
 from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.pooling import Pooling
 from jaxrf.primitives.rule import Span
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
+from jaxrf.tangent.constants import CHANCE
+from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
 Fields = tuple[Field, ...]
 # Operations whose result at a place depends on their operands at that place.
@@ -100,7 +101,7 @@ def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fi
     fields: dict[Variable, Fields] = {program.image: tuple(source(shape, a) for a in range(len(shape)))}
     for eqn in program.needed(plan.coefficients()):
         used = [i for i, v in enumerate(eqn.operands) if v in fields]
-        if eqn.primitive.startswith(("random_", "threefry")):
+        if eqn.primitive.startswith(CHANCE):
             return f"{eqn.primitive} draws at random over the whole array"
         if not used:
             continue
@@ -202,11 +203,15 @@ def _outside(plan: Windows, span: Span) -> np.ndarray:
     return np.maximum(0, [-starts, starts + span.size - span.extent])
 
 
-def same_constants(whole: TangentProgram, plan: Windows, cropped: TangentProgram, moved: Windows) -> bool:
+def same_constants(
+    whole: TangentProgram, plan: Windows, cropped: TangentProgram, moved: Windows,
+    box: Sequence[tuple[int, int]], spatial: tuple[int, ...],
+) -> bool:  # fmt: skip
     """Whether two plans compute with the same constants, where these meet what depends on the image.
 
     Models may compute with the size of their input or with coordinates; on a crop those are others.
-    Constants of two sizes count as the same only where each is one number throughout.
+    Constants of two sizes count as the same where each is one number throughout, or where they are met place by place
+    and agree at all places that see the crop alone: the number of pixels in a window is less at the border.
     Indices and matrices that move positions are left to `same_boxes`.
     """
     used = [
@@ -215,19 +220,85 @@ def same_constants(whole: TangentProgram, plan: Windows, cropped: TangentProgram
     ]
     if len(used[0]) != len(used[1]):
         return False
+    fields: Mapping[Variable, Fields] | None = None
+    free = _free(whole), _free(cropped)
     for mine, theirs in zip(*used):
         if mine.primitive != theirs.primitive or len(mine.operands) != len(theirs.operands):
             return False
-        known = [(mine.known(i), theirs.known(i)) for i in range(len(mine.operands))]
-        meets_data = mine.primitive not in MOVING and any(a is None for a, _ in known)
-        if meets_data and not all(_same(a, b) for a, b in known):
-            return False
+        known = list(zip(_constants(whole, mine, free[0]), _constants(cropped, theirs, free[1])))
+        if mine.primitive in MOVING or all(a is not None for a, _ in known):
+            continue
+        for a, b in known:
+            if _same(a, b):
+                continue
+            fields = fields or _seen(whole, plan)
+            if a is None or b is None or not _same_inside((mine, a), (theirs, b), fields, box, spatial):
+                return False
     return True
+
+
+def _free(program: TangentProgram) -> set[Operand]:
+    """What is made of the image, the weights or chance: all but constants."""
+    found: set[Operand] = {program.image, *program.arguments}
+    for eqn in program.forward:
+        if eqn.primitive.startswith(CHANCE) or any(v in found for v in eqn.operands):
+            found.update(eqn.results)
+    return found
+
+
+def _constants(program: TangentProgram, eqn: Equation, free: set[Operand]) -> list[np.ndarray | None]:
+    """The constants among the operands of an equation.
+
+    Of one that is too large to be evaluated it is the number that it repeats; or NaN, which equals nothing.
+    """
+    found = []
+    for i, operand in enumerate(eqn.operands):
+        value = eqn.known(i)
+        if value is None and isinstance(operand, Variable) and not operand.tangent and operand not in free:
+            maker = program.producers.get(operand)
+            if operand in program.consts:
+                value = np.asarray(program.consts[operand])
+            elif maker and maker.primitive == "broadcast_in_dim" and maker.operands[0].shape == ():
+                value = maker.known(0)
+            value = np.array(np.nan) if value is None else value
+        found.append(value)
+    return found
 
 
 def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     if a is None or b is None:
         return a is None and b is None
-    if a.shape == b.shape:
+    if a.shape == b.shape != ():
         return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
     return a.size > 0 and b.size > 0 and bool((a == a.flat[0]).all() and (b == a.flat[0]).all())
+
+
+def _seen(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields]:
+    """On which places of the image values and derivatives depend."""
+    values = value_fields(program, plan)
+    assert not isinstance(values, str), "a crop was found by them"
+    return {**values, **boxes(program).fields}
+
+
+def _same_inside(
+    whole: tuple[Equation, np.ndarray], cropped: tuple[Equation, np.ndarray], fields: Mapping[Variable, Fields],
+    box: Sequence[tuple[int, int]], spatial: tuple[int, ...],
+) -> bool:  # fmt: skip
+    """Whether constants of an equation on the whole image and on the crop agree where its result sees the crop alone.
+
+    What a unit needs sees the crop alone, and so does all that it is made of.
+    """
+    (eqn, a), (small, b) = whole, cropped
+    if eqn.primitive not in LOCAL or eqn.result not in fields or not a.ndim == b.ndim == len(eqn.result.shape):
+        return False
+    cut, inside = [slice(None)] * a.ndim, np.ones((1,) * a.ndim, bool)
+    for axis, (lo, hi) in zip(spatial, box):
+        field = fields[eqn.result][axis]
+        inside = inside & (field.lo >= lo) & (field.hi <= hi)
+        c = field.continuation
+        if c is None or c.step <= 0 or lo * c.period % c.step:
+            return False
+        first = lo * c.period // c.step
+        cut[c.axis] = slice(first, first + small.result.shape[c.axis])
+    there, seen = (x[tuple(c if n > 1 else slice(None) for c, n in zip(cut, x.shape))] for x in (a, inside))
+    return there.shape == b.shape and bool(((there == b) | ~seen).all())

@@ -72,6 +72,9 @@ def choose(problem: Problem, platform: str | None = None) -> str:
     In this order: what the file named by the environment variable JAXRF_TUNING says for this platform and problem;
     on a CPU the first line of the table that applies, in float32 and float64; else `plain`.
 
+    A problem is that of one image: those that `vmap` puts side by side are not in its shapes. For eight images, 4 of 263
+    convolutions of six networks of the zoo (all of VGG-16) would be chosen otherwise, and 3 of these would be slower.
+
     Args:
         problem: the convolution.
         platform: `cpu`, `cuda`, `tpu`, ...; default: that of JAX's default device.

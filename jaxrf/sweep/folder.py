@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ import numpy as np
 from jaxrf.errors import StoreError
 from jaxrf.store.blocks import decode, encode
 from jaxrf.store.location import Location, to_json
+from jaxrf.sweep.blocks import Chunks, Cover, by_task
 from jaxrf.sweep.specification import Specification
 from jaxrf.sweep.task import Task
 
 MARK, DONE = "sweep.json", "done.json"
+PAGE = 2**13
+"""Blocks that are listed at a time, of those that a sweep may have."""
 Block = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
@@ -70,6 +73,8 @@ class Folder:
         record["hashes"] = {**earlier["hashes"], **record["hashes"]}
         if record != earlier:
             self.location.put(MARK, to_json(record))
+        else:
+            self.location.check()  # that it cannot be written is better known before anything is computed
 
     def _check_free(self) -> None:
         found = self.location.listed()
@@ -121,9 +126,11 @@ class Folder:
             raise StoreError(f"{self.location.name}/{key} was written and is not there. Is the place shared properly?")
         return found
 
-    def present(self, task: str = "") -> list[str]:
-        """Keys of all blocks, or of those of the task of an id; foreign files too."""
-        return self.location.listed(f"blocks/{task}/" if task else "blocks/")
+    def present(self, chunks: Mapping[str, Chunks]) -> dict[str, Cover]:
+        """What is there of tasks, by their ids, of which the chunks are given by their ids."""
+        below = "blocks/" if len(chunks) > 1 else f"blocks/{next(iter(chunks))}/"
+        found = by_task(self.location.pages(below, _cuts(chunks)))
+        return {task: Cover(own, found.get(task)) for task, own in chunks.items()}
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """What went wrong, by the id of the task."""
@@ -149,6 +156,20 @@ def completion(specification: Specification, tasks: Iterable[Task]) -> str:
     asked = {key: value for key, value in specification.to_dict().items() if key in ("seeds", "until", "measures")}
     text = json.dumps([asked, [task.id for task in tasks]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _cuts(chunks: Mapping[str, Chunks]) -> Iterator[str]:
+    """Keys of blocks between which there are about `PAGE` others, were each chunk in a block of its own."""
+    held = 0
+    for task in sorted(chunks):
+        own = chunks[task]
+        step = max(1, PAGE // own.pieces)
+        for level in range(0, own.levels, step):
+            some = min(step, own.levels - level) * own.pieces
+            if held + some > PAGE:
+                yield f"blocks/{task}/{own[level * own.pieces][0] or 0:08d}"
+                held = 0
+            held += some
 
 
 def _facts(tasks: Sequence[Task]) -> dict[str, Any]:

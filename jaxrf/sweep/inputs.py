@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,7 +153,7 @@ class Inputs:
         return Chunk(first, stop, np.stack(good), tuple(bad))
 
 
-def ahead(inputs: Inputs, spans: list[tuple[int, int]], shape: tuple[int, ...], strict: bool) -> Iterator[Chunk]:
+def ahead(inputs: Inputs, spans: Iterable[tuple[int, int]], shape: tuple[int, ...], strict: bool) -> Iterator[Chunk]:
     """`inputs.chunk` for each span; a thread reads the next one meanwhile."""
     with ThreadPoolExecutor(1, "jaxrf-inputs") as reader:
         waiting: Any = None

@@ -11,7 +11,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-def share(windows: Sequence[list], part: int, parts: int) -> list[list]:
+def share(windows: Sequence[Any], part: int, parts: int) -> list[Any]:
     """One of `parts` equal stretches of each window, so that windows are worked on together, one after the other.
 
     >>> share([[1, 2, 3, 4], [5, 6, 7]], 0, 2), share([[1, 2, 3, 4], [5, 6, 7]], 1, 2)
@@ -20,7 +20,7 @@ def share(windows: Sequence[list], part: int, parts: int) -> list[list]:
     return [work[len(work) * part // parts : len(work) * (part + 1) // parts] for work in windows]
 
 
-def deal(items: Sequence[tuple[Item, list[list]]], lanes: int) -> list[list[tuple[Item, list[list]]]]:
+def deal(items: Sequence[tuple[Item, list[Any]]], lanes: int) -> list[list[tuple[Item, list[Any]]]]:
     """Items with their windows of work, dealt out: whole rounds of items as they are, those left over in shares.
 
     >>> deal([("a", [[1, 2]]), ("b", [[3]]), ("c", [[4, 5], [6, 7, 8]])], 2)

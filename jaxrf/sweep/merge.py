@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any, NamedTuple
+from itertools import tee
+from typing import Any
 
 import numpy as np
 
 from jaxrf.geometry.row import Row
 from jaxrf.result import Result
 from jaxrf.statistics import Gathered, Until, gathered
-from jaxrf.sweep.blocks import Made, Work, chunks_of
+from jaxrf.sweep.blocks import Chunks, Cover, Made, chunks_of
 from jaxrf.sweep.folder import Block, Folder
-
-
-class Place(NamedTuple):
-    """A chunk to be summed: the block that holds it, its seed's number within the run, from 0, and which it is."""
-
-    key: str
-    number: int
-    work: Work
 
 
 @dataclass(eq=False)
@@ -31,18 +23,20 @@ class Merger:
 
     Attributes:
         folder: where the blocks are.
+        task: the id of the task.
         plan: of the task.
-        seeds: of the run, in order.
+        chunks: all of the task.
         rule: when to stop.
         total: what was gathered.
         taken: how many chunks.
         stopped: whether the rule was satisfied; nothing is taken after that.
-        damaged: keys of blocks that were set aside.
+        damaged: keys of blocks that were set aside, and which are not in the sums.
     """
 
     folder: Folder
+    task: str
     plan: Block
-    seeds: Sequence[int | None]
+    chunks: Chunks
     rule: Until | None = None
     total: Gathered | None = None
     taken: int = 0
@@ -57,44 +51,46 @@ class Merger:
         self._bad: dict[str, None] = {}
         self._certificate: Any = None
 
-    def take(self, places: Iterable[Place]) -> None:
-        """Add chunks, which are in order and come after those taken before; those that are not there are passed over.
+    def take(self, cover: Cover, first: int = 0, stop: int | None = None) -> None:
+        """Add the chunks from number `first` to before `stop`, which come after those taken before.
 
+        Those that are not there are passed over.
         It may stop, as `jaxrf.erf` does, after each seed; or after each chunk where there is one seed.
         """
         if self.stopped:
             return
-        places = list(places)
-        read = self.folder.location.read_all([key for key, _ in groupby(places, key=_key)])
-        for (_, together), (key, data) in zip(groupby(places, key=_key), read, strict=True):
+        several, (ahead, stretches) = self.chunks.levels > 1, tee(cover.stretches(first, stop))
+        read = self.folder.location.read_all(area.key(self.task) for area, _ in ahead)
+        for (_, numbers), (key, data) in zip(stretches, read, strict=True):
             block = self.folder.checked(key, data)
-            if block is None:
-                self.damaged += [key] * (data is not None)
+            if block is None:  # damaged, or set aside by another process since it was listed
+                self.damaged.append(key)
                 continue
-            chunks = chunks_of(*block)
-            for place in together:
-                if place.number != self._last and len(self.seeds) > 1 and self._stops():
+            found = chunks_of(*block)
+            for number in numbers:
+                level = number // self.chunks.pieces
+                if several and level != self._last and self._stops():
                     return
-                self._add(place.number, chunks[place.work], block[0])
-                if len(self.seeds) == 1 and self._stops():
+                self._add(level, found[self.chunks[number]], block[0])
+                if not several and self._stops():
                     return
 
     def finish(self) -> None:
         """Look once more, now that the last seed is complete."""
         self._stops()
 
-    def _add(self, number: int, made: Made, header: Mapping[str, Any]) -> None:
+    def _add(self, level: int, made: Made, header: Mapping[str, Any]) -> None:
         maps, first = made.arrays["maps"], made.work[1][0]
         if self.total is None:
             self.total = gathered.init(maps.shape[1:], self.plan[0]["average"])
-        self.total = gathered.update(self.total, maps, number, range(first, first + len(maps)))
+        self.total = gathered.update(self.total, maps, level, range(first, first + len(maps)))
         if self.plan[0]["tied"]:
             self._own += np.abs(maps).sum(dtype=np.float64), made.arrays["elsewhere"].sum(dtype=np.float64)
         self._hosts.add(header["host"])
         self._bad.update(dict.fromkeys(made.bad))
         self._certificate = header.get("certificate") if self._certificate is None else self._certificate
         self.taken += 1
-        self._last = number
+        self._last = level
 
     def _stops(self) -> bool:
         if self.rule and not self.stopped and self.total is not None and self.total.count >= self._look:
@@ -113,8 +109,8 @@ class Merger:
         facts = {**header["provenance"], "hosts": sorted(self._hosts), "unreadable": list(self._bad)}
         if self._certificate is not None:
             facts["certificate"] = self._certificate
-        if self.seeds != [None]:
-            facts["seeds"] = list(self.seeds[: self._last + 1])
+        if self.chunks.seeds is not None:
+            facts["seeds"] = str(self.chunks.seeds[: self._last + 1])
         if header["tied"]:
             facts["share_on_own_image"] = float(self._own[0] / self._own.sum()) if self._own.any() else 1.0
         row = Row.from_dict(header["theoretical"])
@@ -128,7 +124,3 @@ class Merger:
             input_shape=row.input_shape,
             provenance=facts,
         )
-
-
-def _key(place: Place) -> str:
-    return place.key

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxrf.errors import JaxrfError
+from jaxrf.sweep.blocks import Work
 from jaxrf.sweep.folder import Folder
 from jaxrf.sweep.specification import Specification
 from jaxrf.sweep.task import Task, tasks
@@ -43,21 +44,22 @@ def preview(specification: Specification) -> Iterator[Preview]:
     folder, pace = Folder.at(f"memory://preview-{uuid.uuid4().hex}"), None
     seeds = specification.seed_numbers
     for task in tasks(specification):
-        chunks, samples = len(seeds) * len(task.spans), len(seeds) * task.inputs.count
+        chunks = task.chunks(seeds)
+        samples = chunks.levels * chunks.images
         try:
-            worker = open_task(task, folder, seed=seeds[0])
+            worker = open_task(task, folder, seed=chunks[0][0])
             flops = float(worker.job.plan.cost.flops) * worker.job.plan.units
-            pace = pace or _pace(worker, seeds[0], flops)
+            pace = pace or _pace(worker, chunks[0], flops)
             memory = int(worker.job.plan.memory)
-            yield Preview(task, chunks, samples, flops * samples, memory, pace * flops * samples)
+            yield Preview(task, len(chunks), samples, flops * samples, memory, pace * flops * samples)
         except JaxrfError as error:
-            yield Preview(task, chunks, samples, problem=str(error))
+            yield Preview(task, len(chunks), samples, problem=str(error))
 
 
-def _pace(worker: Worker, seed: int | None, flops: float) -> float:
+def _pace(worker: Worker, work: Work, flops: float) -> float:
     """Seconds per FLOP, from a chunk that runs for the second time."""
-    span = worker.task.spans[0]
-    list(worker.blocks([(seed, span)]))
+    list(worker.blocks([work]))
     began = time.perf_counter()
-    list(worker.blocks([(seed, span)]))
-    return (time.perf_counter() - began) / max(flops * (span[1] - span[0]), 1.0)
+    list(worker.blocks([work]))
+    first, stop = work[1]
+    return (time.perf_counter() - began) / max(flops * (stop - first), 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from jaxrf import store
 from jaxrf.errors import InputError, unknown
 from jaxrf.result import Result
-from jaxrf.sweep.blocks import Cover, spans
+from jaxrf.sweep.blocks import Chunks, Cover
 from jaxrf.sweep.folder import Block, Folder
-from jaxrf.sweep.merge import Merger, Place
+from jaxrf.sweep.merge import Merger
 from jaxrf.sweep.specification import Specification, from_dict
 from jaxrf.sweep.task import Entry
 from jaxrf.sweep.writing import outcome, stack, table
@@ -60,11 +60,19 @@ class Sweep:
 
     def count(self, entry: Entry) -> int:
         """How many chunks of a task, some images under one seed, are there."""
-        plan = self._plan(entry)
-        return len(self._places(entry, plan)) if plan else 0
+        return sum(len(cover) for *_, cover in self._there([entry]))
 
-    def _plan(self, entry: Entry) -> Block | None:
-        return self.folder.block(f"plans/{entry.id}")
+    def _there(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Block, Cover]]:
+        """Those tasks of which chunks are there, with their plans and what is there."""
+        plans = {entry.id: plan for entry in entries if (plan := self.folder.block(f"plans/{entry.id}"))}
+        chunks = {task: self._chunks(plan) for task, plan in plans.items()}
+        present = self.folder.present(chunks) if chunks else {}
+        for entry in entries:
+            if present.get(entry.id):
+                yield entry, plans[entry.id], present[entry.id]
+
+    def _chunks(self, plan: Block) -> Chunks:
+        return Chunks(self.specification.seed_numbers, *plan[0]["images"])
 
     def result(self, entry: Entry | None = None, **place: Any) -> Result:
         """The result of a task from the blocks that are there; all of them, or those that `until` counts.
@@ -77,12 +85,13 @@ class Sweep:
             InputError: nothing is there yet.
         """
         entry = entry or self.find(**place)
-        plan = self._plan(entry)
-        places = self._places(entry, plan) if plan else []
-        if plan is None or not places:
-            raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")
-        merger = Merger(self.folder, plan, self.specification.seed_numbers, self.specification.rule)
-        merger.take(places)
+        for found in self._there([entry]):
+            return self._merged(*found)
+        raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")
+
+    def _merged(self, entry: Entry, plan: Block, cover: Cover) -> Result:
+        merger = Merger(self.folder, entry.id, plan, self._chunks(plan), self.specification.rule)
+        merger.take(cover)
         merger.finish()
         return merger.result()
 
@@ -118,13 +127,7 @@ class Sweep:
 
     def _outcomes(self) -> dict[str, Any]:
         readings = self.specification.readings
-        return {e.id: outcome(self.result(e), readings) for e in self.entries if self.count(e)}
-
-    def _places(self, entry: Entry, plan: Block) -> list[Place]:
-        seeds, pieces = self.specification.seed_numbers, spans(*plan[0]["images"])
-        cover = Cover(self.folder.present(entry.id), pieces)
-        chunks = ((number, (seed, span)) for number, seed in enumerate(seeds) for span in pieces)
-        return [Place(cover[work], number, work) for number, work in chunks if work in cover]
+        return {found[0].id: outcome(self._merged(*found), readings) for found in self._there(self.entries)}
 
 
 def open(place: str | os.PathLike[str]) -> Sweep:

@@ -8,23 +8,24 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import InputError, StoreError
 from jaxrf.statistics import Until
-from jaxrf.sweep.blocks import Cover, Work, by_task
-from jaxrf.sweep.folder import Folder, completion
+from jaxrf.sweep.blocks import Chunks, Cover, Work, by_task
+from jaxrf.sweep.folder import Block, Folder, completion
 from jaxrf.sweep.lanes import deal, on_device, share, together
-from jaxrf.sweep.merge import Merger, Place
+from jaxrf.sweep.merge import Merger
+from jaxrf.sweep.ranges import Ranges
 from jaxrf.sweep.specification import Specification
 from jaxrf.sweep.spread import Spread
 from jaxrf.sweep.task import Task, tasks
-from jaxrf.sweep.worker import Batch, open_task
+from jaxrf.sweep.worker import Batch, Worker, open_task
 from jaxrf.sweep.writing import Outcome, outcome, write_results
 
 WRITES = 16
@@ -106,7 +107,7 @@ def run(
         raise InputError(f"The shard {index}/{count} is out of range. Shards are 0/{count} to {count - 1}/{count}.")
     folder, every = Folder.at(place), tasks(specification)
     finished = completion(specification, every)
-    total = len(specification.seed_numbers) * sum(len(task.spans) for task in every)
+    total = sum(len(task.chunks(specification.seed_numbers)) for task in every)
     if folder.is_done(finished):
         yield Progress("", total, total, state="done")
         return
@@ -118,9 +119,6 @@ def run(
     while not stop():
         results, damaged, missing = sweep.merge()
         if damaged:
-            yield sweep.tell(
-                *(f"the block {key} was damaged; it was set aside and is computed anew" for key in damaged)
-            )
             yield from sweep.repair(damaged)
         elif missing:
             yield sweep.end("waiting")
@@ -147,11 +145,17 @@ class _Sweep:
     mix: bool
     progress: Progress = field(init=False)
     failed: set[str] = field(default_factory=set)
+    known: dict[str, Cover] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.Lock)
 
-    @property
-    def seeds(self) -> list[int | None]:
-        return self.specification.seed_numbers
+    def chunks(self, task: Task) -> Chunks:
+        """All chunks of a task."""
+        return task.chunks(self.specification.seed_numbers)
+
+    def present(self) -> dict[str, Cover]:
+        """What is there, by the ids of the tasks."""
+        known, self.known = self.known, {}
+        return known or self.folder.present({task.id: self.chunks(task) for task in self.tasks})
 
     def tell(self, *messages: str, **changes) -> Progress:
         """The progress, changed, with messages that are told once."""
@@ -169,40 +173,30 @@ class _Sweep:
     def end(self, state: str) -> Progress:
         return self.tell(state=state, failed=len(self.failed))
 
-    def work(self, task: Task) -> list[Work]:
-        """All chunks of a task, in order."""
-        return [(seed, span) for seed in self.seeds for span in task.spans]
-
-    def places(self, task: Task, cover: Cover) -> list[Place]:
-        """The chunks of a task that are there."""
-        numbers = {seed: number for number, seed in enumerate(self.seeds)}
-        return [Place(cover[work], numbers[work[0]], work) for work in self.work(task) if work in cover]
-
-    def windows(self, number: int) -> list[list[Work]]:
+    def windows(self, number: int) -> list[range]:
         """This process's share of a task's chunks, between one look of the rule and the next."""
         task, (index, count) = self.tasks[number], self.shard
-        work, ends = self.work(task), [0, *looks(task, self.seeds, self.specification.rule)]
-        windows = [work[first:end] for first, end in pairwise(ends)]
+        windows = [range(*ends) for ends in pairwise([0, *looks(self.chunks(task), self.specification.rule)])]
         if number < len(self.tasks) - len(self.tasks) % count:
-            return windows if number % count == index else [[] for _ in windows]
+            return windows if number % count == index else []
         return share(windows, index, count)
 
     def compute(self) -> Iterator[Progress]:
         """This process's share of the chunks that are not there."""
-        present, wanted, done = by_task(self.folder.present()), [], 0
+        present, wanted = self.present(), []
         for number, task in enumerate(self.tasks):
-            cover = Cover(present.get(task.id, []), task.spans)
-            done += sum(work in cover for work in self.work(task))
-            missing = [[work for work in window if work not in cover] for window in self.windows(number)]
+            missing = [present[task.id].missing(window.start, window.stop) for window in self.windows(number)]
             if any(missing):
                 wanted.append((task, missing))
-        yield self.tell(done=done)
-        if wanted:
+        yield self.tell(done=sum(len(cover) for cover in present.values()))
+        if not wanted:
+            self.known = present  # and need not be listed again
+        else:
             devices = local_devices()
             lanes = [self._lane(given) for given in deal(wanted, len(devices))]
             yield from together([on_device(device, lane) for device, lane in zip(devices, lanes)])
 
-    def _lane(self, given: list[tuple[Task, list[list[Work]]]]) -> Iterator[Progress]:
+    def _lane(self, given: list[tuple[Task, list[Ranges]]]) -> Iterator[Progress]:
         """What one device does."""
         for task, windows in given:
             if self.stop():
@@ -223,39 +217,47 @@ class _Sweep:
             self.folder.note_failure(task, facts)
             yield self.tell(f"{task.label} failed with {facts['error']}", failed=len(self.failed))
 
-    def _task(self, task: Task, windows: list[list[Work]]) -> Iterator[Progress]:
-        rule, worker, merger, seen = self.specification.rule, None, None, 0
-        spread = Spread(by_seed=len(self.seeds) > 1)
+    def _task(self, task: Task, windows: list[Ranges]) -> Iterator[Progress]:
+        worker, chunks = None, self.chunks(task)
+        spread = Spread(by_seed=chunks.levels > 1)
         for window in windows:
-            plan = self.folder.plan(task) if rule and merger is None else None
-            if plan is not None:
-                merger = Merger(self.folder, plan, self.seeds, rule)
-            if merger is not None:
-                seen = self._look(task, merger, seen)
-                if merger.stopped:
-                    return
             if not window:
                 continue
-            if worker is None:
-                worker = open_task(task, self.folder, seed=self.seeds[0], strict=self.strict, mix=self.mix)
-            yield from self._write(worker.blocks(window, self.stop), spread)
+            if self.specification.rule and (yield from self._look(task)):
+                return
+            worker = worker or self._open(task)
+            yield from self._write(worker, (chunks[number] for number in window), spread)
             if self.stop():
                 return
 
-    def _look(self, task: Task, merger: Merger, seen: int) -> int:
-        """Let the rule see the chunks that are there without a gap; how many these are."""
-        cover = Cover(self.folder.present(task.id), task.spans)
-        gapless = list(takewhile(cover.__contains__, self.work(task)))
-        merger.take(self.places(task, cover)[seen : len(gapless)])
-        if len(gapless) % len(task.spans) == 0:
-            merger.finish()
-        return len(gapless)
+    def _open(self, task: Task) -> Worker:
+        return open_task(task, self.folder, seed=self.chunks(task)[0][0], strict=self.strict, mix=self.mix)
 
-    def _write(self, blocks: Iterable[Batch], spread: Spread) -> Iterator[Progress]:
-        """Write blocks while the next ones are computed."""
+    def _look(self, task: Task) -> Generator[Progress, None, bool]:
+        """Whether the rule stops at what is there; damaged blocks are computed anew meanwhile."""
+        while plan := self.folder.plan(task):
+            chunks = self.chunks(task)
+            merger = self._merged(task, plan, self.folder.present({task.id: chunks})[task.id])
+            if not merger.damaged or self.stop():
+                return merger.stopped
+            yield from self._again(task, merger.damaged)
+        return False
+
+    def _merged(self, task: Task, plan: Block, cover: Cover) -> Merger:
+        """The sums of what is there up to the first gap: a rule may stop at nothing else."""
+        chunks, missing = self.chunks(task), cover.missing()
+        gapless = missing[0] if missing else len(chunks)
+        merger = Merger(self.folder, task.id, plan, chunks, self.specification.rule)
+        merger.take(cover, 0, gapless)
+        if gapless % chunks.pieces == 0:
+            merger.finish()
+        return merger
+
+    def _write(self, worker: Worker, work: Iterable[Work], spread: Spread) -> Iterator[Progress]:
+        """Compute chunks, and write their blocks while the next ones are computed."""
         with ThreadPoolExecutor(WRITERS, "jaxrf-writer") as writer:
             pending: list[Future] = []
-            for block in blocks:
+            for block in worker.blocks(work, self.stop):
                 pending.append(writer.submit(self._add, block))
                 while len(pending) > WRITES or (pending and pending[0].done()):
                     pending.pop(0).result()
@@ -269,27 +271,24 @@ class _Sweep:
         self.folder.location.add(block.key, block.to_bytes())
 
     def merge(self) -> tuple[dict[str, Outcome], list[str], bool]:
-        """Outcomes of all tasks that did not fail, keys of damaged blocks, and whether some are missing."""
-        present, failures, ready = by_task(self.folder.present()), self.folder.failures(), []
+        """Outcomes of all tasks that did not fail, keys of damaged blocks and plans, and whether some are missing."""
+        present, failures, ready = self.present(), self.folder.failures(), []
         for task in self.tasks:
-            places = self.places(task, Cover(present.get(task.id, []), task.spans))
-            complete = len(places) == len(self.seeds) * len(task.spans)
+            cover = present[task.id]
+            complete = len(cover) == len(self.chunks(task))
             if task.id in self.failed or (task.id in failures and not complete):
                 self.failed.add(task.id)
-            elif not places or (self.specification.rule is None and not complete):
+            elif not cover or (self.specification.rule is None and not complete):
                 return {}, [], True
             else:
                 ready.append((task, complete))
         outcomes, damaged = {}, []
         for task, complete in ready:
-            places = self.places(task, Cover(present[task.id], task.spans))
             plan = self.folder.plan(task)
-            if plan is None:  # it was damaged: opening the task again writes it
-                damaged.append(places[0].key)
+            if plan is None:
+                damaged.append(f"plans/{task.id}")
                 continue
-            merger = Merger(self.folder, plan, self.seeds, self.specification.rule)
-            merger.take(places)
-            merger.finish()
+            merger = self._merged(task, plan, present[task.id])
             damaged += merger.damaged
             if not merger.damaged and not (merger.stopped or complete):
                 return {}, [], True
@@ -298,17 +297,17 @@ class _Sweep:
         return outcomes, damaged, False
 
     def repair(self, damaged: list[str]) -> Iterator[Progress]:
-        """Compute the chunks of blocks anew that were set aside."""
-        keys = by_task(damaged)
+        """Make anew what was set aside."""
         for task in self.tasks:
-            lost = Cover(keys.get(task.id, []), task.spans)
-            wanted = [work for work in self.work(task) if work in lost]
-            if wanted and not self.stop():
-                yield from self._guarded(task, lambda task=task, wanted=wanted: self._again(task, wanted))
+            lost = [key for key in damaged if key.split("/")[1] == task.id]
+            if lost and not self.stop():
+                yield from self._guarded(task, lambda task=task, lost=lost: self._again(task, lost))
 
-    def _again(self, task: Task, wanted: list[Work]) -> Iterator[Progress]:
-        worker = open_task(task, self.folder, seed=self.seeds[0], strict=self.strict, mix=self.mix)
-        yield from self._write(worker.blocks(wanted, self.stop), Spread(by_seed=len(self.seeds) > 1))
+    def _again(self, task: Task, lost: list[str]) -> Iterator[Progress]:
+        yield self.tell(*(f"{key} was damaged; it was set aside and is made anew" for key in lost))
+        worker, chunks = self._open(task), self.chunks(task)  # a plan is made by opening the task
+        wanted = Cover(chunks, by_task(lost).get(task.id)).there
+        yield from self._write(worker, (chunks[number] for number in wanted), Spread(chunks.levels > 1))
 
 
 def local_devices() -> list[Any]:
@@ -318,14 +317,18 @@ def local_devices() -> list[Any]:
     return list(jax.local_devices())
 
 
-def looks(task: Task, seeds: Sequence[int | None], rule: Until | None) -> Iterator[int]:
-    """How many chunks are to be there when the rule next looks; at last all of them."""
-    every, count = len(seeds) * len(task.spans), 0
-    look = rule.next_check(0) if rule else None
-    for position in range(1, every):
-        first, stop = task.spans[(position - 1) % len(task.spans)]
-        count += stop - first
-        if rule and look is not None and count >= look and (len(seeds) == 1 or position % len(task.spans) == 0):
-            yield position
-            look = rule.next_check(count)
-    yield every
+def looks(chunks: Chunks, rule: Until | None) -> Iterator[int]:
+    """How many chunks are to be there when the rule next looks; at last all of them.
+
+    Where bad photos are left out, the cap is reached later than this knows, so that looks go on behind it.
+
+    >>> list(looks(Chunks(Ranges([(0, 300)]), images=1, size=1), Until(0.01, cap=100)))
+    [32, 64, 100, 200, 300]
+    """
+    step, samples = (chunks.pieces, chunks.images) if chunks.levels > 1 else (1, chunks.size)
+    look = rule.next_check(0) if rule else 0
+    while rule and (steps := -(-look // samples)) * step < len(chunks):
+        yield steps * step
+        seen = steps * samples
+        look = rule.next_check(seen) if seen < rule.cap else 2 * seen
+    yield len(chunks)

@@ -17,11 +17,12 @@ from typing import Any
 from jaxrf.errors import InputError, unknown
 from jaxrf.statistics import Until
 from jaxrf.statistics.measures import measures as known_measures
+from jaxrf.sweep.ranges import Ranges
 
 PRECISION = "highest"
 SINGLE = ("name", "seeds", "until", "measures", "images_per_chunk", "apply", "init", "method", "spatial_axes")
 """Keys that are no axes, whatever their value."""
-FREE = ("name", "measures")
+FREE = ("name", "measures", "until")
 """Keys that may change between runs on one folder: they change no number of a map."""
 DEFAULT_MEASURES = ("sigma", "area_ratio", "coverage")
 
@@ -60,8 +61,8 @@ class Specification:
 
     Example:
         >>> plan = Specification(model={"source": "zoo:conv_stack", "depth": [2, 3]}, inputs="noise:1", seeds="0:4")
-        >>> [task["model"]["depth"] for task, _ in plan.product()], plan.seed_numbers
-        ([2, 3], [0, 1, 2, 3])
+        >>> [task["model"]["depth"] for task, _ in plan.product()], len(plan.seed_numbers)
+        ([2, 3], 4)
     """
 
     model: Mapping[str, Any]
@@ -126,15 +127,20 @@ class Specification:
             yield settings, place
 
     @property
-    def seed_numbers(self) -> list[int | None]:
-        """The seeds in order; [None] for the weights that the model comes with, or seed 0 where it has none."""
-        return [None] if self.seeds is None else list(_ranges(self.seeds))
+    def seed_numbers(self) -> Ranges | None:
+        """The seeds in order; None for the weights that the model comes with, or seed 0 where it has none."""
+        return None if self.seeds is None else _ranges(self.seeds)
 
     @property
     def rule(self) -> Until | None:
         """When to stop."""
         if self.until is None or isinstance(self.until, Until):
             return self.until
+        if isinstance(self.until, list | tuple):
+            raise InputError(
+                f"until = {self.until!r} is a list, but no axis: tasks that differ in it alone have the same maps. "
+                "Give one value; a run on the same place may have another one later, and goes on with what is there."
+            )
         given = self.until if isinstance(self.until, Mapping) else {"error": self.until}
         known = [f.name for f in fields(Until)]
         for key in given:
@@ -220,32 +226,32 @@ def read(path: str | Path, changes: Sequence[tuple[str, Any]] = ()) -> Specifica
     return from_dict(given)
 
 
-def _ranges(seeds: Any) -> list[int]:
+def _ranges(seeds: Any) -> Ranges:
     """Numbers from a count, or from text such as "0:8,16:32".
 
-    >>> _ranges("0:3,5:6"), _ranges(2)
+    >>> list(_ranges("0:3,5:6")), list(_ranges(2))
     ([0, 1, 2, 5], [0, 1])
     """
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         seeds = f"0:{seeds}"
-    numbers: list[int] = []
+    bounds: list[tuple[int, int]] = []
     for part in str(seeds).split(","):
         found = re.fullmatch(r"\s*(\d+):(\d+)\s*", part)
         if not found or int(found[1]) >= int(found[2]):
             raise InputError(
                 f'seeds = {seeds!r}: {part!r} is no range. Write "0:256", the first and one past the last.'
             )
-        if numbers and int(found[1]) <= numbers[-1]:
+        if bounds and int(found[1]) < bounds[-1][1]:
             raise InputError(f"seeds = {seeds!r}: the range {part!r} overlaps or precedes another. Put them in order.")
-        numbers.extend(range(int(found[1]), int(found[2])))
-    return numbers
+        bounds.append((int(found[1]), int(found[2])))
+    return Ranges(bounds)
 
 
 def _covers(new: Any, old: Any) -> bool:
     """Whether seeds `new` hold those of `old`."""
     if new is None or old is None or "absent" in (new, old):
         return False
-    return set(_ranges(old)) <= set(_ranges(new))
+    return _ranges(new).holds(_ranges(old))
 
 
 def _widened(key: str, old: Any, new: Any) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import InputError
-from jaxrf.sweep.blocks import Span, spans
+from jaxrf.sweep.blocks import Chunks
 from jaxrf.sweep.inputs import Inputs
+from jaxrf.sweep.ranges import Ranges
 from jaxrf.sweep.sources import environment, files_hash, source_hash
 from jaxrf.sweep.specification import Specification
 
@@ -63,10 +64,9 @@ class Task:
         """Its inputs."""
         return Inputs(self.settings["inputs"])
 
-    @cached_property
-    def spans(self) -> list[Span]:
-        """The images of its chunks, under each seed."""
-        return spans(self.inputs.count, self.settings["images_per_chunk"])
+    def chunks(self, seeds: Ranges | None) -> Chunks:
+        """Its chunks under these seeds; None for the given weights."""
+        return Chunks(seeds, self.inputs.count, self.settings["images_per_chunk"])
 
     @property
     def label(self) -> str:

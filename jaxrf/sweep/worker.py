@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import tee
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Worker:
     def blocks(self, work: Iterable[Work], stop: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
         """Blocks of the chunks `work`, in their order; after a chunk at which `stop` is true, what there is of one."""
         begun, size, held = time.perf_counter(), 0, []
-        for made in self._chunks(list(work)):
+        for made in self._chunks(work):
             held.append(made)
             over = stop()
             size += made.nbytes
@@ -78,24 +79,25 @@ class Worker:
         header = {"host": socket.gethostname()}
         if "certificate" in self.job.description:
             header["certificate"] = self.job.description["certificate"]
-        for area, part in areas(chunks):
+        for area, part in areas(chunks, self.task.inputs.count):
             yield Batch(area.key(self.task.id), part, header)
 
-    def _chunks(self, work: list[Work]) -> Iterator[Made]:
+    def _chunks(self, work: Iterable[Work]) -> Iterator[Made]:
         import jax
 
         from jaxrf.inputs import as_images
 
         with jax.default_matmul_precision(self.task.settings["precision"]):
-            for (seed, span), chunk in zip(work, self._inputs([span for _, span in work]), strict=True):
+            wanted, work = tee(work)
+            for (seed, span), chunk in zip(work, self._inputs(span for _, span in wanted), strict=True):
                 drawn = 0 if seed is None and self.job.subject.variables is None else seed
                 samples = list(self.job.samples(as_images(chunk.images, None), drawn, first=span[0]))
                 arrays = {name: _joined([getattr(one, name) for one in samples]) for name in ARRAYS}
                 yield Made((seed, span), arrays, chunk.bad)
 
-    def _inputs(self, wanted: list[Span]) -> Iterator[Chunk]:
-        if all(span == (self.first.first, self.first.stop) for span in wanted):
-            return iter([self.first] * len(wanted))
+    def _inputs(self, wanted: Iterable[Span]) -> Iterator[Chunk]:
+        if self.first.stop == self.task.inputs.count:  # there are no others
+            return (self.first for _ in wanted)
         return ahead(self.task.inputs, wanted, self.shape, self.strict)
 
 
@@ -123,7 +125,7 @@ def open_task(task: Task, folder: Folder, *, seed: int | None, strict: bool = Fa
     with jax.default_matmul_precision(settings["precision"]):
         begun = folder.plan(task)
         model, shape, variables = _load(settings)
-        first = task.inputs.chunk(*task.spans[0], shape, strict)
+        first = task.inputs.chunk(*task.chunks(None)[0][1], shape, strict)
         job = _prepare(settings, model, variables, first.images, seed, certify=begun is None)
         if begun is None:
             begun = folder.add_plan(task, *_described(job, task, first.images))

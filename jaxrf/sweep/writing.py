@@ -92,19 +92,24 @@ def write_results(
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *lines])
     folder.location.put("table.csv", text.getvalue().encode())
+    tables = ["table.csv"]
     if importlib.util.find_spec("pyarrow") and lines:
         folder.location.put("table.parquet", _parquet(header, lines))
+        tables.append("table.parquet")
+    else:
+        folder.location.remove("table.parquet")  # of an earlier run, which had fewer seeds
     if outcomes:
         _write_group(folder, specification, entries, outcomes)
-    folder.location.put("run.json", to_json(_record(folder, specification, tasks, outcomes, command, began)))
+    record = _record(folder, specification, tasks, outcomes, command, began)
+    folder.location.put("run.json", to_json({**record, "tables": tables}))
 
 
 def table(
     tasks: Sequence[Entry], outcomes: Mapping[str, Outcome], labels: Sequence[str]
 ) -> tuple[list[str], list[list[Any]]]:
     """Names of the columns and the rows, one per task and unit."""
-    axes = list(tasks[0].place)
     facts = ["task", "layer", "unit", "samples", "effective samples", "dead", "nonfinite", "size", "stride"]
+    axes = [name for name in tasks[0].place if name not in facts]  # of the layer, its own name is told
     header = [*axes, *facts, *itertools.chain.from_iterable((label, f"{label}_stderr") for label in labels)]
     lines = []
     for task in tasks:
@@ -116,7 +121,9 @@ def table(
             numbers = [float(column[number]) for label in labels for column in measured[label]]
             worth = np.nan if result.effective is None else float(result.effective[number])
             facts = [task.id, row.name, _joined(unit), result.count, worth, result.dead, result.nonfinite]
-            lines.append([*task.place.values(), *facts, _joined(row.size), _joined(row.stride), *numbers])
+            lines.append(
+                [*(task.place[name] for name in axes), *facts, _joined(row.size), _joined(row.stride), *numbers]
+            )
     return header, lines
 
 
@@ -128,16 +135,30 @@ def _parquet(header: list[str], lines: list[list[Any]]) -> bytes:
     import pyarrow  # pyright: ignore[reportMissingImports]
     import pyarrow.parquet  # pyright: ignore[reportMissingImports]
 
-    columns = {name: list(column) for name, column in zip(header, zip(*lines))}
+    columns = {name: _of_one_type(column) for name, column in zip(header, zip(*lines))}
     sink = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(columns), sink)
     return sink.getvalue()
+
+
+def _of_one_type(column: Sequence[Any]) -> list[Any]:
+    """A column as it is, or as text where an axis holds different kinds of values.
+
+    >>> _of_one_type((1, 2.5)), _of_one_type(("a", None, [1]))
+    ([1, 2.5], ['a', 'None', '[1]'])
+    """
+    kinds = {"number" if type(value) in (int, float) else type(value) for value in column}
+    alike = len(kinds) == 1 and kinds <= {"number", str, bool}
+    return list(column) if alike else [str(value) for value in column]
 
 
 def _write_group(
     folder: Folder, specification: Specification, tasks: Sequence[Entry], outcomes: Mapping[str, Outcome]
 ) -> None:
     record, labels = stack(specification, tasks, outcomes)
+    earlier = folder.location.read_json("results.zarr/zarr.json")
+    if earlier and {*earlier["attributes"]["arrays"]} - {*record.variables}:  # measures that are not asked for now
+        folder.location.remove_all("results.zarr/")
     with tempfile.TemporaryDirectory() as temporary:
         group = store.save(Path(temporary) / "results.zarr", record)
         for name, texts in labels.items():

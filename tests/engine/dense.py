@@ -105,7 +105,7 @@ def _compare(
                 theirs = score(np.tensordot(ct, part, 1))
                 bound = score(np.tensordot(abs(ct), abs(part), 1)).max()
                 _check_box(job, unit, part, tight)
-                worst.append(_difference(maps[number], origin[number], theirs, bound))
+                worst.append(difference(maps[number], origin[number], theirs, bound))
             yield np.array(worst)
         done += len(sample.maps)
 
@@ -151,7 +151,7 @@ def _check_box(job: Job, unit: tuple[int, ...], part: np.ndarray, tight: bool) -
         assert box == tuple(zip(at.min(0).tolist(), (at.max(0) + 1).tolist())), f"unit {unit} sees less than {box}"
 
 
-def _difference(mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, bound: float) -> float:
+def difference(mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, bound: float) -> float:
     """Largest difference as a share of the peak; what the engine's map holds outside of the input counts too.
 
     `bound` is the peak without cancellation over channels. It stands for the peak where a map is only rounding,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ import jaxrf
 from jaxrf import zoo
 
 SHAPE = (160, 192, 3)
+NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def both(model, variables=None, shape=SHAPE, **options):
@@ -41,6 +43,36 @@ def test_a_crop_gives_the_same_maps(model, options):
     assert plan.crop.box is not None
     assert (cropped.origin == whole.origin).all()
     np.testing.assert_allclose(cropped.mean, whole.mean, rtol=0, atol=2e-4 * whole.mean.max())
+
+
+KERNELS = [np.random.default_rng(0).normal(size=(3, 3, *features)).astype(np.float32) for features in ((3, 4), (4, 5))]
+
+
+def pooled(x):
+    """Convolutions and means over the pixels of windows, of which there are fewer at a border; stride 4."""
+    for kernel in KERNELS:
+        x = jax.nn.relu(jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=NHWC))
+        x = nn.avg_pool(x, (7, 5), padding="SAME", count_include_pad=False)
+    return jnp.sin(x)
+
+
+@pytest.mark.parametrize(
+    "units", [[[20, 24]], [[0, 0], [1, 3]], [[39, 47]], [[0, 24], [9, 20]]], ids=["inside", "corner", "end", "border"]
+)
+def test_means_over_the_pixels_inside(units):
+    """How many pixels a window holds differs at the borders of the image alone; the crop's own borders are not read."""
+    cropped, whole, plan = both(pooled, units=np.array(units))
+    assert plan.crop.box is not None
+    assert (cropped.origin == whole.origin).all()
+    np.testing.assert_allclose(cropped.mean, whole.mean, rtol=0, atol=2e-4 * whole.mean.max())
+
+
+def test_inception_is_cropped():
+    """Its modules hold such means, and its stem has no padding."""
+    options = {"input_shape": (512, 480, 3), "layer": "Mixed_5c"}
+    plan = jaxrf.plan(zoo.inception_v3(), inputs=jaxrf.noise(1), **options)
+    assert plan.crop.box is not None
+    assert max(hi - lo for lo, hi in plan.crop.box) < 240
 
 
 def test_a_crop_starts_on_the_stride_and_keeps_the_length_modulo_it():
@@ -116,6 +148,21 @@ def test_what_is_computed_with_the_size_is_run_whole(step):
     jaxrf.check(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
 
 
+def test_large_constants_are_compared_too():
+    """Zeros of a ReLU on a large image do not forbid a crop; coordinates over its channels do, on a large crop as well."""
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 80)).astype(np.float32)
+
+    def model(x, step):
+        x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+        return jnp.sin(step(x)).mean(-1, keepdims=True)
+
+    options = {"inputs": jaxrf.noise(1), "input_shape": (600, 700, 1), "units": np.array([[0, 0], [520, 520]])}
+    relu = jaxrf.plan(lambda x: model(x, lambda x: jax.nn.relu(x) * 2), **options)
+    assert relu.crop.box == ((0, 522), (0, 522))
+    scaled = jaxrf.plan(lambda x: model(x, lambda x: x * jnp.broadcast_to(position(x), x.shape)), **options)
+    assert "computes with the size of its input" in scaled.crop.why
+
+
 def test_a_model_that_refuses_the_crop_is_run_whole():
     """Some models take certain sizes only."""
     kernel = jax.random.normal(jax.random.key(0), (3, 3, 3, 4))
@@ -128,6 +175,3 @@ def test_a_model_that_refuses_the_crop_is_run_whole():
     plan = jaxrf.plan(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
     assert plan.crop.why == "the model does not take an input of the crop's size"
     jaxrf.check(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
-
-
-NHWC = ("NHWC", "HWIO", "NHWC")

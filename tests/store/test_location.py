@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,22 @@ def test_many_reads_keep_their_order(location):
         location.put(f"k{i}", bytes([i]))
     found = list(location.read_all([*(f"k{i}" for i in range(70)), "none"]))
     assert found == [*((f"k{i}", bytes([i])) for i in range(70)), ("none", None)]
+
+
+def test_a_whole_prefix_is_removed(location):
+    """What starts with it goes, inner folders too, and what is beside it stays."""
+    for key in ("a/b/c", "a/d", "ab", "b"):
+        location.put(key, b"")
+    location.remove_all("a/")
+    assert location.listed() == ["ab", "b"]
+    assert not list(Path(location.name).glob("a/*"))
+
+
+def test_a_place_that_can_be_written_to_is_left_as_it_was(location):
+    """The check for that leaves nothing behind."""
+    location.put("a", b"")
+    location.check()
+    assert location.listed() == ["a"]
 
 
 def test_setting_aside_keeps_the_bytes(location):

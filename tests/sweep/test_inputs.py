@@ -118,3 +118,24 @@ def test_groups_and_whole_numbers_are_refused(tmp_path):
         read(tmp_path / "whole.npy")
     with pytest.raises(InputError, match=r"nor module:attribute\[:COUNT\]"):
         read("nothing-here")
+
+
+def test_pipelines_of_grain_are_read(tmp_path):
+    """A dataset with a shuffle of fixed seed, in batches of dicts, and a data loader: the same images in each pass."""
+    pytest.importorskip("grain")
+    file = tmp_path / "data.py"
+    file.write_text(
+        f"{SOURCE}\nimport grain\n"
+        "def pipeline():\n"
+        "    return grain.MapDataset.source(images).map(lambda image: {'image': image}).batch(3)\n"
+        "shuffled = grain.MapDataset.source(images).shuffle(seed=3).to_iter_dataset()\n"
+        "def loader():\n"
+        "    sampler = grain.samplers.IndexSampler(7, shuffle=False, num_epochs=1)\n"
+        "    batches = [grain.transforms.Batch(3)]\n"
+        "    return grain.DataLoader(data_source=images, sampler=sampler, operations=batches, worker_count=0)\n"
+    )
+    for name in ("pipeline", "loader"):
+        np.testing.assert_array_equal(read(f"{file}:{name}[:7]"), IMAGES)
+    found = read(f"{file}:shuffled[:7]")
+    assert not np.array_equal(found, IMAGES)
+    np.testing.assert_array_equal(np.sort(found.sum((1, 2, 3))), np.sort(IMAGES.sum((1, 2, 3))))

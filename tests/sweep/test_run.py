@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import warnings
 
@@ -12,26 +10,12 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.errors import InputError, StoreError, UnknownNameError
+from jaxrf.errors import InputError, StoreError
 from jaxrf.store.location import Location
-from jaxrf.sweep import Specification, worker
-from jaxrf.sweep import run as runner
+from jaxrf.sweep import Specification
+from jaxrf.sweep.folder import Folder
 from jaxrf.sweep.run import run
-
-MODEL = {"source": "zoo:conv_stack", "depth": 1, "width": 2}
-
-
-def made(**changes) -> Specification:
-    return Specification(**{"model": MODEL, "input": "8x9x3", "inputs": "noise:2", "seeds": "0:4", **changes})
-
-
-def last(*arguments, **options):
-    *_, end = run(*arguments, **options)
-    return end
-
-
-def digests(place) -> dict[str, str]:
-    return Location.at(place).read_json("run.json")["results"]
+from tests.sweep.small import MODEL, digests, last, made
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +34,6 @@ def copied(finished, tmp_path):
         if key.partition("/")[0] in ("blocks", "plans", "sweep.json"):
             target.put(key, source.read(key))
     return place
-
-
-@pytest.fixture
-def singly(monkeypatch):
-    """A block for each chunk, which the clock would put into one."""
-    monkeypatch.setattr(worker, "SECONDS", 0)
-
-
-@pytest.fixture
-def counting(monkeypatch):
-    """The ids of the tasks that were opened, which is where models are traced."""
-    opened, whole = [], runner.open_task
-    monkeypatch.setattr(runner, "open_task", lambda task, *a, **k: opened.append(task.id) or whole(task, *a, **k))
-    return opened
 
 
 def test_a_task_gives_the_bits_of_erf(finished):
@@ -192,6 +162,19 @@ def test_damaged_blocks_are_set_aside_and_computed_anew(finished, tmp_path, sing
     assert len([file for file in (place / "damaged").rglob("*") if file.is_file()]) == 2
 
 
+def test_a_block_that_goes_after_it_was_listed_is_made_anew(finished, tmp_path, singly, monkeypatch):
+    """Another process may set a block aside just before it is read: it is not left out of the sum."""
+    place = tmp_path / "copy"
+    last(made(), place)
+    (place / "done.json").unlink()
+    one, *_ = (file for file in (place / "blocks").rglob("*-*") if file.is_file())
+    whole, going = Folder.present, [one]
+    monkeypatch.setattr(Folder, "present", lambda *a: (whole(*a), going and going.pop().unlink())[0])
+    told = [message for progress in run(made(), place) for message in progress.messages]
+    assert len(told) == 1 and str(one.relative_to(place)) in told[0]
+    assert digests(place) == digests(finished)
+
+
 def test_a_damaged_plan_is_made_anew(finished, tmp_path):
     """The record of how a task is run is mended by opening the task again."""
     place = copied(finished, tmp_path)
@@ -203,7 +186,6 @@ def test_a_damaged_plan_is_made_anew(finished, tmp_path):
 
 def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
     """A sweep goes on with the batches that it was begun with, not with those that this machine would choose."""
-    from jaxrf.sweep.folder import Folder
     from jaxrf.sweep.task import tasks
     from jaxrf.sweep.worker import open_task
 
@@ -228,24 +210,6 @@ def test_a_task_that_fails_leaves_the_others_alone(tmp_path):
     assert last(sweep, place).state == "failed"
 
 
-def test_until_stops_at_the_shortest_prefix(tmp_path, counting):
-    """The run ends at a fixed look, and blocks that another process computed beyond it change nothing."""
-    sweep = made(until={"error": 0.2, "cap": 256}, seeds="0:256", inputs="noise:1")
-    place = tmp_path / "out"
-    end = last(sweep, place)
-    result = jaxrf.open(place).result()
-    assert end.state == "done" and result.count in (32, 64, 128) and end.computed == result.count
-    model = zoo.conv_stack(depth=1, width=2)
-    with warnings.catch_warnings(action="ignore"):
-        own = jaxrf.erf(model, None, jaxrf.noise(1), input_shape=(8, 9, 3), until=jaxrf.Until(0.2, cap=256))
-    np.testing.assert_array_equal(result.mean, own.mean)
-    before = digests(place)
-    for name in ("done.json", "run.json"):
-        (place / name).unlink()
-    more = last(sweep, place, shard=(1, 2))
-    assert (more.state, more.computed, digests(place)) == ("done", 0, before)
-
-
 def test_chunks_of_images_are_numbered_through(tmp_path):
     """A task without seeds in several blocks gives the bits of the same images in one."""
     images = np.random.default_rng(0).normal(size=(5, 8, 9, 3)).astype(np.float32)
@@ -267,79 +231,6 @@ def test_chunks_of_images_are_numbered_through(tmp_path):
         assert (end.state, end.computed) == ("done", -(-5 // size)), found[-1].failures()
     np.testing.assert_allclose(found[0].result().mean, found[1].result().mean, rtol=1e-12)
     assert found[0].result().count == 5
-
-
-def test_bad_photos_are_named_and_counted(tmp_path):
-    """A photo that cannot be read is left out and recorded; with strict, its task fails."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("a", "c"):
-        np.save(folder / f"{name}.npy", np.full((8, 9, 3), 100, np.uint8))
-    (folder / "b.png").write_text("no photo")
-    sweep = made(inputs=str(folder), seeds=1)
-    assert last(sweep, "memory://bad").state == "done"
-    assert jaxrf.open("memory://bad").result().count == 2
-    (bad,) = Location.at("memory://bad").read_json("run.json")["unreadable"]
-    assert bad.startswith("b.png: ")
-    assert last(sweep, "memory://strict", strict=True).state == "failed"
-
-
-def test_a_running_sweep_can_be_read(finished, tmp_path):
-    """With some blocks of one task there, its result, the table and the dataset hold what is there."""
-    place = tmp_path / "out"
-    last(made(model={**MODEL, "activation": ["relu", "tanh"]}), place, shard=(0, 2))
-    opened = jaxrf.open(place)
-    assert [opened.count(entry) for entry in opened] == [4, 0]
-    np.testing.assert_array_equal(opened.result(activation="relu").count, 8)
-    assert [row["model.activation"] for row in opened.table()] == ["relu"]
-    data = opened.to_xarray()
-    assert data["mean"].dims == ("activation", "unit", "y", "x") and data["count"].values.tolist() == [8, -1]
-    with pytest.raises(InputError, match="has no blocks yet"):
-        opened.result(activation="tanh")
-    with pytest.raises(InputError, match="0 tasks have"):
-        opened.find(activation="gelu")
-    with pytest.raises(UnknownNameError, match="Did you mean 'activation'"):
-        opened.find(activations="tanh")
-    with pytest.raises(StoreError, match="There is no sweep at"):
-        jaxrf.open(tmp_path / "none")
-
-
-def test_results_are_a_group_a_table_and_a_record(tmp_path):
-    """Axes of the sweep are dimensions with their labels; the table has a row per task and unit."""
-    import xarray
-
-    place = tmp_path / "out"
-    sweep = made(
-        model={**MODEL, "depth": [1, 2]}, score=["square", "abs"], units="3,3;1,2", seeds=2,
-        measures=["sigma", {"name": "area_ratio", "share": 0.9}],
-    )  # fmt: skip
-    assert last(sweep, place, command=["jaxrf", "sweep"]).state == "done"
-    data = xarray.open_zarr(place / "results.zarr", consolidated=False)
-    assert data["mean"].dims == ("depth", "score", "unit", "y", "x") and data["mean"].shape == (2, 2, 2, 5, 5)
-    assert data["depth"].values.tolist() == [1, 2] and list(data["score"].values) == ["square", "abs"]
-    one = jaxrf.open(place).result(depth=1, score="abs")
-    found = data["mean"].sel(depth=1, score="abs").values
-    np.testing.assert_array_equal(found[:, :3, :3], one.mean)
-    assert np.isnan(found[:, 3:]).all()
-    rows = list(csv.DictReader(io.StringIO((place / "table.csv").read_text())))
-    assert len(rows) == 8 and rows[0]["size"] == "3x3" and rows[1]["unit"] == "1x2"
-    assert float(rows[0]["sigma"]) == float(data["sigma"][0, 0, 0])
-    assert 0 < float(rows[0]["area_ratio share=0.9"]) <= 1
-    record = json.loads((place / "run.json").read_text())
-    assert record["command"] == ["jaxrf", "sweep"] and record["samples"] == 16 and len(record["results"]) == 4
-    saved = jaxrf.open(place).save(tmp_path / "all.npz")
-    np.testing.assert_array_equal(np.load(saved)["mean"], data["mean"].values)
-
-
-def test_maps_with_nan_are_kept_and_counted(tmp_path):
-    """A NaN in an input stays in the map of its task, and is counted there."""
-    images = np.zeros((1, 8, 9, 3), np.float32)
-    images[0, 4, 4] = np.nan
-    np.save(tmp_path / "images.npy", images)
-    sweep = made(inputs=str(tmp_path / "images.npy"), model={**MODEL, "depth": 2, "activation": "tanh"}, seeds=1)
-    assert last(sweep, "memory://nan").state == "done"
-    assert Location.at("memory://nan").read_json("run.json")["nonfinite"] == 1
-    assert np.isnan(jaxrf.open("memory://nan").result().mean).any()
 
 
 def test_shards_out_of_range_are_refused(tmp_path):

@@ -42,7 +42,7 @@ import sys, time
 from jaxrf.cli import main
 from jaxrf.sweep import worker
 whole, worker.SECONDS = worker.areas, 0
-worker.areas = lambda chunks: time.sleep({pause}) or whole(chunks)
+worker.areas = lambda *chunks: time.sleep({pause}) or whole(*chunks)
 sys.exit(main(sys.argv[1:]))
 """
 """The program with a block for each chunk, and a pause after it, so that there is a middle to be disturbed in."""
