@@ -75,7 +75,9 @@ def seed_numbers(seeds: int | Sequence[int] | None, subject: Subject) -> list[in
         )
     numbers = list(range(seeds)) if isinstance(seeds, int) else [0] if seeds is None else [int(s) for s in seeds]
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= 2**32:
-        raise InputError(f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 to 2**32 - 1.")
+        raise InputError(
+            f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 to 2**32 - 1."
+        )
     return list(numbers)
 
 
