@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,10 +62,13 @@ class Images:
 
     def repeatable(self) -> Images:
         """The same images, which can be asked for several times: an iterator is read to its end, a little noise drawn."""
-        if isinstance(self.source, Noise) and self.source.count * np.prod(self.shape) * self.dtype.itemsize <= KEPT:
-            return replace(self, source=self.source.images(0, self.source.count, self.shape, self.dtype))
-        kept = isinstance(self.source, Noise | np.ndarray)
-        return self if kept else replace(self, source=list(self.source))
+        if isinstance(self.source, np.ndarray):
+            return self
+        if not isinstance(self.source, Noise):
+            return replace(self, source=list(self.source))
+        if self.source.count * math.prod(self.shape) * self.dtype.itemsize > KEPT:
+            return self
+        return replace(self, source=self.source.images(0, self.source.count, self.shape, self.dtype))
 
     def batches(self, size: int | None) -> Iterator[np.ndarray]:
         """Batches of at most `size` images; of the sizes they were handed in if None."""

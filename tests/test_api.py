@@ -13,7 +13,9 @@ from flax import linen as nn
 from jax import lax
 
 import jaxrf
+from jaxrf import inputs
 from jaxrf.errors import InputError, UnknownNameError, UnknownPrimitiveError
+from jaxrf.inputs import Noise
 
 
 class Net(nn.Module):
@@ -72,6 +74,22 @@ def test_noise_does_not_depend_on_batches():
     args = ((4, 5, 1), np.float32)
     np.testing.assert_array_equal(few.images(0, 2, *args), many.images(0, 5, *args)[:2])
     assert abs(many.images(0, 5, *args) - jaxrf.noise(5, 8).images(0, 5, *args)).max() > 0.1
+
+
+def test_little_noise_is_drawn_once_for_all_seeds(monkeypatch):
+    """What is drawn anew for each seed, since there is more of it than is kept, gives the same maps."""
+    drawn, draw = [], Noise.images
+    monkeypatch.setattr(Noise, "images", lambda self, *args: drawn.append(args[:2]) or draw(self, *args))
+
+    def mean() -> np.ndarray:
+        drawn.clear()
+        return jaxrf.erf(Net(), inputs=jaxrf.noise(2), input_shape=IMAGES.shape[1:], seeds=3).mean
+
+    once = mean()
+    assert drawn == [(0, 2)]
+    monkeypatch.setattr(inputs, "KEPT", 0)
+    np.testing.assert_array_equal(mean(), once)
+    assert drawn == [(0, 2)] * 3
 
 
 def test_methods_and_arguments():

@@ -29,7 +29,7 @@ class Plain(Lowering):
             lax.rev(x, axes) if mirrored else x,
             prepared,
             window_strides=spec.strides,
-            padding=[pair[::-1] for pair in spec.padding] if mirrored else spec.padding,
+            padding=[(hi, lo) for lo, hi in spec.padding] if mirrored else spec.padding,
             lhs_dilation=spec.lhs_dilation,
             rhs_dilation=spec.rhs_dilation,
             dimension_numbers=spec.numbers,
