@@ -16,6 +16,7 @@ from jaxrf.adapters import Subject
 from jaxrf.certificate import certify
 from jaxrf.compiler import jit
 from jaxrf.engine.plan import Plan
+from jaxrf.engine.rounding import moved, unsteady
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.symmetry import check_symmetric
 from jaxrf.errors import InputError
@@ -84,17 +85,21 @@ class Job:
                     f"Images of {self.subject.name} see each other, so all batches need the same size; "
                     f"found {len(batch)} after {self.side}."
                 )
-            keys = sample_keys(seed, number, 1 if pull.tied else self.side)
-            parts = list(pull.maps(leaves, _side_by_side(self._crop(batch), self.side, pull.tied), keys))
-            arrays = [p[0] if len(p) == 1 else np.concatenate(p, axis=1) for p in list(zip(*parts))[1:]]
-            if pull.tied:
-                arrays = [a.reshape(self.side, -1, *a.shape[2:]) for a in arrays]
-            maps, elsewhere, values = (a[: len(batch)] for a in arrays)
-            sample = Sample(maps, elsewhere, values, keys)
-            if self.request.certify and not number:
+            sample = self._sample(leaves, batch, sample_keys(seed, number, 1 if pull.tied else self.side))
+            if self.request.certify and not number and "certificate" not in self.description:
                 self._certify(leaves, batch, sample.values)
+                self._check_steady(leaves, batch, sample)
             yield sample
             number += len(batch)
+
+    def _sample(self, leaves: list[jax.Array], batch: np.ndarray, keys: jax.Array) -> Sample:
+        tied = self.pullback.tied
+        parts = list(self.pullback.maps(leaves, _side_by_side(self._crop(batch), self.side, tied), keys))
+        arrays = [p[0] if len(p) == 1 else np.concatenate(p, axis=1) for p in list(zip(*parts))[1:]]
+        if tied:
+            arrays = [a.reshape(self.side, -1, *a.shape[2:]) for a in arrays]
+        maps, elsewhere, values = (a[: len(batch)] for a in arrays)
+        return Sample(maps, elsewhere, values, keys)
 
     @cached_property
     def _symmetric(self) -> None:
@@ -104,8 +109,6 @@ class Job:
 
     def _certify(self, leaves: list[jax.Array], batch: np.ndarray, values: np.ndarray) -> None:
         """Note how far the units' values of the first batch are from those of the model itself."""
-        if "certificate" in self.description:
-            return
         axes = axes_of(self.pullback.program, self.pullback.layer, self.subject.spatial_axes)
         repeats = values.shape[1] // len(self.units)
 
@@ -120,6 +123,18 @@ class Job:
 
         variables = jax.tree.unflatten(jax.tree.structure(self.subject.abstract), leaves)
         self.description["certificate"] = certify(self.subject, self.row.name, variables, batch, values, pick)
+
+    def _check_steady(self, leaves: list[jax.Array], batch: np.ndarray, sample: Sample) -> None:
+        """Warn where sums over channels are constant in theory, so that their maps are what rounding leaves of them."""
+        if self.request.channels != "sum" or (near := moved(batch)) is None:
+            return
+        share = unsteady(sample.maps, self._sample(leaves, near, sample.keys).maps)
+        if share > 0.5:
+            warnings.warn(
+                f"{share:.0%} of the maps of {self.row.name} change wholly with images that differ by rounding: they are "
+                'rounding themselves. Behind a normalization over channels, channels="sum" has no gradient; use "probe".',
+                stacklevel=2,
+            )
 
     def _crop(self, batch: np.ndarray) -> np.ndarray:
         if self.shift is None:

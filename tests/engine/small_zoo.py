@@ -1,0 +1,153 @@
+"""The networks of the zoo with a few features, fewer blocks where a stage repeats one, and weights that keep units alive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxrf import zoo
+from jaxrf.adapters import Subject, adapt
+from jaxrf.zoo import convnexts, resnets, slim_inceptions, slim_resnets
+from jaxrf.zoo.layers import Concat, ConvNorm, Layer
+from jaxrf.zoo.slim import SlimNet
+
+NARROWER = 16
+"""The TF-Slim networks have a sixteenth of their features: stems of 2 to 4, last maps of up to 128."""
+FEATURES = {
+    ConvNorm: "features",
+    slim_inceptions.SeparableConv: "features",
+    slim_resnets.BottleneckV1: "width",
+    slim_resnets.BottleneckV2: "width",
+}
+"""The field that says how wide a module is; it is the first one of each."""
+
+
+@dataclass(frozen=True)
+class Small:
+    """How one network is made small.
+
+    Attributes:
+        shape: of the image; its sides differ, and the last map has at least two positions on the longer one.
+        options: of the constructor.
+    """
+
+    shape: tuple[int, int, int] = (56, 72, 3)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+NETWORKS = {
+    "alexnet_v2": Small((112, 144, 3)),
+    "vgg_16": Small((64, 96, 3)),
+    "mobilenet_v1": Small(),
+    "inception_v2": Small(),
+    "inception_v3": Small((107, 139, 3)),
+    "inception_v4": Small((107, 139, 3)),
+    "inception_resnet_v2": Small((107, 139, 3)),
+    "resnet_v1_50": Small(),
+    "resnet_v2_50": Small(),
+    "conv_stack": Small((17, 23, 3), {"width": 8}),
+    "conv_stack_nnx": Small((23, 17, 3), {"width": 8}),
+    "convnext_tiny": Small((64, 96, 3)),
+    "mobilenet_v2": Small(options={"width": 0.25}),
+    "resnet18": Small(options={"width": 8}),
+    "resnet18_nnx": Small((55, 71, 3), {"width": 8}),
+    "resnet50": Small(options={"width": 4}),
+    "unet": Small((24, 40, 1), {"width": 4}),
+    "vit_small_16": Small((48, 32, 3), {"width": 12, "heads": 3, "depth": 3}),
+}
+ALIKE = {
+    "resnet34": "resnet18",
+    "resnet101": "resnet50",
+    "resnet152": "resnet50",
+    "resnet_v1_101": "resnet_v1_50",
+    "resnet_v1_152": "resnet_v1_50",
+    "resnet_v2_101": "resnet_v2_50",
+    "resnet_v2_152": "resnet_v2_50",
+}
+"""Networks that are made of the same blocks as another one, only more of them."""
+REPEATS = 2
+"""Blocks in a row that are kept of equal ones, or of mixed modules that differ in their features alone."""
+
+
+def subject_of(name: str, patch: Callable[[Any, str, Any], None]) -> Subject:
+    """The small network of that name in float64, with its weights.
+
+    Args:
+        name: in the zoo.
+        patch: `monkeypatch.setattr`, for networks whose depths and widths are constants of their module.
+    """
+    small = NETWORKS[ALIKE.get(name, name)]
+    patch(resnets, "LAYOUTS", {depth: (wide, few(counts)) for depth, (wide, counts) in resnets.LAYOUTS.items()})
+    patch(convnexts, "BLOCKS", few(convnexts.BLOCKS))
+    patch(convnexts, "FEATURES", tuple(count // NARROWER for count in convnexts.FEATURES))
+    if name.endswith("_nnx"):
+        graph, state = nnx.split(nnx.eval_shape(lambda: zoo.models[name](**small.options)))
+        return adapt(nnx.merge(graph, weights(state)), small.shape, dtype=np.float64)
+    model = zoo.models[name](**small.options)
+    if isinstance(model, SlimNet):
+        model = SlimNet(narrowed_all(model.layers), network=model.network)
+    image = jax.ShapeDtypeStruct((1, *small.shape), np.float64)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    return adapt(model, small.shape, variables=weights(shapes), dtype=np.float64)
+
+
+def few(counts: tuple[int, ...]) -> tuple[int, ...]:
+    """The numbers of blocks, none above `REPEATS`."""
+    return tuple(min(count, REPEATS) for count in counts)
+
+
+def narrowed_all(layers: tuple[tuple[str, Layer], ...]) -> tuple[tuple[str, Layer], ...]:
+    """Named layers, each narrowed, with at most `REPEATS` equal ones in a row."""
+    kept: list[tuple[str, Layer]] = []
+    for name, layer in layers:
+        if len(kept) < REPEATS or any(form(layer) != form(other) for _, other in kept[-REPEATS:]):
+            kept.append((name, layer))
+    return tuple((name, narrowed(layer)) for name, layer in kept)
+
+
+def form(layer: Any, featured: bool = True) -> Any:
+    """What equal layers have in common: all but their name; of mixed modules all but their features."""
+    if not isinstance(layer, partial):
+        return tuple(form(part, featured) for part in layer) if isinstance(layer, tuple) else layer
+    featured = featured and layer.func is not Concat
+    hidden = None if featured else FEATURES.get(layer.func)
+    keywords = {key: form(value, featured) for key, value in layer.keywords.items() if key != hidden}
+    return layer.func, form(layer.args, featured), tuple(sorted(keywords.items(), key=str))
+
+
+def narrowed(layer: Layer) -> Layer:
+    """The same layer with a `NARROWER`-th of its features, and so all layers inside of it."""
+    args: list[Any] = [narrowed(a) if isinstance(a, partial) else a for a in layer.args]
+    keywords = dict(layer.keywords)
+    if "layers" in keywords:
+        keywords["layers"] = narrowed_all(keywords["layers"])
+    if layer.func in FEATURES and args:
+        args[0] //= NARROWER
+    elif layer.func in FEATURES:
+        keywords[FEATURES[layer.func]] //= NARROWER
+    return partial(layer.func, *args, **keywords)
+
+
+def weights(shapes: Any) -> Any:
+    """Random weights of these shapes: kernels that keep magnitudes; scales, biases and averages that all matter."""
+    rng = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: Any) -> jax.Array:
+        name = jax.tree_util.keystr(path)
+        if "kernel" in name:
+            drawn = rng.normal(scale=math.sqrt(2 / math.prod(leaf.shape[:-1])), size=leaf.shape)
+        elif "scale" in name or "var" in name:
+            drawn = rng.uniform(0.5, 1.5, leaf.shape)
+        else:
+            drawn = rng.normal(scale=0.3, size=leaf.shape)
+        return jnp.asarray(drawn)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
