@@ -24,12 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.engine.windows import Windows
-from jaxrf.memory import keep_memory
 from jaxrf.primitives.rule import rules
 from jaxrf.provenance import PACKAGES
 from jaxrf.tangent.program import TangentProgram
-
-keep_memory()  # as the command `jaxrf` does, for all candidates alike
 
 RESULTS = Path(__file__).parent / "results"
 EXTRA = ("torch",)

@@ -18,14 +18,14 @@ def keep_memory() -> bool:
     """Let this process keep the memory that it frees.
 
     On a CPU a compiled program takes its temporary memory anew in each call. The GNU C library has the kernel map large
-    pieces and unmaps them afterwards, and the kernel fills each page with zeros when it is first touched: of a map of a
-    ResNet-50 that is a tenth to a fifth of the time, of a MobileNet-V2 two fifths. With this, freed memory is used again.
+    pieces and unmaps them afterwards, and the kernel fills each page with zeros when it is first touched: of the maps of
+    whole networks on several images that is a tenth to two fifths of the time. With this, freed memory is used again.
+    Maps of small networks become slower by up to a fifth, since all threads share one pool.
 
     Call it before JAX computes anything or lists its devices: threads that are there already have pools of their own.
-    It holds for the whole process: its memory stays at its peak, and all threads share one pool.
-    Plans then reckon with twice the memory. The command `jaxrf` does it; `import jaxrf` does not.
-    Before the start of any program the environment variables
-    `MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647` say the same.
+    It holds for the whole process, whose memory stays at its peak. Plans then reckon with twice the memory.
+    For the command `jaxrf`, and any other program, these environment variables do the same, but for the plans:
+    `MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647`.
 
     Returns:
         Whether it was possible: False where the C library is another one, and nothing changed.

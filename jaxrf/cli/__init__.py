@@ -15,16 +15,9 @@ from collections.abc import Sequence
 
 from jaxrf.cli.options import add_command, build, commands
 from jaxrf.errors import JaxrfError
-from jaxrf.memory import keep_memory
 
 CLOSED_PIPE = 141
 """What a shell says of a program that SIGPIPE ended: 128 + 13."""
-
-
-def program() -> int:
-    """The program `jaxrf`: it runs `main` in a process that keeps its memory, see `jaxrf.keep_memory`."""
-    keep_memory()
-    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -73,7 +73,8 @@ def choose(problem: Problem, platform: str | None = None) -> str:
     on a CPU the first line of the table that applies, in float32 and float64; else `plain`.
 
     A problem is that of one image: those that `vmap` puts side by side are not in its shapes. For eight images, 4 of 263
-    convolutions of six networks of the zoo (all of VGG-16) would be chosen otherwise, and 3 of these would be slower.
+    convolutions of six networks of the zoo (all of VGG-16) would be chosen otherwise: two of these would be slower,
+    one quicker.
 
     Args:
         problem: the convolution.
