@@ -20,7 +20,7 @@ def keep_memory() -> bool:
     On a CPU a compiled program takes its temporary memory anew in each call. The GNU C library has the kernel map large
     pieces and unmaps them afterwards, and the kernel fills each page with zeros when it is first touched: of the maps of
     whole networks on several images that is a tenth to two fifths of the time. With this, freed memory is used again.
-    Maps of small networks become slower by up to a fifth, since all threads share one pool.
+    Maps of small networks become slower, by a fifth to two fifths, since all threads share one pool.
 
     Call it before JAX computes anything or lists its devices: threads that are there already have pools of their own.
     It holds for the whole process, whose memory stays at its peak. Plans then reckon with twice the memory.
