@@ -236,7 +236,8 @@ def measure_bias(report: Report, chosen: dict[str, Case], seeds: int, budget: fl
             more = run.both(range(len(maps["sampled"]), min(len(maps["sampled"]) + 16, seeds)))
             maps = {key: np.concatenate([maps[key], more[key]]) for key in maps}
             found = {measure: bias(maps, measure) for measure in (total, sigma)}
-            if len(maps["sampled"]) > 100 and all(e < share * wanted for (_, e), wanted in zip(found.values(), PRECISE)):
+            precise = all(e < share * wanted for (_, e), wanted in zip(found.values(), PRECISE))
+            if precise and len(maps["sampled"]) > 100:
                 break
         columns: dict[str, Any] = {}
         for (measure, (value, stderr)), limit in zip(found.items(), case.allowed or (None, None)):
@@ -323,7 +324,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, help="networks per estimator, at most (default: 1024; 32 if --small)")
     options.add_argument("--seconds", type=float, default=15.0, help="for each case of `bias` (default: 15)")
     options.add_argument("--cases", default="", help="those of `bias` with this in their names (default: all)")
-    options.add_argument("--precise", type=float, default=1.0, help="errors that `bias` runs to, as a share of the usual")
+    options.add_argument("--precise", type=float, default=1.0, help="errors of `bias`, as a share of the usual")
     given = options.parse_args()
     chosen = given.tables.split(",")
     if wrong := [name for name in chosen if name not in TABLES]:

@@ -204,7 +204,7 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
     chosen = make_plan(
         program, plan, place.layer, map_bytes, memory=request.memory, crop=crop,
-        draws=place.subject.variables is None, available=images, tied=place.tied, devices=len(devices),
+        draws=place.subject.variables is None, available=images, tied=place.tied, devices=len(devices) or 1,
     )  # fmt: skip
     pool = None
     if request.pool_units:
@@ -214,7 +214,8 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     pull = replace(
         pull,
         per_batch=chosen.units_per_batch,
-        side=chosen.images_at_once,
+        side=chosen.images_at_once * chosen.turns,
+        turns=chosen.turns,
         batches_per_call=chosen.batches_per_call,
         pool=pool,
     )

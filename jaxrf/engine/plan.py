@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import jax
 
-from jaxrf.engine.cost import Cost, image_cost, region_sizes, unit_cost, window_bytes
+from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, PlanError
@@ -19,6 +19,9 @@ UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
 """Fewest and most gradients at a time, where memory allows."""
 BATCH = {"cpu": 2**22, "gpu": 2**28, "tpu": 2**28}
 """Bytes of the largest window of a batch: one that fits the caches of a CPU is faster than a larger one."""
+ABREAST = {"cpu": (2, 2**27)}
+"""Images that go side by side in any case, and the bytes up to which there may be more, gradients included.
+On a CPU little memory, used again by the next images of a call, is faster than much; elsewhere a call takes all at once."""
 SHARE = 0.5
 """Of the free memory, the part that a plan may use unless `memory=` says otherwise."""
 RESULT = 2**28
@@ -37,6 +40,7 @@ class Plan:
         units: how many.
         units_per_batch: how many are pulled back at once.
         images_at_once: how many images go through side by side.
+        turns: how often a call does that, with other images each time.
         batches_per_call: how many batches of units one call of the compiled program takes.
         cost: of one unit.
         memory: predicted bytes in use, weights and results included.
@@ -51,6 +55,7 @@ class Plan:
     units: int
     units_per_batch: int
     images_at_once: int
+    turns: int
     batches_per_call: int
     cost: Cost
     memory: int
@@ -64,8 +69,8 @@ class Plan:
         c = self.cost
         lines = [
             f"Plan for {self.units} unit{'s' * (self.units != 1)} of {self.layer!r}",
-            f"  batches     {self.units_per_batch} units, {self.images_at_once} images side by side, "
-            f"{self.batches_per_call} batches a call",
+            f"  batches     {self.units_per_batch} units, {self.images_at_once} images side by side"
+            f"{f' in {self.turns} turns' * (self.turns > 1)}, {self.batches_per_call} batches a call",
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
             f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
@@ -92,9 +97,9 @@ def make_plan(
         memory: bytes, or "15GB"; None for half of what is free.
         crop: the part of the image that is run.
         draws: whether weights are drawn at random, which is a program of its own.
-        available: how many images there are at a time; no more go side by side, and in batches of even size.
+        available: how many images there are at a time; no more go into a call, and in calls of even size.
         tied: whether all images go through as one.
-        devices: across which images or units are spread.
+        devices: across which images are spread, or units where they do not fit into one batch.
 
     Raises:
         PlanError: not even one unit fits.
@@ -110,24 +115,41 @@ def make_plan(
     grown = growth() if platform == "cpu" else 1
     why = []
 
-    def total(units: int, images: int, batches: int) -> int:
-        return weights + grown * images * (per_image + units * (2 * cost.live + 3 * batches * map_bytes))
+    def gradients(units: int) -> int:
+        """Bytes of one image and its gradients."""
+        return per_image + units * 2 * cost.live
+
+    def total(units: int, images: int, turns: int, batches: int) -> int:
+        passed = images * turns * (array_bytes(program.image) + units * 3 * batches * map_bytes)
+        return weights + grown * (images * gradients(units) + passed)
 
     units = max(1, min(wanted, windows.count))
-    images = 1 if tied else even(available, max(1, wanted // units))
-    while total(units, images, 1) > limit and (images > 1 or units > 1):
-        images, units = (images // 2, units) if images > 1 else (1, units // 2)
-    if total(units, images, 1) > limit:
-        needs = total(1, 1, 1)
+    each = -(-available // devices) if units == windows.count else available
+    together = 1 if tied else even(each, max(1, wanted // units))
+    least, room = ABREAST.get(platform, (together, 0))
+    images = divisor(together, max(least, room // gradients(units)))
+    while total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
+        if images > 1:
+            images = divisor(together, images // 2)
+        elif together > 1:
+            together //= 2
+        else:
+            units //= 2
+    turns = together // images
+    if total(units, images, turns, 1) > limit:
+        needs = total(1, 1, 1, 1)
         raise PlanError(
             f'Plan needs {human(needs)} for one unit and one image; {human(limit)} are allowed. Use memory="{human(needs)}" '
             "or more, fewer units, or a smaller input."
         )
-    if units * images < min(wanted, windows.count):
+    if units * together < min(wanted, windows.count):
         why.append(f"larger batches would need more than {human(limit)}")
     why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {platform}")
+    if turns > 1:
+        why.append(f"{images} images and their gradients take {human(images * gradients(units))}")
     batches = -(-windows.count // units)
-    while batches > 1 and (total(units, images, batches) > limit or units * images * batches * map_bytes > RESULT):
+    returned = units * together * map_bytes
+    while batches > 1 and (total(units, images, turns, batches) > limit or batches * returned > RESULT):
         batches = -(-batches // 2)
     if devices > 1:
         if windows.count <= units and not tied:
@@ -137,7 +159,7 @@ def make_plan(
             batches = -(-batches // devices) * devices
             why.append(f"units are spread over {devices} devices")
     return Plan(
-        layer, windows.count, units, images, batches, cost, total(units, images, batches), limit,
+        layer, windows.count, units, images, turns, batches, cost, total(units, images, turns, batches), limit,
         dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
     )  # fmt: skip
 
@@ -149,6 +171,15 @@ def even(count: int, most: int) -> int:
     (50, 4)
     """
     return -(-count // -(-count // most))
+
+
+def divisor(count: int, most: int) -> int:
+    """The largest divisor of `count` that is at most `most`.
+
+    >>> divisor(12, 5), divisor(7, 3)
+    (4, 1)
+    """
+    return max(n for n in range(1, max(1, min(count, most)) + 1) if count % n == 0)
 
 
 def parse_memory(memory: int | float | str | None) -> int:

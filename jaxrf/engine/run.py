@@ -1,4 +1,4 @@
-"""The compiled program: forward pass, pull-back in batches of units, score; images side by side.
+"""The compiled program: forward pass, pull-back in batches of units, score; images side by side, and in turns.
 
 One program serves all samples: weights, images, starts and keys are its arguments.
 """
@@ -58,6 +58,7 @@ class Pullback:
         channels: the rule for a unit's channels.
         per_batch: units per batch.
         side: images per call.
+        turns: in how many turns a call takes them.
         batches_per_call: batches of units per call.
         tied: whether a map is cut from the gradient of the whole batch of images.
         pool: the frame in which units are averaged; None to keep them apart.
@@ -75,6 +76,7 @@ class Pullback:
     per_batch: int
     side: int
     batches_per_call: int
+    turns: int = 1
     tied: bool = False
     pool: Pool | None = None
     devices: tuple[Device, ...] = ()
@@ -121,16 +123,15 @@ class Pullback:
     @cached_property
     def compiled(self) -> Any:
         """`(variables, images, numbers, tables, shifts, weights, keys) -> (maps, exponents, elsewhere, values)`, jitted."""
-        run = jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
         if len(self.devices) < 2:
-            return jit(run)
+            return jit(self._images)
         mesh = Mesh(np.array(self.devices), ("device",))
         one, split = PartitionSpec(), PartitionSpec("device")
         if self.batches_per_call % len(self.devices):
             inputs, outputs = (one, split, one, one, one, one, split), split
         else:
             inputs, outputs = (one, one, split, split, split, split, one), PartitionSpec(None, "device")
-        return jit(jax.shard_map(run, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False))
+        return jit(jax.shard_map(self._images, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False))
 
     def maps(self, leaves: Sequence[jax.Array], images: np.ndarray, keys: jax.Array) -> Iterator[Part]:
         """Maps of all units for some images.
@@ -171,6 +172,15 @@ class Pullback:
         elsewhere = np.sum([unscaled(e, x).sum(axis=(1, 2)) for _, e, x in wide], axis=0)
         values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)[:, : self.count]
         return Part(slice(0, 1), total[:, None], elsewhere[:, None], values)
+
+    def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
+        """What `_one_image` gives, for images on one device: some side by side, in turns."""
+        run = jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
+        if self.turns == 1:
+            return run(leaves, images, numbers, tables, shifts, weights, keys)
+        turns = [a.reshape(self.turns, -1, *a.shape[1:]) for a in (images, keys)]
+        results = jax.lax.map(lambda turn: run(leaves, turn[0], numbers, tables, shifts, weights, turn[1]), turns)
+        return [a.reshape(-1, *a.shape[2:]) for a in results]
 
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
         """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); exponents; the rest of a `Part`."""

@@ -22,6 +22,8 @@ SECONDS = 1.0
 """Of work in a block: what a kill loses at most of each block in hand, and enough that writing does not count."""
 LARGE = 2**22
 """Bytes at which a block ends before that."""
+BATCHES = ("per_batch", "side", "turns", "batches_per_call")
+"""Numbers of a `Pullback` that its plan chose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +188,7 @@ def _described(job: Any, task: Task, images: np.ndarray) -> tuple[dict[str, Any]
     repeats = 1 if job.pullback.pool is not None else len(job.pullback.origin)
     origin, units = job.where(repeats)
     header = {
-        "batches": [job.pullback.per_batch, job.pullback.side, job.pullback.batches_per_call],
+        "batches": {name: getattr(job.pullback, name) for name in BATCHES},
         "device": job.description["device"],
         "tied": job.pullback.tied,
         "score": job.pullback.score,
@@ -202,8 +204,7 @@ def _described(job: Any, task: Task, images: np.ndarray) -> tuple[dict[str, Any]
 
 def _as_begun(job: Any, plan: Block) -> Any:
     """The job with the batches of its plan: other batches give other last bits."""
-    per_batch, side, batches = plan[0]["batches"]
-    return replace(job, pullback=replace(job.pullback, per_batch=per_batch, side=side, batches_per_call=batches))
+    return replace(job, pullback=replace(job.pullback, **plan[0]["batches"]))
 
 
 def _digest(images: np.ndarray) -> str:

@@ -69,6 +69,17 @@ def test_calls_do_not_matter():
     assert found.max() < EXACT
 
 
+def test_turns_of_images_do_not_matter():
+    """Six images at once, or in turns of two, give the same maps; each image the one of its number."""
+    batch = models.images(6, *SHAPE)
+    at_once = residual_job(batch, layer="stem", units=[[0, 1], [3, 4]])
+    in_turns = replace(at_once, pullback=replace(at_once.pullback, side=6, turns=3))
+    found = [next(job.samples(as_images(batch, None), None)).maps for job in (at_once, in_turns)]
+    assert at_once.pullback.turns == 1 and found[0].shape[0] == 6
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=EXACT * found[0].max())
+    assert len(np.unique(found[0].sum((1, 2, 3)))) == 6
+
+
 def test_whole_arrays_and_windows_agree():
     """A plain pull-back on whole arrays, by the same code, equals the dense Jacobian too."""
     w, batch = weights(*models.RESIDUAL), models.images(2, *SHAPE)

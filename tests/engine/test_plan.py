@@ -8,14 +8,15 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
+from jaxrf.engine import plan as planning
 from jaxrf.engine.plan import human, parse_memory
 from jaxrf.errors import InputError, PlanError
 from jaxrf.prepare import open_job
 from jaxrf.request import Request
 
 
-def job_of(model, shape, **request):
-    return open_job(model, None, jaxrf.noise(1), request=Request(**request), call={}, input_shape=shape)[0]
+def job_of(model, shape, images=1, **request):
+    return open_job(model, None, jaxrf.noise(images), request=Request(**request), call={}, input_shape=shape)[0]
 
 
 def compiled_bytes(job) -> int:
@@ -42,6 +43,45 @@ def test_compiled_memory_stays_under_the_prediction(model, shape, request_):
     """What XLA reserves is less than the plan said."""
     job = job_of(model, shape, **request_)
     assert 0 < compiled_bytes(job) < job.plan.memory
+
+
+def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
+    """Eight images two by two: what XLA reserves is less than the plan said, and half of what it is for all at once."""
+    taken = []
+    for fewest in (8, 2):
+        monkeypatch.setitem(planning.ABREAST, "cpu", (fewest, 0))
+        job = job_of(zoo.mobilenet_v2(width=0.25), (160, 160, 3), images=8)
+        assert (job.plan.images_at_once, job.plan.turns, job.side) == (fewest, 8 // fewest, 8)
+        taken.append((compiled_bytes(job), job.plan.memory))
+        assert taken[-1][0] < taken[-1][1]
+    (at_once, predicted_at_once), (in_turns, predicted_in_turns) = taken
+    assert in_turns < at_once / 2 and predicted_in_turns < predicted_at_once / 2
+
+
+def test_images_of_a_large_network_go_in_turns():
+    """Two images of a MobileNet-V2 fill the memory that suits a CPU; the others of a call come after them."""
+    plan = jaxrf.plan(zoo.mobilenet_v2(), inputs=jaxrf.noise(24), input_shape=(224, 224, 3))
+    assert (plan.images_at_once, plan.turns) == (2, 4)
+    assert "2 images side by side in 4 turns" in str(plan)
+
+
+@pytest.mark.parametrize("count, at_once", [(16, 16), (20, 24), (1, 8)])
+def test_images_are_shared_out_among_devices(count, at_once):
+    """Eight devices take 16 images two by two, and not 16 each."""
+    some = jax.devices() * 8
+    request = {"inputs": jaxrf.noise(count), "input_shape": (12, 10, 3), "devices": some}
+    assert jaxrf.plan(zoo.conv_stack(depth=2, width=4), **request).images_at_once == at_once
+
+
+def test_a_small_limit_lets_images_take_turns_first():
+    """Fewer images side by side, then fewer units; a call takes all eight images as long as that fits."""
+    model, given = zoo.conv_stack(depth=3, width=8), {"inputs": jaxrf.noise(8), "input_shape": (64, 64, 3)}
+    free = jaxrf.plan(model, **given)
+    assert (free.images_at_once, free.turns) == (8, 1)
+    tight = jaxrf.plan(model, memory=int(0.4 * free.memory), **given)
+    assert (tight.images_at_once, tight.turns) == (2, 4)
+    a, b = (jaxrf.erf(model, memory=plan.memory, **given).mean for plan in (free, tight))
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * a.max())
 
 
 def test_a_small_limit_makes_smaller_batches_and_the_same_maps():

@@ -42,7 +42,9 @@ import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
 import jaxrf
 from jaxrf import zoo
-for count, units in ((3, jaxrf.grid(5, 5)), (16, "center")):
+from jaxrf.engine.plan import ABREAST
+for count, units, fewest in ((3, jaxrf.grid(5, 5), 2), (16, "center", 2), (16, "center", 1)):
+    ABREAST["cpu"] = fewest, 0
     given = {"inputs": jaxrf.noise(count), "input_shape": (32, 28, 3), "units": units, "seeds": 2}
     one, all_ = (jaxrf.erf(zoo.conv_stack(depth=3, width=8), devices=d, **given) for d in (None, jax.devices()))
     assert len(jax.devices()) == 8

@@ -192,8 +192,8 @@ def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
     (task,) = tasks(made())
     folder = Folder.at("memory://batches")
     header, arrays = Folder.at(finished).plan(task)
-    folder.add_plan(task, {**header, "batches": [1, 1, 1]}, arrays)
-    assert header["batches"][1] == 2
+    folder.add_plan(task, {**header, "batches": {**header["batches"], "side": 1}}, arrays)
+    assert header["batches"]["side"] == 2
     assert open_task(task, folder, seed=0).job.side == 1
 
 
