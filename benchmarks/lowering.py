@@ -20,7 +20,7 @@ from jax import lax
 from jaxrf.lowering import ConvolutionSpec, Problem
 from jaxrf.lowering.choice import choose
 from jaxrf.lowering.convolution import convolution_forward, gradient_problem, input_gradient
-from jaxrf.lowering.pooling import PoolingSpec, max_gradient, max_pool_forward
+from jaxrf.lowering.pooling import PoolingSpec, max_gradient, max_pool_forward, winners
 
 Candidates = dict[str, Callable[..., jax.Array]]
 
@@ -99,8 +99,8 @@ def pooling(n: int, size: int, features: int, backward: bool) -> tuple[Candidate
         pull = jax.vjp(xla_pool, x)[1]
         return jax.vmap(lambda ct: pull(ct)[0])(cts)
 
-    ours = jax.vmap(lambda ct, x: max_gradient(ct, x, spec), in_axes=(0, None))
-    return {"naive": naive, "rewritten": ours}, (cts, x), "shifts"
+    ours = jax.vmap(lambda ct, places: max_gradient(ct, places, spec, x.shape), in_axes=(0, None))
+    return {"naive": naive, "rewritten": lambda cts, x: ours(cts, winners(x, spec))}, (cts, x), "shifts"
 
 
 def xla(x: jax.Array, kernel: jax.Array, spec: ConvolutionSpec) -> jax.Array:

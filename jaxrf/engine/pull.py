@@ -67,6 +67,12 @@ class WindowView:
         source = self.equation.operands[operand]
         return self.shared.once((label, source, self.equation), lambda: make(self.shared.value(source)))
 
+    def made(
+        self, label: str, operand: int, make: Callable[[jax.Array], jax.Array], spans: Spans, fill: float = 0.0
+    ) -> jax.Array:
+        key = label, self.equation.operands[operand], self.equation, "windows"
+        return read(self.shared, key, lambda: self.once(label, operand, make), spans, self.table, fill)
+
     def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
         source = self.equation.operands[operand]
         spans = self._aligned(source.shape) if spans is None else spans

@@ -75,9 +75,11 @@ def patience(dtype: np.dtype) -> float:
 def _largest(array: jax.Array) -> jax.Array:
     """The largest magnitude of each unit (units,).
 
-    Over the second axis first, which a CPU does in whole vectors: several times as fast as XLA's reduction of all axes.
+    Over the first axis of several elements first, which a CPU does in whole vectors: up to twice as fast as XLA's
+    reduction of all axes.
     """
-    rows = jnp.abs(array).reshape(*array.shape[:2], -1).max(axis=1)
+    rows = next((n for n in array.shape[1:] if n > 1), 1)
+    rows = jnp.abs(array).reshape(len(array), rows, -1).max(axis=1)
     return lax.optimization_barrier(rows).max(axis=1)
 
 

@@ -117,6 +117,11 @@ class Squared:
     def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
         return self.view.once(f"square of {label}", operand, lambda value: make(jnp.square(value)))
 
+    def made(
+        self, label: str, operand: int, make: Callable[[jax.Array], jax.Array], spans: Spans, fill: float = 0.0
+    ) -> jax.Array:
+        return self.view.made(f"square of {label}", operand, lambda value: make(jnp.square(value)), spans, fill)
+
 
 def power(view: View, operand: int, ct: jax.Array) -> jax.Array:
     """`(W * W)^T (ct * ct)`: the expected square of what is pulled back, over independent signs of the weights W.

@@ -65,32 +65,38 @@ def shifted(x: jax.Array, spec: PoolingSpec, axis: int, at: int) -> jax.Array:
     return lax.slice_in_dim(x, at, at + max((count - 1) * spec.strides[axis] + 1, 0), spec.strides[axis], axis)
 
 
-def max_gradient(ct: jax.Array, x: jax.Array, spec: PoolingSpec) -> jax.Array:
-    """Pull `ct` back to the shape of `x`, each element to the first maximum of its window.
+def winners(x: jax.Array, spec: PoolingSpec) -> tuple[jax.Array, ...]:
+    """Where in each window of `x`, padded with minus infinity, its first maximum is: a position for each of `spec.axes`.
 
     The first one of a window, in row-major order, is in the first row that has the maximum, and the first there.
-    So the winners along the last axis compete along the one before, and the cotangents go the same way back.
-    `x` already holds the padding (minus infinity); a window of a wholly padded place passes nothing that is kept.
+    So the winners along the last axis, with their places, compete along the one before.
     """
-    steps: list[tuple[int, int, jax.Array]] = []
+    places: list[jax.Array] = []
     for axis in spec.axes:
-        best, owner = _first_maximum(x, spec, axis)
-        steps.append((axis, x.shape[axis], owner))
-        x = best
-    for axis, size, owner in reversed(steps):
-        ct = _spread(ct, owner, spec, axis, size)
+        best = shifted(x, spec, axis, 0)
+        place = jnp.zeros(best.shape, jnp.int8 if spec.window[axis] < 128 else jnp.int32)
+        inner = [shifted(p, spec, axis, 0) for p in places]
+        for k, at in enumerate(spec.shifts(axis)[1:], start=1):
+            value = shifted(x, spec, axis, at)
+            wins = value > best
+            best, place = jnp.where(wins, value, best), jnp.where(wins, place.dtype.type(k), place)
+            inner = [jnp.where(wins, shifted(p, spec, axis, at), old) for p, old in zip(places, inner)]
+        x, places = best, [place, *inner]
+    return tuple(reversed(places))
+
+
+def max_gradient(ct: jax.Array, winners: tuple[jax.Array, ...], spec: PoolingSpec, sizes: tuple[int, ...]) -> jax.Array:
+    """Pull `ct` back to `sizes`, each element to the winner of its window.
+
+    Along the first axis the cotangents go to the row of their winner, and its place in that row goes with them: windows
+    whose winners lie in one place of a row agree on it. The array is padded as `winners` knew it.
+    """
+    places = list(reversed(winners))
+    for axis in reversed(spec.axes):
+        owner, *inner = places
+        places = [_spread(place, owner, spec, axis, sizes[axis], jnp.maximum) for place in inner]
+        ct = _spread(ct, owner, spec, axis, sizes[axis])
     return ct
-
-
-def _first_maximum(x: jax.Array, spec: PoolingSpec, axis: int) -> tuple[jax.Array, jax.Array]:
-    """The maximum of each window along `axis`, and which of its positions has it first."""
-    best = shifted(x, spec, axis, 0)
-    owner = jnp.zeros(best.shape, jnp.int8 if spec.window[axis] < 128 else jnp.int32)
-    for k, at in enumerate(spec.shifts(axis)[1:], start=1):
-        value = shifted(x, spec, axis, at)
-        wins = value > best
-        best, owner = jnp.where(wins, value, best), jnp.where(wins, owner.dtype.type(k), owner)
-    return best, owner
 
 
 def sum_gradient(ct: jax.Array, spec: PoolingSpec, shape: tuple[int, ...]) -> jax.Array:
@@ -100,10 +106,17 @@ def sum_gradient(ct: jax.Array, spec: PoolingSpec, shape: tuple[int, ...]) -> ja
     return ct
 
 
-def _spread(ct: jax.Array, owner: jax.Array | None, spec: PoolingSpec, axis: int, size: int) -> jax.Array:
+def _spread(
+    ct: jax.Array,
+    owner: jax.Array | None,
+    spec: PoolingSpec,
+    axis: int,
+    size: int,
+    join: Callable[[jax.Array, jax.Array], jax.Array] = jnp.add,
+) -> jax.Array:
     """From windows along `axis` to `size` positions: position `at` of a window gets its cotangent.
 
-    With an `owner`, only the position that it names does.
+    With an `owner`, only the position that it names does. What several windows give to a position is joined.
     Done by phases: with stride s, position s q + t is at place t, t + s, ... of windows q, q - 1, ...
     """
     stride, shifts = spec.strides[axis], spec.shifts(axis)
@@ -121,7 +134,7 @@ def _spread(ct: jax.Array, owner: jax.Array | None, spec: PoolingSpec, axis: int
         part = lax.slice_in_dim(ct, first, first + count, axis=axis)
         if owner is not None:
             part = jnp.where(lax.slice_in_dim(owner, first, first + count, axis=axis) == k, part, none)
-        phases[at % stride] = part if phases[at % stride] is none else phases[at % stride] + part
+        phases[at % stride] = part if phases[at % stride] is none else join(phases[at % stride], part)
     if stride == 1:
         return lax.slice_in_dim(phases[0], 0, size, axis=axis)
     mixed = jnp.stack(phases, axis + 1).reshape(*ct.shape[:axis], count * stride, *ct.shape[axis + 1 :])
@@ -130,13 +143,18 @@ def _spread(ct: jax.Array, owner: jax.Array | None, spec: PoolingSpec, axis: int
 
 def _repeat(ct: jax.Array, owner: jax.Array | None, stride: int, axis: int, size: int) -> jax.Array:
     """`_spread` for windows side by side: each position gets from one window, without a sum."""
-    wide = (*ct.shape[: axis + 1], stride, *ct.shape[axis + 1 :])
-    mixed = lax.broadcast_in_dim(ct, wide, [a + (a > axis) for a in range(ct.ndim)])
+    mixed = _stretched(ct, stride, axis)
     if owner is not None:
-        place = lax.broadcasted_iota(owner.dtype, wide, axis + 1)
-        owner = lax.broadcast_in_dim(owner, wide, [a + (a > axis) for a in range(ct.ndim)])
+        owner = _stretched(owner, stride, axis)
+        place = lax.broadcasted_iota(owner.dtype, owner.shape, axis + 1)
         mixed = jnp.where(owner == place, mixed, jnp.zeros((), ct.dtype))
     mixed = mixed.reshape(*ct.shape[:axis], -1, *ct.shape[axis + 1 :])
     config = [(0, 0, 0)] * ct.ndim
     config[axis] = (0, size - mixed.shape[axis], 0)
     return lax.pad(mixed, jnp.zeros((), ct.dtype), config)
+
+
+def _stretched(a: jax.Array, stride: int, axis: int) -> jax.Array:
+    """Each element `stride` times, along a new axis behind `axis`."""
+    wide = (*a.shape[: axis + 1], stride, *a.shape[axis + 1 :])
+    return lax.broadcast_in_dim(a, wide, [at + (at > axis) for at in range(a.ndim)])

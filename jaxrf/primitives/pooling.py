@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
-from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient
+from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient, winners
 from jaxrf.primitives.rule import Rule, rule
 from jaxrf.tangent.program import Equation
 
@@ -77,12 +80,19 @@ class MaxPool(Pooling):
         eqn, pads = view.equation, self._padded(view)
         if max(w.holes for w in self.windows(eqn)) > 1:
             return Rule.transpose(self, view, operand, ct)
+        spec, padding = self._spec(eqn), eqn.params["padding"]
         greatest = eqn.params["select_prim"].name == "ge"
-        worst = -math.inf if greatest else math.inf
-        x = view.read(1, view.into, fill=worst)
-        x = jnp.pad(x, [(0, 0), *((max(lo, 0), max(hi, 0)) for lo, hi in pads)], constant_values=worst)
-        x = jnp.broadcast_to(x, (ct.shape[0], *x.shape[1:]))
-        pulled = max_gradient(ct, x if greatest else -x, self._spec(eqn))
+
+        def place(number: int, x: jax.Array) -> jax.Array:
+            x = x if greatest else -x
+            x = lax.pad(x, jnp.array(-math.inf, x.dtype), [(lo, hi, 0) for lo, hi in padding])
+            return winners(x[None], spec)[number][0]
+
+        places = tuple(
+            view.made(f"winners along {axis}", 1, partial(place, number), view.out)
+            for number, axis in enumerate(spec.axes)
+        )
+        pulled = max_gradient(ct, places, spec, (len(ct), *self._needed(view)))
         return _crop(pulled, pads, [span.size for span in view.into])
 
 

@@ -78,6 +78,12 @@ class View(Protocol):
         """`make(coefficient)`, computed once for all units; `label` tells it from others of the same equation."""
         ...
 
+    def made(
+        self, label: str, operand: int, make: Callable[[jax.Array], jax.Array], spans: Spans, fill: float = 0.0
+    ) -> jax.Array:
+        """`make(coefficient)`, computed `once`, on `spans`, as `read` gives the coefficient itself."""
+        ...
+
 
 class Rule(ABC):
     """One linear primitive. The defaults treat whole arrays; a family overrides what it can do on windows."""
