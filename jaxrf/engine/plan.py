@@ -146,7 +146,7 @@ def make_plan(
         why.append(f"larger batches would need more than {human(limit)}")
     why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {platform}")
     if turns > 1:
-        why.append(f"{images} images and their gradients take {human(images * gradients(units))}")
+        why.append(f"images go in turns: {images} take {human(images * gradients(units))} with their gradients")
     batches = -(-windows.count // units)
     returned = units * together * map_bytes
     while batches > 1 and (total(units, images, turns, batches) > limit or batches * returned > RESULT):
