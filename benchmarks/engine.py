@@ -38,7 +38,6 @@ from _jobs import Job, Mine, jobs
 from _peers import Forms, Samples, Torch, TorchSeeds, jax_forms, jax_seed_forms
 
 from jaxrf.job import _key as random_key
-from jaxrf.memory import keep_memory
 
 COLUMNS = ("jaxrf", "PyTorch", "naive JAX", "other JAX")
 LIMITS = {np.float32: (5e-3, 5e-2), np.float64: (1e-10, 1e-8)}
@@ -206,12 +205,7 @@ def main() -> None:
     arguments.add_argument(
         "--double", action="store_true", help="compare maps in double precision, and measure nothing"
     )
-    arguments.add_argument(
-        "--keep-memory", action="store_true", help="let the process keep freed memory, for all candidates alike"
-    )
     options = arguments.parse_args()
-    if options.keep_memory:
-        keep_memory()
     asked = {name.strip() for name in options.jobs.split(",")}
     chosen = [job for job in jobs(options.small) if {job.name, job.name[0]} & asked]
     if not chosen:

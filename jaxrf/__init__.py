@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from jaxrf.comparison import compare
     from jaxrf.engine.units import grid
     from jaxrf.inputs import noise
-    from jaxrf.memory import keep_memory
     from jaxrf.result import load
     from jaxrf.statistics import Until
     from jaxrf.sweep.results import open
@@ -28,7 +27,6 @@ __all__ = [
     "erf",
     "grid",
     "init",
-    "keep_memory",
     "load",
     "noise",
     "open",
@@ -48,7 +46,6 @@ _HOMES = {
     "trf": "jaxrf.api",
     "grid": "jaxrf.engine.units",
     "noise": "jaxrf.inputs",
-    "keep_memory": "jaxrf.memory",
     "load": "jaxrf.result",
     "open": "jaxrf.sweep.results",
     "tap": "jaxrf.tangent.tap",

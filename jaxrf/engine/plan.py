@@ -12,7 +12,6 @@ from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, PlanError
-from jaxrf.memory import growth
 from jaxrf.tangent.program import TangentProgram
 
 UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
@@ -112,7 +111,6 @@ def make_plan(
     fewest, most = UNITS.get(platform, UNITS["cpu"])
     largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
     wanted = int(min(max(BATCH.get(platform, BATCH["cpu"]) // largest, fewest), most))
-    grown = growth() if platform == "cpu" else 1
     why = []
 
     def gradients(units: int) -> int:
@@ -121,7 +119,7 @@ def make_plan(
 
     def total(units: int, images: int, turns: int, batches: int) -> int:
         passed = images * turns * (array_bytes(program.image) + units * 3 * batches * map_bytes)
-        return weights + grown * (images * gradients(units) + passed)
+        return weights + images * gradients(units) + passed
 
     units = max(1, min(wanted, windows.count))
     each = -(-available // devices) if units == windows.count else available
