@@ -101,7 +101,7 @@ def _plane(shown: View, gray: np.ndarray | None, scale: str, shares: list[float]
     panels.colorbar(figure, left, image)
     panels.profile(right, shown, [1, 0], scale, zoom)
     right.set_title("through the center")
-    panels.finish_beside(right, "lower center" if scale == "log" else "upper left")
+    panels.finish_beside(right, *(("upper center", 2) if scale == "log" else ("upper left",)))
     figure.legend(handles=panels.handles(shown, shares), loc="outside lower center", ncols=4, frameon=False)
     return figure
 

@@ -98,9 +98,9 @@ def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) 
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def finish_beside(ax: Axes, loc: Any) -> None:
+def finish_beside(ax: Axes, loc: Any, ncols: int = 1) -> None:
     """Give a profile that stands beside a plane its legend, and its scale on the free side."""
-    ax.legend(loc=loc, handlelength=1.4, framealpha=0.85, edgecolor="none")
+    ax.legend(loc=loc, ncols=ncols, handlelength=1.4, framealpha=0.85, edgecolor="none", borderaxespad=0.1)
     ax.yaxis.tick_right()
     ax.yaxis.set_label_position("right")
     ax.spines["left"].set_visible(False)
