@@ -101,7 +101,8 @@ def _plane(shown: View, gray: np.ndarray | None, scale: str, shares: list[float]
     panels.colorbar(figure, left, image)
     panels.profile(right, shown, [1, 0], scale, zoom)
     right.set_title("through the center")
-    panels.finish_beside(right, *(("upper center", 2) if scale == "log" else ("upper left",)))
+    log = scale == "log"  # there is room for a line above the peak
+    panels.finish_beside(right, "upper center" if log else "upper left", 2 if log else 1)
     figure.legend(handles=panels.handles(shown, shares), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
