@@ -16,8 +16,8 @@ from typing import Any
 from jaxrf.errors import InputError
 from jaxrf.provenance import PACKAGES, version
 
-SCHEMA = 2
-"""Raised when blocks, or how they are merged, change."""
+SCHEMA = 3
+"""Raised when blocks, how they are planned, or how they are merged, change."""
 HARMLESS = ("--xla_dump", "--xla_force_host_platform_device_count")
 """Starts of flags of XLA that change no number."""
 
