@@ -85,13 +85,13 @@ def winners(x: jax.Array, spec: PoolingSpec) -> tuple[jax.Array, ...]:
     return tuple(reversed(places))
 
 
-def max_gradient(ct: jax.Array, winners: tuple[jax.Array, ...], spec: PoolingSpec, sizes: tuple[int, ...]) -> jax.Array:
-    """Pull `ct` back to `sizes`, each element to the winner of its window.
+def max_gradient(ct: jax.Array, owners: tuple[jax.Array, ...], spec: PoolingSpec, sizes: tuple[int, ...]) -> jax.Array:
+    """Pull `ct` back to `sizes`, each element to the owner of its window, which is what `winners` found.
 
     Along the first axis the cotangents go to the row of their winner, and its place in that row goes with them: windows
     whose winners lie in one place of a row agree on it. The array is padded as `winners` knew it.
     """
-    places = list(reversed(winners))
+    places = list(reversed(owners))
     for axis in reversed(spec.axes):
         owner, *inner = places
         places = [_spread(place, owner, spec, axis, sizes[axis], jnp.maximum) for place in inner]
