@@ -6,16 +6,17 @@ WORKERS ?= 2
 NEWEST  := .venv-newest
 RUN     := $(VENV)/bin/python
 
-.PHONY: demo test test-quick test-every-layer test-newest lint format bench docs clean
+.PHONY: demo test test-slow test-every-layer test-newest lint format bench docs clean
 
 demo: $(VENV)/.installed-demo
 	$(RUN) -m jaxrf.cli demo --out runs/demo
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not every_layer"
 
-test-quick: $(VENV)/.installed-dev
-	$(RUN) -m pytest -q -x -m "not slow"
+# What `make test` leaves out.
+test-slow: $(VENV)/.installed-dev
+	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "slow and not every_layer" tests
 
 # Every layer of every network of the zoo against plain JAX; a line for each network at the end.
 test-every-layer: $(VENV)/.installed-dev
