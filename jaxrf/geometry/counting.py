@@ -177,7 +177,8 @@ def _(relation: Product, kinds: Kinds) -> Kinds:
 def _(relation: Product, counts: Counts, kinds: Kinds) -> Counts:
     driven = [o for _, o in relation.axes if o is not None]
     spare = tuple(o for o in range(counts.values.ndim) if o not in driven)
-    factor = math.prod(counts.values.shape[o] for o in spare)
+    added = spare + tuple(o for (_, o), mine in zip(relation.axes, kinds) if not mine and o is not None)
+    factor = math.prod(counts.values.shape[o] for o in added)
     factor *= math.prod(m.reach for (m, o), position in zip(relation.axes, kinds) if position and o is not None)
     values = counts.add.reduce(counts.roomy(factor), axis=spare) if spare else counts.roomy(factor)
     order = sorted(driven)
@@ -185,16 +186,32 @@ def _(relation: Product, counts: Counts, kinds: Kinds) -> Counts:
     values = np.expand_dims(values, [a for a, (_, o) in enumerate(relation.axes) if o is None])
     start = [0] * len(relation.axes)
     for a, (axis_map, out) in enumerate(relation.axes):
+        first, told_apart = (counts.start[out], counts.kinds[out]) if out is not None else (0, False)
         if not kinds[a]:
-            continue
-        if out is None:
+            values = _of_features(axis_map, values, a, first, counts, told_apart)
+        elif out is None:
             assert isinstance(axis_map, Fixed)
             values, start[a] = np.repeat(values, axis_map.hi - axis_map.lo, axis=a), axis_map.lo
+        elif not told_apart:
+            values = np.where(_shaped(axis_map.seen, a, values.ndim), values, counts.none)
         elif isinstance(axis_map, Window) and axis_map.identity:
-            start[a] = counts.start[out]
+            start[a] = first
         else:
-            values, start[a] = axis_map.count(values, a, counts.start[out], counts.add, counts.none)
+            values, start[a] = axis_map.count(values, a, first, counts.add, counts.none)
     return replace(counts, kinds=kinds, start=tuple(start), values=values, bound=counts.bound * max(factor, 1))
+
+
+def _of_features(axis_map: AxisMap, values: np.ndarray, a: int, start: int, counts: Counts, told_apart: bool) -> np.ndarray:
+    """Counts that hold for every feature along axis `a`: positions that read any of them add up, and features do not."""
+    if not told_apart:
+        return values if axis_map.seeing.any() else values.take([], axis=a)
+    seeing = axis_map.seeing[start : start + values.shape[a]]
+    return counts.add.reduce(values.compress(seeing, axis=a), axis=a, keepdims=True)
+
+
+def _shaped(line: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """A line of numbers along one of `rank` axes."""
+    return line.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
 @forward.register
@@ -290,12 +307,16 @@ def _single_taps(relation: Union, kinds: Kinds) -> list[Product]:
     """The taps over positions, each once: parts for different features may share some."""
     single: dict[tuple, Product] = {}
     for part in relation.parts:
+        if not all(m.seeing.any() for m, _ in part.axes):
+            continue
+        told_apart = [(m, o) for position, (m, o) in zip(kinds, part.axes) if position]
+        others = [id(m) for m, o in told_apart if not (o is not None and isinstance(m, Window))]
         moving = [a for a, (m, o) in enumerate(part.axes) if kinds[a] and o is not None and isinstance(m, Window)]
         for taps in itertools.product(*(part.axes[a][0].offsets for a in moving)):  # type: ignore[attr-defined]
             axes = list(part.axes)
             for a, tap in zip(moving, taps):
                 axes[a] = (replace(axes[a][0], offsets=(tap,)), axes[a][1])  # type: ignore[call-arg]
-            single[taps] = replace(part, axes=tuple(axes))
+            single[*taps, *others] = replace(part, axes=tuple(axes))
     return list(single.values())
 
 

@@ -73,6 +73,19 @@ class AxisMap(ABC):
         return np.where(valid, index, 0), valid
 
     @property
+    def seeing(self) -> np.ndarray:
+        """Which output positions depend on any input position."""
+        return self._clipped[1].any(axis=0)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Which input positions any output position depends on."""
+        index, valid = self._clipped
+        result = np.zeros(self.in_size, bool)
+        result[index[valid]] = True
+        return result
+
+    @property
     def reach(self) -> int:
         """At most how many output positions depend on one input position."""
         index, valid = self._clipped

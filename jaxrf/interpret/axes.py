@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from jaxrf.geometry.counting import Kinds, backward, forward, merged, moved_only, windowed
 from jaxrf.geometry.relations import Relation
 from jaxrf.interpret.fields import relation
+from jaxrf.primitives.rule import contraction
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
-
-PRODUCTS = ("conv_general_dilated", "dot_general")
-"""Primitives whose results have features of their own; on a path each is a step, even where it sees one position."""
-
 
 @dataclass(frozen=True, eq=False)
 class Link:
@@ -45,7 +42,7 @@ class Positions:
 
         Products with kernels and matrices are steps of a path of their own, even where they see one position.
         """
-        if link.equation.primitive in PRODUCTS:
+        if contraction(link.equation):
             return False
         return moved_only(link.relation, self.kinds[link.source], self.kinds[link.equation.result])
 
@@ -62,7 +59,7 @@ def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "r
     reached = {program.input}
     for equation in program.linear:
         mine = [i for i in equation.tangents if equation.operands[i] in reached]
-        if mine:
+        if mine and 0 not in equation.result.shape:  # nothing comes through an array without elements
             links[equation] = [Link(equation, i, relation(program, equation, i, unknown)[0]) for i in mine]
             reached.add(equation.result)
     each = [link for group in links.values() for link in group]
@@ -124,7 +121,7 @@ def _named(program: TangentProgram, links: dict[Equation, list[Link]], spatial: 
     named = Marks()
     named.enter(program.input, tuple(a != 0 and a not in spatial for a in range(len(program.input.shape))))
     for equation, mine in links.items():
-        if equation.primitive in PRODUCTS:
+        if contraction(equation):
             driven = [forward(link.relation, (True,) * len(link.source.shape)) for link in mine]
             named.enter(equation.result, tuple(not any(axis) for axis in zip(*driven)))
     each = [link for group in links.values() for link in group]
