@@ -80,10 +80,22 @@ class Counts:
         Axes of size 1 hold one position, and are not looked at.
         """
         pairs = zip(self.start, self.values.shape, self.kinds, shape, strict=True)
-        known = iter([(start, size) for start, size, position, n in pairs if position and n > 1])
-        placed = [next(known) if position and n > 1 else (0, 1) for position, n in zip(kinds, new_shape, strict=True)]
+        known = iter([(start, size) for start, size, position, n in pairs if position and n != 1])
+        placed = [next(known) if position and n != 1 else (0, 1) for position, n in zip(kinds, new_shape, strict=True)]
         values = self.values.reshape([size for _, size in placed])
         return replace(self, kinds=kinds, start=tuple(start for start, _ in placed), values=values)
+
+
+    def at(self, shape: tuple[int, ...], passed: np.ndarray) -> Counts:
+        """The counts of a variable of `shape` at those of its positions that `passed` is true for; see `let_through`."""
+        if passed.all():
+            return self
+        pairs = zip(self.start, self.values.shape, self.kinds, shape, strict=True)
+        block = [(start, size) for start, size, position, n in pairs if position and n != 1]
+        around = [slice(None) if n == 1 else slice(start, start + size) for (start, size), n in zip(block, passed.shape)]
+        sizes = [n for n, position, m in zip(self.values.shape, self.kinds, shape) if position and m != 1]
+        here = np.broadcast_to(passed[tuple(around)], sizes)
+        return replace(self, values=np.where(here.reshape(self.values.shape), self.values, self.none))
 
 
 def unit_counts(kinds: Kinds, at: tuple[int, ...], log: bool) -> Counts:
@@ -142,13 +154,28 @@ def windowed(relation: Relation) -> Kinds:
 
 
 def moved_only(relation: Relation, operand: Kinds, result: Kinds) -> bool:
-    """Whether every position of the result is that of the operand: no window, no sum, no repetition over positions."""
+    """Whether every position of the result is that of the operand, or none: no window, no sum, no repetition."""
+    if isinstance(relation, Masked):
+        return moved_only(relation.inner, operand, result)
     pairs = _one_to_one(relation)
     if pairs is None:
         return False
     mine = [a for a, position in enumerate(operand) if position and relation.in_shape[a] != 1]
     theirs = [o for o, position in enumerate(result) if position and relation.out_shape[o] != 1]
     return [pairs.get(a) for a in mine] == theirs
+
+
+def let_through(relation: Relation, result: Kinds) -> np.ndarray:
+    """Where any feature of a position comes through, with an axis for each position axis of more than one position.
+
+    A relation that has no mask lets everything through: then all axes have size 1.
+    """
+    passed = np.ones([1] * len(result), bool)
+    if isinstance(relation, Masked):
+        support = np.broadcast_to(relation.support, relation.out_shape)
+        passed = support.any(axis=tuple(o for o, position in enumerate(result) if not position), keepdims=True)
+    kept = [position and n != 1 for position, n in zip(result, relation.out_shape)]
+    return passed.reshape([n for n, keep in zip(passed.shape, kept) if keep])
 
 
 def _one_to_one(relation: Relation) -> dict[int, int] | None:

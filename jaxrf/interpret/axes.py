@@ -30,7 +30,7 @@ class Positions:
     """The linear equations behind the input as links, and the kinds of all axes.
 
     An axis holds positions if it comes from a position axis of the input, if it is added to or multiplied with one that
-    does, or if it is merged into one (upsampling, depth to space).
+    does, if it is merged into one (upsampling, depth to space), or if it is made by repetition and a window slides on it.
     All others are features: channels, heads, hidden units.
     """
 
@@ -66,6 +66,8 @@ def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "r
     used, named = _used(program, each, spatial), _named(program, links, spatial)
     kinds = Marks()
     kinds.enter(program.input, tuple(a == 0 or a in spatial for a in range(len(program.input.shape))))
+    for variable in reached:
+        kinds.enter(variable, tuple(map(operator.gt, used[variable], named[variable])))
 
     def back(link: Link) -> Kinds:
         theirs = kinds[link.equation.result]
