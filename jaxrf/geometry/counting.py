@@ -85,14 +85,15 @@ class Counts:
         values = self.values.reshape([size for _, size in placed])
         return replace(self, kinds=kinds, start=tuple(start for start, _ in placed), values=values)
 
-
     def at(self, shape: tuple[int, ...], passed: np.ndarray) -> Counts:
         """The counts of a variable of `shape` at those of its positions that `passed` is true for; see `let_through`."""
         if passed.all():
             return self
         pairs = zip(self.start, self.values.shape, self.kinds, shape, strict=True)
         block = [(start, size) for start, size, position, n in pairs if position and n != 1]
-        around = [slice(None) if n == 1 else slice(start, start + size) for (start, size), n in zip(block, passed.shape)]
+        around = [
+            slice(None) if n == 1 else slice(start, start + size) for (start, size), n in zip(block, passed.shape)
+        ]
         sizes = [n for n, position, m in zip(self.values.shape, self.kinds, shape) if position and m != 1]
         here = np.broadcast_to(passed[tuple(around)], sizes)
         return replace(self, values=np.where(here.reshape(self.values.shape), self.values, self.none))
@@ -228,7 +229,9 @@ def _(relation: Product, counts: Counts, kinds: Kinds) -> Counts:
     return replace(counts, kinds=kinds, start=tuple(start), values=values, bound=counts.bound * max(factor, 1))
 
 
-def _of_features(axis_map: AxisMap, values: np.ndarray, a: int, start: int, counts: Counts, told_apart: bool) -> np.ndarray:
+def _of_features(
+    axis_map: AxisMap, values: np.ndarray, a: int, start: int, counts: Counts, told_apart: bool
+) -> np.ndarray:
     """Counts that hold for every feature along axis `a`: positions that read any of them add up, and features do not."""
     if not told_apart:
         return values if axis_map.seeing.any() else values.take([], axis=a)

@@ -12,6 +12,7 @@ from jaxrf.interpret.fields import relation
 from jaxrf.primitives.rule import contraction
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
 
+
 @dataclass(frozen=True, eq=False)
 class Link:
     """One operand of one linear equation, and how the result depends on it."""

@@ -165,7 +165,7 @@ R = TypeVar("R", bound=Rule)
 
 def contraction(equation: Equation) -> Contraction | None:
     """The rule of an equation that multiplies with a kernel or a matrix; None for all others."""
-    found = rules[equation.primitive] if equation.primitive in rules else None
+    found = rules.get(equation.primitive)
     return found if isinstance(found, Contraction) else None
 
 
