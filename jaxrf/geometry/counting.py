@@ -14,7 +14,7 @@ from functools import reduce, singledispatch
 
 import numpy as np
 
-from jaxrf.geometry.maps import Blocks, Fixed, Window
+from jaxrf.geometry.maps import AxisMap, Blocks, Fixed, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Union
 
 Kinds = tuple[bool, ...]
@@ -174,7 +174,8 @@ def let_through(relation: Relation, result: Kinds) -> np.ndarray:
     passed = np.ones([1] * len(result), bool)
     if isinstance(relation, Masked):
         support = np.broadcast_to(relation.support, relation.out_shape)
-        passed = support.any(axis=tuple(o for o, position in enumerate(result) if not position), keepdims=True)
+        features = tuple(o for o, position in enumerate(result) if not position)
+        passed = np.logical_or.reduce(support, axis=features, keepdims=True)
     kept = [position and n != 1 for position, n in zip(result, relation.out_shape)]
     return passed.reshape([n for n, keep in zip(passed.shape, kept) if keep])
 

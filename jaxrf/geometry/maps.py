@@ -75,15 +75,13 @@ class AxisMap(ABC):
     @property
     def seeing(self) -> np.ndarray:
         """Which output positions depend on any input position."""
-        return self._clipped[1].any(axis=0)
+        return np.logical_or.reduce(self._clipped[1], axis=0)
 
     @property
     def seen(self) -> np.ndarray:
         """Which input positions any output position depends on."""
         index, valid = self._clipped
-        result = np.zeros(self.in_size, bool)
-        result[index[valid]] = True
-        return result
+        return np.bincount(index[valid], minlength=self.in_size) > 0
 
     @property
     def reach(self) -> int:

@@ -49,10 +49,13 @@ def count(
     at, kinds = dict(zip(axes_of(program, layer, spatial).units, unit)), known.kinds[layer.tangent]
     start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
     found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
-    counts = None if found is None else _on_box(found, spatial, box)
-    if found is None or not (counts > found.none).any():
-        raise InputError(f"No path leads from the input to unit {unit} of layer {layer.name!r}. Choose another unit.")
-    return PathCounts(counts, tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log)
+    if found is not None:
+        counts = PathCounts(
+            _on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log
+        )
+        if counts.support.any():
+            return counts
+    raise InputError(f"No path leads from the input to unit {unit} of layer {layer.name!r}. Choose another unit.")
 
 
 def _pulled(program: TangentProgram, known: Positions, target: Variable, one: Counts) -> Counts | None:
