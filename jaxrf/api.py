@@ -136,7 +136,7 @@ def paths(
         A `PathCounts`: counts over the unit's box, their exact `support`, its `density`.
 
     Raises:
-        InputError: the model does not take such an input, or the unit is none of the layer.
+        InputError: the model does not take such an input, the unit is none of the layer, or no path leads to it.
         UnknownPrimitiveError: an operation has no rule.
         UnknownNameError: no layer has a name given.
 

@@ -91,7 +91,7 @@ class Signs:
 
 @dataclass(frozen=True, eq=False)
 class Squared:
-    """A view of an equation whose coefficient is squared."""
+    """A view of an equation whose coefficient `operand` is squared; sizes of groups and the like are as they are."""
 
     view: View
     operand: int
@@ -109,17 +109,22 @@ class Squared:
         return self.view.into
 
     def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
-        return jnp.square(self.view.read(operand, spans, fill))
+        value = self.view.read(operand, spans, fill)
+        return jnp.square(value) if operand == self.operand else value
 
     def window(self, label: str, array: Any, spans: Spans, fill: float = 0.0) -> jax.Array:
         return self.view.window(label, array, spans, fill)
 
     def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        if operand != self.operand:
+            return self.view.once(label, operand, make)
         return self.view.once(f"square of {label}", operand, lambda value: make(jnp.square(value)))
 
     def made(
         self, label: str, operand: int, make: Callable[[jax.Array], jax.Array], spans: Spans, fill: float = 0.0
     ) -> jax.Array:
+        if operand != self.operand:
+            return self.view.made(label, operand, make, spans, fill)
         return self.view.made(f"square of {label}", operand, lambda value: make(jnp.square(value)), spans, fill)
 
 

@@ -14,7 +14,7 @@ from functools import reduce, singledispatch
 
 import numpy as np
 
-from jaxrf.geometry.maps import Blocks, Fixed, Window
+from jaxrf.geometry.maps import AxisMap, Blocks, Fixed, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Union
 
 Kinds = tuple[bool, ...]
@@ -80,10 +80,23 @@ class Counts:
         Axes of size 1 hold one position, and are not looked at.
         """
         pairs = zip(self.start, self.values.shape, self.kinds, shape, strict=True)
-        known = iter([(start, size) for start, size, position, n in pairs if position and n > 1])
-        placed = [next(known) if position and n > 1 else (0, 1) for position, n in zip(kinds, new_shape, strict=True)]
+        known = iter([(start, size) for start, size, position, n in pairs if position and n != 1])
+        placed = [next(known) if position and n != 1 else (0, 1) for position, n in zip(kinds, new_shape, strict=True)]
         values = self.values.reshape([size for _, size in placed])
         return replace(self, kinds=kinds, start=tuple(start for start, _ in placed), values=values)
+
+    def at(self, shape: tuple[int, ...], passed: np.ndarray) -> Counts:
+        """The counts of a variable of `shape` at those of its positions that `passed` is true for; see `let_through`."""
+        if passed.all():
+            return self
+        pairs = zip(self.start, self.values.shape, self.kinds, shape, strict=True)
+        block = [(start, size) for start, size, position, n in pairs if position and n != 1]
+        around = [
+            slice(None) if n == 1 else slice(start, start + size) for (start, size), n in zip(block, passed.shape)
+        ]
+        sizes = [n for n, position, m in zip(self.values.shape, self.kinds, shape) if position and m != 1]
+        here = np.broadcast_to(passed[tuple(around)], sizes)
+        return replace(self, values=np.where(here.reshape(self.values.shape), self.values, self.none))
 
 
 def unit_counts(kinds: Kinds, at: tuple[int, ...], log: bool) -> Counts:
@@ -142,13 +155,29 @@ def windowed(relation: Relation) -> Kinds:
 
 
 def moved_only(relation: Relation, operand: Kinds, result: Kinds) -> bool:
-    """Whether every position of the result is that of the operand: no window, no sum, no repetition over positions."""
+    """Whether every position of the result is that of the operand, or none: no window, no sum, no repetition."""
+    if isinstance(relation, Masked):
+        return moved_only(relation.inner, operand, result)
     pairs = _one_to_one(relation)
     if pairs is None:
         return False
     mine = [a for a, position in enumerate(operand) if position and relation.in_shape[a] != 1]
     theirs = [o for o, position in enumerate(result) if position and relation.out_shape[o] != 1]
     return [pairs.get(a) for a in mine] == theirs
+
+
+def let_through(relation: Relation, result: Kinds) -> np.ndarray:
+    """Where any feature of a position comes through, with an axis for each position axis of more than one position.
+
+    A relation that has no mask lets everything through: then all axes have size 1.
+    """
+    passed = np.ones([1] * len(result), bool)
+    if isinstance(relation, Masked):
+        support = np.broadcast_to(relation.support, relation.out_shape)
+        features = tuple(o for o, position in enumerate(result) if not position)
+        passed = np.logical_or.reduce(support, axis=features, keepdims=True)
+    kept = [position and n != 1 for position, n in zip(result, relation.out_shape)]
+    return passed.reshape([n for n, keep in zip(passed.shape, kept) if keep])
 
 
 def _one_to_one(relation: Relation) -> dict[int, int] | None:
@@ -177,7 +206,8 @@ def _(relation: Product, kinds: Kinds) -> Kinds:
 def _(relation: Product, counts: Counts, kinds: Kinds) -> Counts:
     driven = [o for _, o in relation.axes if o is not None]
     spare = tuple(o for o in range(counts.values.ndim) if o not in driven)
-    factor = math.prod(counts.values.shape[o] for o in spare)
+    added = spare + tuple(o for (_, o), mine in zip(relation.axes, kinds) if not mine and o is not None)
+    factor = math.prod(counts.values.shape[o] for o in added)
     factor *= math.prod(m.reach for (m, o), position in zip(relation.axes, kinds) if position and o is not None)
     values = counts.add.reduce(counts.roomy(factor), axis=spare) if spare else counts.roomy(factor)
     order = sorted(driven)
@@ -185,16 +215,34 @@ def _(relation: Product, counts: Counts, kinds: Kinds) -> Counts:
     values = np.expand_dims(values, [a for a, (_, o) in enumerate(relation.axes) if o is None])
     start = [0] * len(relation.axes)
     for a, (axis_map, out) in enumerate(relation.axes):
+        first, told_apart = (counts.start[out], counts.kinds[out]) if out is not None else (0, False)
         if not kinds[a]:
-            continue
-        if out is None:
+            values = _of_features(axis_map, values, a, first, counts, told_apart)
+        elif out is None:
             assert isinstance(axis_map, Fixed)
             values, start[a] = np.repeat(values, axis_map.hi - axis_map.lo, axis=a), axis_map.lo
+        elif not told_apart:
+            values = np.where(_shaped(axis_map.seen, a, values.ndim), values, counts.none)
         elif isinstance(axis_map, Window) and axis_map.identity:
-            start[a] = counts.start[out]
+            start[a] = first
         else:
-            values, start[a] = axis_map.count(values, a, counts.start[out], counts.add, counts.none)
+            values, start[a] = axis_map.count(values, a, first, counts.add, counts.none)
     return replace(counts, kinds=kinds, start=tuple(start), values=values, bound=counts.bound * max(factor, 1))
+
+
+def _of_features(
+    axis_map: AxisMap, values: np.ndarray, a: int, start: int, counts: Counts, told_apart: bool
+) -> np.ndarray:
+    """Counts that hold for every feature along axis `a`: positions that read any of them add up, and features do not."""
+    if not told_apart:
+        return values if axis_map.seeing.any() else values.take([], axis=a)
+    seeing = axis_map.seeing[start : start + values.shape[a]]
+    return counts.add.reduce(values.compress(seeing, axis=a), axis=a, keepdims=True)
+
+
+def _shaped(line: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """A line of numbers along one of `rank` axes."""
+    return line.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
 @forward.register
@@ -290,12 +338,16 @@ def _single_taps(relation: Union, kinds: Kinds) -> list[Product]:
     """The taps over positions, each once: parts for different features may share some."""
     single: dict[tuple, Product] = {}
     for part in relation.parts:
+        if not all(m.seeing.any() for m, _ in part.axes):
+            continue
+        told_apart = [(m, o) for position, (m, o) in zip(kinds, part.axes) if position]
+        others = [id(m) for m, o in told_apart if not (o is not None and isinstance(m, Window))]
         moving = [a for a, (m, o) in enumerate(part.axes) if kinds[a] and o is not None and isinstance(m, Window)]
         for taps in itertools.product(*(part.axes[a][0].offsets for a in moving)):  # type: ignore[attr-defined]
             axes = list(part.axes)
             for a, tap in zip(moving, taps):
                 axes[a] = (replace(axes[a][0], offsets=(tap,)), axes[a][1])  # type: ignore[call-arg]
-            single[taps] = replace(part, axes=tuple(axes))
+            single[*taps, *others] = replace(part, axes=tuple(axes))
     return list(single.values())
 
 

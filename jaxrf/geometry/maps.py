@@ -73,6 +73,17 @@ class AxisMap(ABC):
         return np.where(valid, index, 0), valid
 
     @property
+    def seeing(self) -> np.ndarray:
+        """Which output positions depend on any input position."""
+        return np.logical_or.reduce(self._clipped[1], axis=0)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Which input positions any output position depends on."""
+        index, valid = self._clipped
+        return np.bincount(index[valid], minlength=self.in_size) > 0
+
+    @property
     def reach(self) -> int:
         """At most how many output positions depend on one input position."""
         index, valid = self._clipped

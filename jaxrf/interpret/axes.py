@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from jaxrf.geometry.counting import Kinds, backward, forward, merged, moved_only, windowed
 from jaxrf.geometry.relations import Relation
 from jaxrf.interpret.fields import relation
+from jaxrf.primitives.rule import contraction
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
-
-PRODUCTS = ("conv_general_dilated", "dot_general")
-"""Primitives whose results have features of their own; on a path each is a step, even where it sees one position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +31,7 @@ class Positions:
     """The linear equations behind the input as links, and the kinds of all axes.
 
     An axis holds positions if it comes from a position axis of the input, if it is added to or multiplied with one that
-    does, or if it is merged into one (upsampling, depth to space).
+    does, if it is merged into one (upsampling, depth to space), or if it is made by repetition and a window slides on it.
     All others are features: channels, heads, hidden units.
     """
 
@@ -45,7 +43,7 @@ class Positions:
 
         Products with kernels and matrices are steps of a path of their own, even where they see one position.
         """
-        if link.equation.primitive in PRODUCTS:
+        if contraction(link.equation):
             return False
         return moved_only(link.relation, self.kinds[link.source], self.kinds[link.equation.result])
 
@@ -62,13 +60,15 @@ def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "r
     reached = {program.input}
     for equation in program.linear:
         mine = [i for i in equation.tangents if equation.operands[i] in reached]
-        if mine:
+        if mine and 0 not in equation.result.shape:  # nothing comes through an array without elements
             links[equation] = [Link(equation, i, relation(program, equation, i, unknown)[0]) for i in mine]
             reached.add(equation.result)
     each = [link for group in links.values() for link in group]
     used, named = _used(program, each, spatial), _named(program, links, spatial)
     kinds = Marks()
     kinds.enter(program.input, tuple(a == 0 or a in spatial for a in range(len(program.input.shape))))
+    for variable in reached:
+        kinds.enter(variable, tuple(map(operator.gt, used[variable], named[variable])))
 
     def back(link: Link) -> Kinds:
         theirs = kinds[link.equation.result]
@@ -124,7 +124,7 @@ def _named(program: TangentProgram, links: dict[Equation, list[Link]], spatial: 
     named = Marks()
     named.enter(program.input, tuple(a != 0 and a not in spatial for a in range(len(program.input.shape))))
     for equation, mine in links.items():
-        if equation.primitive in PRODUCTS:
+        if contraction(equation):
             driven = [forward(link.relation, (True,) * len(link.source.shape)) for link in mine]
             named.enter(equation.result, tuple(not any(axis) for axis in zip(*driven)))
     each = [link for group in links.values() for link in group]

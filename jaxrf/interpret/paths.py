@@ -13,14 +13,15 @@ from functools import cached_property
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.counting import Counts, pull, unit_counts
+from jaxrf.geometry.counting import Counts, let_through, pull, unit_counts
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.axes import Positions, positions
 from jaxrf.interpret.units import axes_of
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
 
-Sources = dict[Variable, tuple[Variable, ...]]
+Sources = dict[Variable, dict[Variable, np.ndarray]]
+"""For each variable those that it is computed from position by position, and at which of the positions."""
 
 
 def count(
@@ -48,9 +49,13 @@ def count(
     at, kinds = dict(zip(axes_of(program, layer, spatial).units, unit)), known.kinds[layer.tangent]
     start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
     found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
-    if found is None:
-        raise InputError(f"No path leads from the input to unit {unit} of layer {layer.name!r}. Choose another unit.")
-    return PathCounts(_on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log)
+    if found is not None:
+        counts = PathCounts(
+            _on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log
+        )
+        if counts.support.any():
+            return counts
+    raise InputError(f"No path leads from the input to unit {unit} of layer {layer.name!r}. Choose another unit.")
 
 
 def _pulled(program: TangentProgram, known: Positions, target: Variable, one: Counts) -> Counts | None:
@@ -61,8 +66,10 @@ def _pulled(program: TangentProgram, known: Positions, target: Variable, one: Co
     def enter(variable: Variable, counts: Counts) -> None:
         if counts.empty:
             return
-        for source in sources.get(variable, ()):
-            moved = counts if source is variable else counts.laid_out(variable.shape, known.kinds[source], source.shape)
+        for source, passed in sources.get(variable, {}).items():
+            moved = counts.at(variable.shape, passed)
+            if source is not variable:
+                moved = moved.laid_out(variable.shape, known.kinds[source], source.shape)
             found[source] = found[source].join(moved) if source in found else moved
 
     enter(target, one)
@@ -80,16 +87,20 @@ def _sources(program: TangentProgram, known: Positions) -> Sources:
     """The variables that a variable is computed from position by position: results of other steps, or the input.
 
     A variable whose own equation is such a step, for any of its operands, is among them itself.
+    Two ways from one of them are one, wherever either of them is not masked.
     """
-    sources: Sources = {program.input: (program.input,)}
+    everywhere = np.ones((), bool)
+    sources: Sources = {program.input: {program.input: everywhere}}
     for equation, links in known.links.items():
-        reached: dict[Variable, None] = {}
+        reached: dict[Variable, np.ndarray] = {}
         for link in links:
-            if known.pointwise(link):
-                reached.update(dict.fromkeys(sources[link.source]))
-            else:
-                reached[equation.result] = None
-        sources[equation.result] = tuple(reached)
+            if not known.pointwise(link):
+                reached[equation.result] = everywhere
+                continue
+            passed = let_through(link.relation, known.kinds[equation.result])
+            for source, mask in sources[link.source].items():
+                reached[source] = reached.get(source, False) | (mask & passed)
+        sources[equation.result] = reached
     return sources
 
 

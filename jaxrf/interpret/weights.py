@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.interpret.axes import PRODUCTS
+from jaxrf.primitives.rule import Contraction, contraction
 from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
 MOVES = {
@@ -51,16 +51,18 @@ class Weight:
     @property
     def inputs(self) -> tuple[int, ...]:
         """Axes of the weight that one element of the result is summed over."""
-        if self.equation.primitive == "dot_general":
-            return tuple(self.equation.params["dimension_numbers"][0][1 - self.operand])
-        return tuple(self.equation.params["dimension_numbers"].rhs_spec[1:])
+        return self._rule.summed(self.equation, 1 - self.operand)
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Axes of the weight along which it has positions: those of a kernel, or those that a product is batched over."""
-        if self.equation.primitive == "dot_general":
-            return tuple(self.equation.params["dimension_numbers"][1][1 - self.operand])
-        return tuple(self.equation.params["dimension_numbers"].rhs_spec[2:])
+        """Axes of the weight along which it has positions or groups: those of a kernel, those of a batch."""
+        return self._rule.places(self.equation, 1 - self.operand)
+
+    @property
+    def _rule(self) -> Contraction:
+        rule = contraction(self.equation)
+        assert rule is not None
+        return rule
 
     def elements(self) -> np.ndarray:
         """Which element of the parameter each element of the weight is."""
@@ -82,7 +84,7 @@ def random_weights(program: TangentProgram, equations: Sequence[Equation]) -> li
     fixed = _Parameters(program)
     found: list[Weight] = []
     for eqn in equations:
-        if eqn.primitive not in PRODUCTS:
+        if contraction(eqn) is None:
             continue
         operand = eqn.tangents[0]
         coefficient = eqn.operands[1 - operand]
@@ -162,7 +164,7 @@ def _check_nowhere_else(
     """Raises an error where a random weight is a coefficient of another equation too."""
     random = {weight.argument for weight in weights}
     for eqn in equations:
-        if eqn.primitive in PRODUCTS:
+        if contraction(eqn):
             continue
         coefficients: list[Any] = [v for v in eqn.operands if not v.tangent and v not in program.image_dependent]
         if any(fixed.behind(v) & random for v in coefficients):

@@ -15,7 +15,7 @@ from jaxrf.geometry.relations import Product, Union, products
 from jaxrf.lowering.choice import compute, prepare
 from jaxrf.lowering.convolution import exchanged, gradient_problem
 from jaxrf.lowering.problem import ConvolutionSpec
-from jaxrf.primitives.rule import MASKED, Rule, linear_transpose, rule
+from jaxrf.primitives.rule import MASKED, Contraction, linear_transpose, rule
 from jaxrf.tangent.program import Equation
 
 
@@ -28,7 +28,7 @@ class Part:
 
 
 @rule("conv_general_dilated")
-class Convolution(Rule):
+class Convolution(Contraction):
     """Each position of the result sees a window of positions, and all input features of its group.
 
     y[o] = sum_k w[k] x[(s o + d k - p) / h]    with stride s, kernel dilation d, padding p, input dilation h
@@ -145,6 +145,12 @@ class Convolution(Rule):
             rows = slice(group * (m // groups), (group + 1) * (m // groups))
             support[rows, group * inside : (group + 1) * inside] = pairs[rows]
         return Pattern(n, m, support)
+
+    def summed(self, equation, coefficient):
+        return tuple(equation.params["dimension_numbers"].rhs_spec[1:])
+
+    def places(self, equation, coefficient):
+        return tuple(equation.params["dimension_numbers"].rhs_spec[2:])
 
     def needs_whole(self, equation):
         everything = frozenset(range(len(equation.result.shape)))

@@ -10,12 +10,12 @@ import numpy as np
 
 from jaxrf.geometry.maps import AxisMap, Pattern, identity, whole
 from jaxrf.geometry.relations import Product
-from jaxrf.primitives.rule import MASKED, Rule, Span, rule
+from jaxrf.primitives.rule import MASKED, Contraction, Span, rule
 from jaxrf.tangent.program import Equation
 
 
 @rule("dot_general")
-class Dot(Rule):
+class Dot(Contraction):
     """Contraction over some axes, batched over others.
 
     y[b, i, j] = sum_k x[b, i, k] c[b, k, j]    for either operand as the tangent
@@ -78,6 +78,12 @@ class Dot(Rule):
         free = [x for a, x in enumerate(left) if a not in (*left_c, *left_b)]
         free += [x for b, x in enumerate(right) if b not in (*right_c, *right_b)]
         return "".join(left), "".join(right), "".join(batch + free)
+
+    def summed(self, equation, coefficient):
+        return tuple(equation.params["dimension_numbers"][0][coefficient])
+
+    def places(self, equation, coefficient):
+        return tuple(equation.params["dimension_numbers"][1][coefficient])
 
     def needs_whole(self, equation):
         return frozenset()

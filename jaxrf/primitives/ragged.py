@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrf.geometry.maps import AxisMap, Pattern, identity, whole
 from jaxrf.geometry.relations import Product, dense
-from jaxrf.primitives.rule import Rule, rule, whole_spans
+from jaxrf.primitives.rule import Contraction, rule, whole_spans
 from jaxrf.tangent.program import Equation
 
 FORM = "its form of ragged dimensions is not followed, so it counts as seeing everything"
@@ -17,7 +17,7 @@ SIZES = "the sizes of its groups depend on values, so every row counts as seeing
 
 
 @rule("ragged_dot_general")
-class RaggedDot(Rule):
+class RaggedDot(Contraction):
     """Rows times the matrix of their group: y[i, j] = sum_k x[i, k] w[group(i), k, j].
 
     Example (x (5, 3), w (2, 3, 4), sizes (2, 3)): element (1, 0) depends on x (1, 0..2) and on w (0, 0..2, 0).
@@ -54,6 +54,15 @@ class RaggedDot(Rule):
             and tuple(numbers.lhs_ragged_dimensions) == (0,)
             and tuple(numbers.rhs_group_dimensions) == (0,)
         )
+
+    def summed(self, equation, coefficient):
+        (contracted, _) = equation.params["ragged_dot_dimension_numbers"].dot_dimension_numbers
+        return tuple(contracted[coefficient])
+
+    def places(self, equation, coefficient):
+        numbers = equation.params["ragged_dot_dimension_numbers"]
+        groups = numbers.rhs_group_dimensions if coefficient == 1 else ()
+        return (*groups, *numbers.dot_dimension_numbers[1][coefficient])
 
     def transpose(self, view, operand, ct):
         if not self._plain(view.equation):

@@ -129,6 +129,22 @@ class Rule(ABC):
         return math.log2(terms) + max(0.0, math.log2(repeats))
 
 
+class Contraction(Rule):
+    """Sums of products with a kernel or a matrix, whose results have features of their own.
+
+    On a path such an equation is a step, even where it sees one position; its coefficient may be a random weight.
+    Operands 0 and 1 are the factors; either may be the tangent, and the other one is the coefficient.
+    """
+
+    @abstractmethod
+    def summed(self, equation: Equation, coefficient: int) -> tuple[int, ...]:
+        """Axes of factor `coefficient` that one element of the result is summed over."""
+
+    @abstractmethod
+    def places(self, equation: Equation, coefficient: int) -> tuple[int, ...]:
+        """Axes of factor `coefficient` along which it has positions or groups: those of a kernel, those of a batch."""
+
+
 def linear_transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
     """The transpose that JAX derives, on whole arrays, one unit after the other in a batch."""
     eqn = view.equation
@@ -145,6 +161,12 @@ def linear_transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
 
 rules: Registry[Rule] = Registry("primitive")
 R = TypeVar("R", bound=Rule)
+
+
+def contraction(equation: Equation) -> Contraction | None:
+    """The rule of an equation that multiplies with a kernel or a matrix; None for all others."""
+    found = rules.get(equation.primitive)
+    return found if isinstance(found, Contraction) else None
 
 
 def rule(*names: str) -> Callable[[type[R]], type[R]]:

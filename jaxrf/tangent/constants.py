@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
+from jaxrf.tangent.rounding import significant
 
 CHANCE = ("random_", "threefry")
 ZEROING = {"mul", "select_n", "pad", "concatenate", "scatter", "scatter-add", "scatter-mul", "dynamic_update_slice"}
@@ -69,7 +70,8 @@ class Constants:
             return self._chosen(operand)
         if operand not in self._supports:
             value = self.value(operand)
-            self._supports[operand] = self._drawn_support(operand) if value is None else np.asarray(value != 0)
+            known = self.slice([operand]), operand, self.consts
+            self._supports[operand] = self._drawn_support(operand) if value is None else significant(value, *known)
         return self._supports[operand]
 
     def _chosen(self, operand: Operand) -> np.ndarray | None:

@@ -30,6 +30,7 @@ PRODUCTS = {
     "grouped and dilated": (lambda w, x: conv(x, w, groups=2, rhs_dilation=(2,)), (1, 6, 4), (3, 2, 2)),
     "transposed": (lambda w, x: conv(x, w, padding=[(1, 2)], lhs_dilation=(2,)), (1, 4, 2), (2, 2, 3)),
     "dense": (lambda w, x: x @ w, (1, 4, 3), (3, 4)),
+    "rows in groups": (lambda w, x: jax.lax.ragged_dot(x[0], w, jnp.array([2, 3]))[None], (1, 5, 2), (2, 2, 3)),
     "dense from the left": (lambda w, x: jnp.einsum("ck,byk->cby", w, x), (1, 4, 3), (4, 3)),
 }
 
@@ -45,12 +46,11 @@ def test_power_is_the_mean_square_over_all_signs(name, double):
     ct = rng.normal(size=target.shape)
     plan = windows(program, target, program.input, {}, whole=True)
     (product,) = random_weights(program, [step.equation for step in plan.steps])
-    shared = Shared(
-        {product.coefficient: program.evaluate([product.coefficient], {program.arguments[0]: w})[0]}, plan.starts
-    )
+    wanted = list(plan.coefficients())
+    shared = Shared(dict(zip(wanted, program.evaluate(wanted, {program.arguments[0]: w}))), plan.starts)
     found = pull_back(plan, shared, plan.starts.table(1), ct[None], {product.equation: power}).array[0]
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=w.size))).reshape(-1, *w.shape)
-    pulled = jax.jit(jax.vmap(lambda s: jax.vjp(lambda x: f(s * w, x), x)[1](ct)[0]))(signs)
+    pulled = jax.jit(lambda s: jax.lax.map(lambda s: jax.vjp(lambda x: f(s * w, x), x)[1](ct)[0], s))(signs)
     np.testing.assert_allclose(found, np.square(pulled).mean(0), rtol=1e-12)
 
 

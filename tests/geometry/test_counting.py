@@ -174,3 +174,23 @@ def test_every_relation_counts_paths():
     kinds = Relation.__subclasses__()
     for act in (counting.pull, counting.forward):
         assert not [kind.__name__ for kind in kinds if act.dispatch(kind) is act.dispatch(Relation)]
+
+
+def test_features_that_read_nothing_are_no_path():
+    """A part of a kernel without any pair of features is no step; features read by positions add up over these."""
+    none, some = Pattern(2, 3, np.zeros((3, 2), bool)), Pattern(2, 3, np.array([[1, 0], [0, 0], [1, 1]], bool))
+    counts = Counts((True, True), (1, 0), np.array([[2, 3, 5]]), 5)
+    links = [Product((5, 2), (5, 3), ((Window(5, 5, 1, (-1, 1)), 0), (m, 1))) for m in (none, some)]
+    assert counting.pull(Union((links[0],), links[0]), counts, (True, False)).empty
+    found = counting.pull(links[1], counts, (True, False))
+    assert (found.start, found.values.tolist()) == ((0, 0), [[7], [0], [7]])
+    apart = counting.pull(links[1], counts, (True, True))
+    assert (apart.start, apart.values.tolist()) == ((0, 0), [[7, 5], [0, 0], [7, 5]])
+
+
+def test_positions_read_by_features_are_those_that_any_of_them_reads():
+    """Counts that hold for every feature reach the positions that some feature depends on."""
+    some = Pattern(4, 3, np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0]], bool))
+    link = Product((5, 4), (5, 3), ((identity(5), 0), (some, 1)))
+    found = counting.pull(link, Counts((True, False), (2, 0), np.array([[6]]), 6), (True, True))
+    assert (found.start, found.values.tolist()) == ((2, 0), [[6, 0, 6, 0]])

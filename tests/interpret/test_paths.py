@@ -287,8 +287,109 @@ def test_what_does_not_fit_is_explained(options, error, message):
         jaxrf.paths(Stack(), (5, 7, 3), **options)
 
 
-def test_a_unit_without_a_path_is_an_error():
-    """A unit that sees padding only has nothing to count."""
-    model = lambda x: jnp.pad(x, ((0, 0), (2, 0), (0, 0)))  # noqa: E731
+@pytest.mark.parametrize(
+    "model", [lambda x: jnp.pad(x, ((0, 0), (2, 0), (0, 0))), lambda x: x * np.array([1, 0, 1, 1, 1])[:, None]]
+)
+def test_a_unit_without_a_path_is_an_error(model):
+    """A unit that sees padding only, or nothing by a known mask, has nothing to count; the density of such a row is None."""
     with pytest.raises(InputError, match=r"No path leads from the input to unit \(1,\) of layer 'output'"):
         jaxrf.paths(model, (5, 3), unit=1)
+    nothing = lambda x: model(x)[:, 1:2]  # noqa: E731
+    assert jaxrf.trf(nothing, (5, 3))[-1].density is None
+
+
+class MaskedConv(nn.Module):
+    """A convolution whose kernel is a parameter times known zeros, in no product of axes."""
+
+    @nn.compact
+    def __call__(self, x):
+        taps = np.array([[0, 1, 0], [0, 0, 1], [0, 0, 1]])
+        mask = np.broadcast_to(taps[..., None, None], (3, 3, x.shape[-1], 4))
+        return nn.Conv(4, (3, 3), mask=mask, name="conv")(x)
+
+
+def test_known_zeros_of_kernels_are_no_steps():
+    """Constants in a plain function and masks of a Linen layer: three taps of nine, half of their box of six positions."""
+    expected = [[1, 0], [0, 1], [0, 1]]
+    kernel = np.zeros((3, 3, 1, 1), np.float32)
+    kernel[[0, 1, 2], [1, 2, 2]] = 2.0
+
+    def plain(x):
+        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    assert jaxrf.paths(plain, (7, 9, 1)).counts.tolist() == expected
+    assert jaxrf.paths(MaskedConv(), (7, 9, 3), layer="conv").counts.tolist() == expected
+    assert jaxrf.trf(MaskedConv(), (7, 9, 3))["conv"].density == 0.5
+
+
+@pytest.mark.parametrize("form", ["matrix", "groups of rows"])
+def test_a_product_in_two_forms_is_one_step(form):
+    """x + x W has two paths, whether W is one matrix or one per group of rows."""
+    w = jnp.ones((2, 4, 4))
+
+    def model(x):
+        rows = x.reshape(-1, 4)
+        product = rows @ w[0] if form == "matrix" else lax.ragged_dot(rows, w, jnp.array([2, rows.shape[0] - 2]))
+        return (rows + product).reshape(x.shape)
+
+    assert jaxrf.paths(model, (6, 4), unit=2).counts.tolist() == [2]
+
+
+def test_masks_let_positions_through_once():
+    """x m + x m' by two known masks has one path wherever either of them is not zero, and elsewhere none."""
+    first, second = np.array([0, 1, 0, 1, 0]), np.array([1, 1, 1, 0, 0])
+
+    def model(x):
+        y = x * first[:, None] + jax.nn.silu(x * second[:, None])
+        return lax.conv_general_dilated(
+            y, np.ones((3, 2, 1), np.float32), (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+        )
+
+    assert [jaxrf.paths(model, (5, 2), unit=u).counts.tolist() for u in (0, 2, 4)] == [[1, 1], [1, 1, 1], [1]]
+
+
+def test_a_known_choice_of_positions_is_no_step():
+    """`where` by a known mask takes each position from one side."""
+    model = lambda x: jnp.where(np.array([1, 1, 0, 0, 0], bool)[:, None], x, jnp.roll(x, 1, 1))  # noqa: E731
+    assert [jaxrf.paths(model, (5, 2), unit=u).box for u in (1, 2)] == [((1, 2),), ((1, 2),)]
+
+
+@pytest.mark.parametrize("method", ["cubic", "lanczos3", "lanczos5"])
+def test_rounding_in_a_resize_is_no_path(method):
+    """Three times as large: the middle one of each three copies its position, whose neighbors have weights at rounding level."""
+    model = lambda x: jax.image.resize(x, (len(x), 33, 2), method)  # noqa: E731
+    assert jaxrf.paths(model, (11, 2), unit=16).counts.tolist() == [1]
+    assert jaxrf.trf(model, (11, 2))[-1].box((16,), clip=True) == ((5, 6),)
+
+
+def test_repeated_positions_are_told_apart_behind_windows():
+    """A mean that is repeated over 7 positions and convolved by 3: three ways to each position, two at the border."""
+
+    def model(x):
+        y = jnp.broadcast_to(x.mean(1, keepdims=True), x.shape)
+        kernel = np.ones((3, 2, 2), np.float32)
+        return lax.conv_general_dilated(y, kernel, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+
+    assert [set(jaxrf.paths(model, (7, 2), unit=u).counts.tolist()) for u in (0, 3)] == [{2}, {3}]
+
+
+@pytest.mark.parametrize("layer", ["attention", "gates"])
+def test_counts_do_not_depend_on_channels(layer):
+    """Heads, gated and grouped channels count once, whatever their number is."""
+
+    class Net(nn.Module):
+        width: int
+
+        @nn.compact
+        def __call__(self, x):
+            if layer == "attention":
+                return nn.MultiHeadDotProductAttention(min(2, self.width), qkv_features=2 * self.width)(x)
+            a, b = jnp.split(nn.Conv(2 * self.width, (3,))(x), 2, -1)
+            y = nn.GroupNorm(min(2, self.width))(a * nn.sigmoid(b))
+            return jnp.pad(
+                nn.Conv(self.width, (3,), feature_group_count=self.width)(y), ((0, 0), (1, 2), (0, 0)), "edge"
+            )
+
+    one, four = (jaxrf.paths(Net(width), (7, 3), unit=1) for width in (1, 4))
+    assert one.counts.tolist() == four.counts.tolist()
+    assert one.box == four.box

@@ -46,7 +46,10 @@ def inputs(name: str) -> Iterator[np.ndarray]:
 
 @cache
 def supports(name: str) -> list[tuple[Equation, int, np.ndarray]]:
-    """Each linear equation and tangent operand, and where its Jacobian (*result, *operand) is not zero for some input."""
+    """Each linear equation and tangent operand, and where its Jacobian (*result, *operand) is not zero for some input.
+
+    What is nothing but rounding, beside the largest derivative of the equation, counts as zero.
+    """
     traced = program(name)
     pairs = [(e, i) for e in traced.linear for i in e.tangents]
     wanted = list({v: None for e in traced.linear for v in e.operands if isinstance(v, Variable) and not v.tangent})
@@ -54,7 +57,8 @@ def supports(name: str) -> list[tuple[Equation, int, np.ndarray]]:
     @jax.jit
     def jacobians(x: jax.Array) -> list[Any]:
         known = dict(zip(wanted, traced.evaluate(wanted, {traced.image: x})))
-        return [jacobian(e, i, known) != 0 for e, i in pairs]
+        found = [jnp.abs(jacobian(e, i, known)) for e, i in pairs]
+        return [one > 1e-14 * one.max(initial=0) for one in found]
 
     found = [jacobians(x) for x in inputs(name)]
     return [(e, i, np.any([some[k] for some in found], axis=0)) for k, (e, i) in enumerate(pairs)]

@@ -1,0 +1,53 @@
+"""Path counts and densities of random networks, against products of the 0/1 matrices of their steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jaxrf.adapters import adapt
+from jaxrf.errors import InputError
+from jaxrf.interpret import table as tables
+from jaxrf.interpret.axes import positions
+from jaxrf.interpret.fields import boxes
+from jaxrf.interpret.paths import count
+from jaxrf.programs import choose, geometry_program
+from tests.interpret.counted_networks import network
+
+CHANNELS = (1, 4)
+
+
+def check(seed: int, channels: int) -> None:
+    """Compare some units of one network; a unit without a path is refused."""
+    net = network(seed, 1 + seed % 3)
+    subject = adapt(net.model, (*net.shape, channels))
+    program, spatial = geometry_program(subject), subject.spatial_axes
+    target, known = choose(program, None, None), positions(program, spatial)
+    row = tables.row(program, target, boxes(program), spatial)
+    assert row.unit_shape == net.out
+    units = list(np.ndindex(*net.out))
+    for unit in {units[0], units[-1], *(units[i] for i in np.random.default_rng(seed).integers(0, len(units), 4))}:
+        right = net.counts[unit]
+        if not right.any():
+            with pytest.raises(InputError, match="No path leads"):
+                count(program, target, row, unit, spatial, known=known)
+            continue
+        found = count(program, target, row, unit, spatial, known=known)
+        box = tuple(slice(lo, hi) for lo, hi in found.box)
+        np.testing.assert_array_equal(found.counts, right[box])
+        assert found.total == right.sum(), "paths outside of the box"
+        assert found.density == pytest.approx((right[box] > 0).mean())
+
+
+@pytest.mark.parametrize("seed", range(21))
+def test_counts_of_random_networks(seed):
+    """Whatever the operations, units have the paths that the steps' matrices have; channels count once."""
+    check(seed, CHANNELS[seed // 3 % 2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_counts_of_many_random_networks(seed):
+    """The same for a hundred networks, each with one channel and with four."""
+    for channels in CHANNELS:
+        check(seed, channels)
