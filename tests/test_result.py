@@ -235,7 +235,7 @@ def test_bands():
     assert found.low.shape == result.mean.shape and found.over == "seeds and images"
     given = np.isfinite(found.low)
     assert given.mean() > 0.9
-    assert (0 < found.low[given]).all() and (found.high - found.value > found.value - found.low)[given].all()
+    assert (found.low[given] > 0).all() and (found.high - found.value > found.value - found.low)[given].all()
     signed = result_of(**(vars(result) | {"mean": result.mean - result.mean.max() / 2, "score": "signed"})).band()
     np.testing.assert_allclose(signed.high - signed.value, signed.value - signed.low)
     with pytest.raises(InputError, match="holds no sums over seeds or images"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
 from jaxrf.statistics.measures.spread import center_offset, covariance
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,17 @@ NEAR = 5.0
 """Standard deviations beyond which a Gaussian is nothing: 4e-6 of its height, the square of which a fit adds up."""
 
 
+YES_OR_NO = Uncertainty(missing="it is a yes or a no.")
+
+
 @measures.register("gaussian")
+@uncertainty(
+    amplitude=Uncertainty(scale="log"),
+    sigma=Uncertainty(scale="log"),
+    residual=Uncertainty(missing="noise in the map is residual too, and most of it with few samples."),
+    refined=YES_OR_NO,
+    cut=YES_OR_NO,
+)
 def gaussian(
     maps: np.ndarray,
     tilted: bool = True,
