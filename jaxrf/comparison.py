@@ -108,9 +108,9 @@ def compare(
     alike = not (reason or paired is False)
     if alike:
         ours, theirs = align(ours, theirs)
-    sides = [_Side(g, on, value) for g, on, value in ((ours, on_a, value_a), (theirs, on_b, value_b))]
+    one, other = _Side(ours, on_a, value_a), _Side(theirs, on_b, value_b)
     known = replace(known, missing=known.missing or STEPS * (known.curve is not None))
-    found = _difference(*sides, alike, known, level, factor)
+    found = _difference(one, other, alike, known, level, factor)
     return Comparison(measure, value_a, value_b, found, paired=alike)
 
 
@@ -146,13 +146,11 @@ def _difference(a: _Side, b: _Side, paired: bool, known: Uncertainty, level: flo
     else:
         stderr = np.hypot(a.stderr, b.stderr)
         freedom = jackknife.welch([a.stderr, b.stderr], freedoms)
-    each = [
-        jackknife.from_left_out(
-            side.value, side.left_out, side.groups.counts(), freedom, level=level, over=factor, known=known
-        )
-        for side in (a, b)
-    ]
-    return jackknife.difference(*each, stderr)
+    how = {"level": level, "over": factor, "known": known}
+    of_a, of_b = (
+        jackknife.from_left_out(side.value, side.left_out, side.groups.counts(), freedom, **how) for side in (a, b)
+    )
+    return jackknife.difference(of_a, of_b, stderr)
 
 
 def _factor(a: Result, b: Result, over: str | None) -> tuple[Groups, Groups, str]:

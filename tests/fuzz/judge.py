@@ -117,7 +117,9 @@ def maps(program: Program, jacobian: np.ndarray, weights: list[np.ndarray], imag
     for number, unit in enumerate(units):
         gradient = jacobian[(*unit, channel)]
         right, peak = SCORES[score](gradient), SCORES["square" if score == "square" else "abs"](gradient).max()
-        errors.append(float(np.abs(laid(result, number) - right).max() / peak) if peak else float(result.mean[number].any()))
+        errors.append(
+            float(np.abs(laid(result, number) - right).max() / peak) if peak else float(result.mean[number].any())
+        )
     return max(errors)
 
 

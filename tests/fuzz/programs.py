@@ -133,7 +133,12 @@ def average(g, draw, weights):
     window, strides, dilation, pads = ([1] * g.array.ndim for _ in range(4))
     pads = [(0, 0)] * g.array.ndim
     for a in g.spatial:
-        window[a], strides[a], dilation[a], pads[a] = *some(draw, 1, 4, 1), *some(draw, 1, 3, 1), 1, tuple(some(draw, 0, 2, 2))
+        window[a], strides[a], dilation[a], pads[a] = (
+            *some(draw, 1, 4, 1),
+            *some(draw, 1, 3, 1),
+            1,
+            tuple(some(draw, 0, 2, 2)),
+        )
         dilation[a] = int(draw.integers(1, 3))
     return g.holding(
         lax.reduce_window(
@@ -145,7 +150,9 @@ def average(g, draw, weights):
 @step
 def maximum(g, draw, weights):
     """A max-pool of values that are all different, since forward and backward derivatives treat ties in two ways."""
-    g = g.holding(g.array + draw.random(g.array.shape[1:] if g.axes[0] == IMAGES else g.array.shape).astype(g.array.dtype))
+    g = g.holding(
+        g.array + draw.random(g.array.shape[1:] if g.axes[0] == IMAGES else g.array.shape).astype(g.array.dtype)
+    )
     window, strides = [1] * g.array.ndim, [1] * g.array.ndim
     for a in g.spatial:
         window[a], strides[a] = int(draw.integers(1, 4)), int(draw.integers(1, 3))

@@ -9,9 +9,7 @@ from tests.fuzz.judge import judge
 QUICK, ALL = 24, 100
 
 
-@pytest.mark.parametrize(
-    "seed", [pytest.param(n, marks=() if n < QUICK else pytest.mark.slow) for n in range(ALL)]
-)
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=() if n < QUICK else pytest.mark.slow) for n in range(ALL)])
 def test_boxes_are_hulls_and_maps_are_gradients(seed):
     """No box misses a derivative, an exact one is their hull, and maps equal the Jacobian's rows."""
     verdict = judge(seed, "float64" if seed % 4 else "float32")
