@@ -7,7 +7,9 @@ Leaving the same seeds out of both keeps that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,12 @@ from jaxrf.errors import InputError
 from jaxrf.result import Result
 from jaxrf.statistics import Groups, Interval, jackknife
 from jaxrf.statistics.groups import align
-from jaxrf.statistics.measures.registry import is_step_function
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty_of
+
+STEPS = (
+    "it moves in steps, and so would the difference. Compare numbers that do not: "
+    '"energy_within" for "area_ratio" and "energy_radius", "participation" for "smallest_area".'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +73,9 @@ def compare(
         **options: of the measure.
 
     Returns:
-        Both values, and `a - b` with its jackknife interval.
-        Unpaired, the squared errors add, with the degrees of freedom of Welch.
+        Both values, and `a - b` with its interval, made from the jackknife intervals of both.
+        Paired, it knows what the two share; unpaired, the squared errors add, with the degrees of freedom of Welch.
+        A measure that has no interval has none here; nor has one that moves in steps: the reason is in `missing`.
 
     Raises:
         InputError: nothing to leave out, different units, or `paired=True` on different seeds or images.
@@ -96,16 +104,53 @@ def compare(
             f"The measure {measure!r} gives numbers of shape {value_a.shape} and {value_b.shape}. "
             "Compare results of as many units and spatial axes as each other."
         )
-    both = {"level": level, "over": factor, "approximate": is_step_function(measure)}
-    if reason or paired is False:
-        of_a, of_b = (jackknife.interval(g, on, r.mean, **both) for g, on, r in ((ours, on_a, a), (theirs, on_b, b)))
-        return Comparison(measure, value_a, value_b, jackknife.difference(of_a, of_b), paired=False)
-    ours, theirs = align(ours, theirs)
-    pairs = zip(ours.without_each(), theirs.without_each(), strict=True)
-    left_out = [np.asarray(on_a(x), np.float64) - np.asarray(on_b(y), np.float64) for x, y in pairs]
-    counts = np.minimum(ours.counts(), theirs.counts())
-    found = jackknife.from_left_out(value_a - value_b, left_out, counts, **both)
-    return Comparison(measure, value_a, value_b, found, paired=True)
+    known = uncertainty_of(measure, part)
+    alike = not (reason or paired is False)
+    if alike:
+        ours, theirs = align(ours, theirs)
+    one, other = _Side(ours, on_a, value_a), _Side(theirs, on_b, value_b)
+    known = replace(known, missing=known.missing or STEPS * (known.curve is not None))
+    found = _difference(one, other, alike, known, level, factor)
+    return Comparison(measure, value_a, value_b, found, paired=alike)
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One of two results: its blocks, the measure as a function of its maps, and the value on all of them."""
+
+    groups: Groups
+    measured: Callable[[np.ndarray], Any]
+    value: np.ndarray
+
+    @cached_property
+    def left_out(self) -> list[np.ndarray]:
+        return [np.asarray(self.measured(part), np.float64) for part in self.groups.without_each()]
+
+    @cached_property
+    def stderr(self) -> np.ndarray:
+        return jackknife.jackknifed(self.value, self.left_out, self.groups.counts()).stderr
+
+
+def _difference(a: _Side, b: _Side, paired: bool, known: Uncertainty, level: float, factor: str) -> Interval:
+    """The interval of the difference of two results, as `jackknife.difference` makes it from theirs."""
+    freedoms = [jackknife.freedom_of(side.groups, factor) for side in (a, b)]
+    if known.missing:
+        none, value = np.full(a.value.shape, np.nan), a.value - b.value
+        blocks = min(len(side.groups.blocks) for side in (a, b))
+        return Interval(value, none, none, none, none, level, factor, blocks, none, known.missing)
+    if paired:
+        apart = [one - other for one, other in zip(a.left_out, b.left_out, strict=True)]
+        counts = np.minimum(a.groups.counts(), b.groups.counts())
+        stderr = jackknife.jackknifed(a.value - b.value, apart, counts).stderr
+        freedom = np.minimum(*freedoms)
+    else:
+        stderr = np.hypot(a.stderr, b.stderr)
+        freedom = jackknife.welch([a.stderr, b.stderr], freedoms)
+    how = {"level": level, "over": factor, "known": known}
+    of_a, of_b = (
+        jackknife.from_left_out(side.value, side.left_out, side.groups.counts(), freedom, **how) for side in (a, b)
+    )
+    return jackknife.difference(of_a, of_b, stderr)
 
 
 def _factor(a: Result, b: Result, over: str | None) -> tuple[Groups, Groups, str]:

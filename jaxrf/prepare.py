@@ -14,7 +14,7 @@ from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, total
 from jaxrf.engine.plan import Plan, make_plan
 from jaxrf.engine.pool import make_pool
 from jaxrf.engine.run import Pullback
-from jaxrf.engine.scores import scores
+from jaxrf.engine.scores import check_normalizable, scores
 from jaxrf.engine.signs import check_request, make_signs
 from jaxrf.engine.units import positions
 from jaxrf.engine.windows import Windows, windows
@@ -90,6 +90,7 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     """
     scores[request.score]  # an unknown name is said before anything is traced
     check_average(request.average)
+    check_normalizable(request.score, request.average)
     averaging = check_request(request.estimator, request.score, subject.variables is not None)
     flat = geometry_program(subject, request.treat_as_constant)
     target = choose(flat, request.layer, request.output)

@@ -21,9 +21,9 @@ from jaxtyping import Float, Int
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
-from jaxrf.statistics import Groups, Interval, groups, jackknife, measures
+from jaxrf.statistics import Groups, Interval, bands, groups, jackknife, measures
 from jaxrf.statistics.gathered import TRUSTED
-from jaxrf.statistics.measures.registry import is_step_function
+from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 if TYPE_CHECKING:
     import xarray
@@ -44,6 +44,7 @@ class Result:
     Attributes:
         mean: mean score over the samples, (unit, *spatial).
         stderr: standard error of the mean over the samples, (unit, *spatial); NaN with one sample.
+            Two of them are no interval of 95 %, which `band` gives: single positions are far from normal.
         count: number of samples that were averaged.
         origin: (unit, d), input position of element [0, ..., 0] of each map; it may be negative.
         units: (unit, k), positions of the units in the layer; one row where units were pooled.
@@ -137,7 +138,8 @@ class Result:
         Leaves out one seed (or block of seeds) at a time and measures again, so that it costs as much as
         measuring up to 64 times. Over seeds, the images count as given: the interval is for other networks on the
         same images. Over images it is for other images on the same networks.
-        Intervals of step functions of the map, such as Luo's size, are marked as approximate.
+        How the interval is made depends on the measure, and [Measures](measures.md) says it of each.
+        Some, such as Luo's size, have none: value and reason are there, and NaN in place of the ends.
 
         Args:
             measure: its registered name.
@@ -151,16 +153,31 @@ class Result:
             InputError: an option or part it does not have, or the result does not hold samples to leave out.
 
         Warns:
-            UserWarning: the weighted mean is worth fewer than 30 samples, too few for its errors to be trusted.
+            UserWarning: the mean is worth fewer than 30 samples, too few for its errors to be known well.
         """
         kept, factor = self.samples_over(over)
         self.warn_of_few()
-        measured, rough = self.measuring(measure, part, **options), is_step_function(measure)
+        measured, known = self.measuring(measure, part, **options), uncertainty_of(measure, part)
         if is_dataclass(whole := measured(self.mean)):
             raise InputError(
                 f"The measure {measure!r} gives several numbers. Choose one, such as part={fields(whole)[0].name!r}."
             )
-        return jackknife.interval(kept, measured, self.mean, level=level, over=factor, approximate=rough)
+        curve = self._placed(known.curve, measure, options) if known.curve else None
+        how = {"level": level, "over": factor, "known": known, "curve": curve}
+        return jackknife.interval(kept, measured, self.mean, **how)
+
+    def band(self, level: float = 0.95) -> Interval:
+        """The mean maps with an interval for each position, arrays (unit, *spatial), over all seeds and images.
+
+        Wider than two standard errors, and farther above the mean than below it, where few samples make it up;
+        NaN where those are worth fewer than two. Each position is for itself: of 100, five lie outside.
+
+        Raises:
+            InputError: the result does not hold several seeds or images.
+        """
+        self.samples_over()
+        positive = not (self.mean < 0).any()
+        return bands.band(self.mean, self.stderr, self.groups, level=level, positive=positive)
 
     def samples_over(self, over: str | None = None) -> tuple[Groups, str]:
         """The sums of maps by the levels of a factor, and its name: `over`, or seeds before images if None.
@@ -203,7 +220,13 @@ class Result:
             UnknownNameError: there is no such measure.
             InputError: an option or part it does not have.
         """
-        function = measures[name]
+        measured = self._placed(measures[name], name, options)
+        return measured if part is None else lambda maps: _part(measured(maps), part, name)
+
+    def _placed(
+        self, function: Callable[..., Any], name: str, options: Mapping[str, Any]
+    ) -> Callable[[np.ndarray], Any]:
+        """A function of maps and of where they lie, for maps that lie where this result's do."""
         context = {
             "center": self.center - self.origin,
             "origin": self.origin,
@@ -216,20 +239,23 @@ class Result:
             if option not in own:
                 raise InputError(f"The measure {name!r} has no option {option!r}. It has: {', '.join(own) or 'none'}.")
         given = {key: context[key] for key in parameters if key in context}
-
-        def measured(maps: np.ndarray) -> Any:
-            return function(maps, **given, **options)
-
-        return measured if part is None else lambda maps: _part(measured(maps), part, name)
+        return lambda maps: function(maps, **given, **options)
 
     def warn_of_few(self, stacklevel: int = 3) -> None:
-        """Warn where the weighted mean is worth fewer than 30 samples."""
-        if self.average == "weighted" and self.effective is not None and (self.effective < TRUSTED).any():
-            warnings.warn(
-                f"The {self.count} samples are worth {np.nanmin(self.effective):.3g} equally strong ones. Errors of a "
-                f'weighted mean need some {TRUSTED}: run more seeds or images, or use average="normalized".',
-                stacklevel=stacklevel,
-            )
+        """Warn where the mean is worth fewer than 30 equally strong samples of the leading factor."""
+        if self.effective is None or not (self.effective < TRUSTED).any():
+            return
+        least = f"{np.nanmin(self.effective):.3g}"
+        if self.average == "weighted":
+            found = f"The {self.count} samples are worth {least} equally strong ones."
+            rather = ', or use average="normalized"'
+        else:
+            found, rather = f"There are {least} independent samples, the seeds or the images.", ""
+        warnings.warn(
+            f"{found} Standard errors need some {TRUSTED} to be known to a tenth; with fewer, intervals are wide, and "
+            f"hold only where samples are not too uneven: run more seeds or images{rather}.",
+            stacklevel=stacklevel,
+        )
 
     def area_ratio(self, share: float = 0.5) -> Float[np.ndarray, " unit"]:
         """Share of the input area in the smallest square about the true center that holds `share` of each map."""

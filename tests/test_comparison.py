@@ -55,12 +55,25 @@ def test_intervals_of_differences_are_true():
     assert all(0.91 <= n / 200 <= 0.98 for n in held.values()), held
 
 
-def test_the_difference_of_a_result_with_itself_is_zero():
+@pytest.mark.parametrize("measure", ["sigma", "participation", "center_offset"])
+def test_the_difference_of_a_result_with_itself_is_zero(measure):
     """Exactly, with no error."""
     a = pair(8, 2.0)
-    found = compare(a, a, measure="area_ratio", share=0.5).difference
-    assert (found.value == 0).all() and (found.stderr == 0).all()
-    assert found.approximate
+    found = compare(a, a, measure=measure).difference
+    for part in (found.value, found.stderr, found.low, found.high):
+        assert (part == 0).all()
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(("measure", "why"), [("area_ratio", "moves in steps"), ("size_luo2016", "counts entries")])
+def test_what_has_no_interval_is_told(measure, why, paired):
+    """Values and their difference are there, ends are NaN, and the reason is told and printed."""
+    a, b = pair(8, 2.0), pair(8, 3.0)
+    found = compare(a, b, measure=measure, paired=paired)
+    assert found.paired == paired
+    assert found.difference.value == a.measure(measure) - b.measure(measure)
+    assert np.isnan([found.difference.low, found.difference.high]).all()
+    assert why in found.difference.missing and why in repr(found)
 
 
 def test_other_seeds_or_images_are_not_paired():

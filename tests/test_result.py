@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -209,12 +211,38 @@ def test_intervals_of_measures():
     np.testing.assert_array_equal(found.value, result.measure("sigma"))
     assert found.stderr.shape == (2, 2)
     assert (found.stderr > 0).all() and (found.low < found.value).all()
-    assert (found.over, found.blocks, found.approximate) == ("seeds", 6, False)
+    assert (found.over, found.blocks, found.missing) == ("seeds", 6, "")
     with pytest.warns(UserWarning, match="equally strong"):
-        other = result.interval("size_luo2016", over="images", level=0.5)
-    assert (other.over, other.blocks, other.approximate, other.level) == ("images", 3, True, 0.5)
+        other = result.interval("energy_radius", over="images", level=0.5)
+    assert (other.over, other.blocks, other.level) == ("images", 3, 0.5)
+    assert (other.low <= other.value).all() and (other.value <= other.high).all()
 
 
+@pytest.mark.filterwarnings("ignore:The 18 samples")
+def test_measures_without_an_interval_have_a_value_and_a_reason():
+    """Luo's size counts noise: its value is there, and NaN for what is not known."""
+    found = sampled().interval("size_luo2016")
+    np.testing.assert_array_equal(found.value, sampled().measure("size_luo2016"))
+    assert np.isnan([found.stderr, found.low, found.high]).all()
+    assert "counts entries above a part of the peak" in found.missing
+
+
+def test_bands():
+    """Every position has an interval that holds its mean, farther above than below; signed maps have even ones."""
+    result = sampled()
+    found = result.band()
+    np.testing.assert_array_equal(found.value, result.mean)
+    assert found.low.shape == result.mean.shape and found.over == "seeds and images"
+    given = np.isfinite(found.low)
+    assert given.mean() > 0.9
+    assert (found.low[given] > 0).all() and (found.high - found.value > found.value - found.low)[given].all()
+    signed = result_of(**(vars(result) | {"mean": result.mean - result.mean.max() / 2, "score": "signed"})).band()
+    np.testing.assert_allclose(signed.high - signed.value, signed.value - signed.low)
+    with pytest.raises(InputError, match="holds no sums over seeds or images"):
+        result_of().band()
+
+
+@pytest.mark.filterwarnings("ignore:There are 6 independent")
 def test_intervals_of_measures_with_several_numbers():
     """A part is chosen by name, a property too; without one, or with a wrong one, the parts are named."""
     result = sampled(average="normalized")
@@ -230,10 +258,14 @@ def test_intervals_of_measures_with_several_numbers():
         result.interval("sigma", part="x")
 
 
-def test_normalized_results_do_not_warn_of_few_samples():
-    """Every sample counts the same in a normalized mean, so nothing is said of strong ones."""
+def test_few_seeds_are_told_of_either_average():
+    """A normalized mean of six seeds warns as a weighted one does; thirty seeds do not."""
     result = sampled(average="normalized")
-    assert result.interval("sigma").blocks == 6
+    with pytest.warns(UserWarning, match=r"There are 6 independent samples.*some 30 to be known to a tenth"):
+        assert result.interval("sigma").blocks == 6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sampled(seeds=30, average="normalized").interval("sigma")
     assert "worth" not in repr(result)
     assert "18 samples worth 4." in repr(sampled())
 
@@ -271,6 +303,7 @@ def test_root_mean_square_errors_are_true():
     assert error.mean() == pytest.approx(repeated.std(), rel=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:There are 6 independent")
 @pytest.mark.parametrize("name", ["r.zarr", "r.npz", "r.nc"])
 def test_samples_survive_saving(tmp_path, name):
     """Sums by seed and image, variances and the average come back, and give the same intervals."""

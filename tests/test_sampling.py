@@ -63,6 +63,18 @@ def test_a_mean_of_few_strong_samples_warns_where_it_is_made():
         erf(**call, seeds=3)
 
 
+@pytest.mark.parametrize("function", [jaxrf.erf, jaxrf.plan, jaxrf.check])
+def test_maps_with_signs_are_not_normalized(function):
+    """A map that sums to nearly zero is not divided by its sum; the scores without signs are."""
+    from jaxrf.engine.scores import keeps_signs, scores
+
+    with pytest.raises(InputError, match='score="signed" have entries of both signs.*Use average="weighted"'):
+        function(LINEAR, inputs=jaxrf.noise(1), input_shape=SHAPE, score="signed", average="normalized")
+    gradients = np.random.default_rng(0).standard_normal((7, 3))
+    for name, score in scores.items():
+        assert keeps_signs(name) == bool((np.asarray(score(gradients)) < 0).any())
+
+
 def test_images_of_one_network_stop_too():
     """With given weights the images are the samples."""
     variables = LINEAR.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))

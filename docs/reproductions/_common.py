@@ -119,8 +119,8 @@ def interval(result: Result, measure: str, **options: Any) -> tuple[float, float
 
 
 def plus_minus(value: float, half: float, digits: int = 2) -> str:
-    """A number with the half width of its interval."""
-    return f"{value:.{digits}f} ± {half:.{digits}f}"
+    """A number with the half width of its interval; alone where it has none, as Luo's size."""
+    return f"{value:.{digits}f} ± {half:.{digits}f}" if np.isfinite(half) else f"{value:.{digits}f}"
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:

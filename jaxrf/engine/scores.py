@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxrf.errors import InputError
 from jaxrf.registry import Registry
 
 Score = Callable[[jax.Array], jax.Array]
@@ -54,3 +55,17 @@ def degree(name: str) -> int:
         (2, 1)
     """
     return 2 if name == "square" else 1
+
+
+def keeps_signs(name: str) -> bool:
+    """Whether the score of some gradient is negative, so that a map's sum says nothing of its strength."""
+    return name == "signed"
+
+
+def check_normalizable(name: str, average: str) -> None:
+    """Raises an `InputError` where maps of the score cannot be divided by their sums."""
+    if average == "normalized" and keeps_signs(name):
+        raise InputError(
+            f'Maps of score="{name}" have entries of both signs, and their sum can be near zero: average="normalized" '
+            'would divide by it. Use average="weighted", or a score without signs: "square" or "abs".'
+        )

@@ -25,7 +25,7 @@ OPENERF = protocols.register("openerf")(
         readings=(
             Reading("center of mass minus center", "center_offset"),
             *(Reading(f"mass within {radius}", "energy_within", {"radius": radius}) for radius in RADII),
-            Reading("sigma of the Gaussian", "gaussian", part="sigma"),
+            Reading("sigma of the Gaussian", "gaussian", {"tilted": False}, part="sigma"),
         ),
         known=(
             "What is differentiated is the mean over channels of the features at position n // 2 of each axis, "
@@ -34,7 +34,7 @@ OPENERF = protocols.register("openerf")(
             "divided by their sum.",
             "Images have the input size and crop of each model, 224 for most.",
             "Reported are the center of mass, the mass within seven radii about position n // 2 of the image, "
-            "and on request a Gaussian without tilt.",
+            "and on request a Gaussian without tilt, fitted by least squares to the whole map with its zeros.",
         ),
         unknown=(
             "Of even grids of tokens the package takes the upper left of the middle four, not n // 2: "
@@ -48,7 +48,7 @@ OPENERF = protocols.register("openerf")(
             "cancels, which it does not in other protocols.",
             "Radii are in positions of the image, so models of other input sizes are not comparable.",
             "Ours measures masses and offsets about the true center of the unit; theirs about the middle of the image.",
-            "Our Gaussian may be tilted; theirs is not.",
+            "Their Gaussian keeps its mean inside the image, and starts far from the map; ours starts at its moments.",
         ),
     )
 )

@@ -3,7 +3,7 @@
 from jaxrf.statistics.averages import effective_sample_size
 from jaxrf.statistics.gathered import Gathered, Summary
 from jaxrf.statistics.groups import Groups
-from jaxrf.statistics.jackknife import Interval
+from jaxrf.statistics.interval import Interval
 from jaxrf.statistics.measures import measures
 from jaxrf.statistics.moments import Moments
 from jaxrf.statistics.until import Until

@@ -67,9 +67,17 @@ def effective_sample_size(groups: Groups) -> np.ndarray:
     References:
         Kish (1965), Survey Sampling, section 8.2: the effective size of a weighted sample.
     """
+    blocks, levels, worth = len(groups.blocks), groups.levels, effective_blocks(groups)
+    scatter = levels / blocks * (blocks / worth - 1)  # squared coefficient of variation of one level's power
+    return levels / (1 + scatter)
+
+
+def effective_blocks(groups: Groups) -> np.ndarray:
+    """How many equally strong blocks the mean is worth, (unit,): `(sum T)^2 / sum T^2` of the power T of a block.
+
+    Maps with a sign have no power that says how strong they are: then it is the number of blocks.
+    """
     power = groups.powers()
     squares = np.square(power).sum(0)
     worth = np.divide(np.square(power.sum(0)), squares, out=np.full(squares.shape, np.nan), where=squares > 0)
-    blocks, levels = len(power), groups.levels
-    scatter = levels / blocks * (blocks / worth - 1)  # squared coefficient of variation of one level's power
-    return levels / (1 + scatter)
+    return np.where((power < 0).any(0), len(power), worth)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.statistics import jackknife
 from jaxrf.statistics.gathered import TRUSTED
-from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 FIRST = 32
 
@@ -32,7 +31,7 @@ class Until:
         cap: samples after which the run stops in any case.
 
     Raises:
-        InputError: an error that is not positive, or a cap below 32.
+        InputError: an error that is not positive, a cap below 32, or a measure that has no interval.
         UnknownNameError: there is no such measure.
 
     Example:
@@ -52,7 +51,8 @@ class Until:
             raise InputError(f"until={self.error!r} is no relative error. It is a positive number, such as 0.01.")
         if self.cap < FIRST:
             raise InputError(f"A cap of {self.cap} samples leaves nothing to look at: the first look is at {FIRST}.")
-        measures[self.measure]
+        if missing := uncertainty_of(self.measure, self.part).missing:
+            raise InputError(f"until cannot wait for the error of {self.measure!r}, which has no interval: {missing}")
 
     def next_check(self, count: int) -> int:
         """How many samples the next look needs, after `count` samples."""
@@ -64,18 +64,17 @@ class Until:
     def stops(self, result: Any) -> bool:
         """Whether to stop, at a look at the `jaxrf.result.Result` of the samples so far.
 
-        It does not while a weighted mean is worth fewer than 30 samples, whose errors are not to be trusted;
+        It does not while the mean is worth fewer than 30 samples, whose errors are not known well enough;
         units that are always dead are not waited for.
         """
         if result.count >= self.cap:
             return True
-        kept, over = result.samples_over()
-        measured = result.measuring(self.measure, self.part, **self.options)
-        found = jackknife.interval(kept, measured, result.mean, over=over)
+        if (result.effective < TRUSTED).any():
+            return False
+        found = result.interval(self.measure, part=self.part, **self.options)
         dead = np.isnan(result.effective)
         relative = np.where(dead.reshape(-1, *(1,) * (found.value.ndim - 1)), 0.0, found.relative)
-        few = result.average == "weighted" and (result.effective < TRUSTED).any()
-        return bool((relative <= self.error).all()) and not few
+        return bool((relative <= self.error).all())
 
 
 def as_until(until: float | Until | None) -> Until | None:

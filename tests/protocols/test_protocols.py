@@ -104,6 +104,22 @@ def test_replknet_reads_what_the_script_reads():
     assert all(weaker[label] < 0.9 * readings[label] for label in list(readings)[:3])
 
 
+def test_openerf_reads_the_sigma_that_openerf_fits():
+    """A tilted ellipse read under the protocol has the two widths that five parameters without tilt get, as there."""
+    from scipy.optimize import curve_fit
+
+    y, x = np.mgrid[:40, :44].astype(float)
+    erf_map = np.exp(-((y - 18) ** 2 / 30 + (x - 25) ** 2 / 70 - (y - 18) * (x - 25) / 50))
+
+    def bell(_, volume, mx, my, sx, sy):
+        shape = np.exp(-((x - mx) ** 2 / (2 * sx**2) + (y - my) ** 2 / (2 * sy**2)))
+        return (volume * shape / (2 * np.pi * sx * sy)).ravel()
+
+    theirs, _ = curve_fit(bell, None, (erf_map / erf_map.sum()).ravel(), p0=(2, 20, 16, 3, 5))
+    ours = protocols["openerf"].read(made_with(protocols["openerf"], erf_map[None]))["sigma of the Gaussian"]
+    np.testing.assert_allclose(ours[0], theirs[[4, 3]], rtol=1e-4)
+
+
 def test_other_choices_are_not_the_protocols_numbers():
     """A result that was made with another score is refused."""
     protocol = protocols["luo2016"]

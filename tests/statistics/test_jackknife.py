@@ -8,7 +8,7 @@ import pytest
 from jaxrf.errors import InputError
 from jaxrf.statistics import Groups, groups, jackknife, measures
 from jaxrf.statistics.groups import Block
-from jaxrf.statistics.measures.registry import is_step_function
+from jaxrf.statistics.measures.uncertainty import SCALES, Curve, Uncertainty, uncertainty_of
 
 
 def gathered(values: np.ndarray, limit: int = 64) -> Groups:
@@ -25,13 +25,28 @@ def values() -> np.ndarray:
 
 
 def test_the_error_of_a_mean_is_the_standard_error(values):
-    """For the map itself, the jackknife is std / sqrt(n), and the interval Student's."""
+    """For the map itself, the jackknife is std / sqrt(n), and the interval Student's where maps are equally strong."""
+    values = values / values.sum((2, 3), keepdims=True)
     found = jackknife.interval(gathered(values), lambda maps: maps, values.mean(0))
     stderr = values.std(0, ddof=1) / np.sqrt(20)
     np.testing.assert_allclose(found.stderr, stderr, rtol=1e-9)
     np.testing.assert_allclose(found.high - found.value, 2.093024 * stderr, rtol=1e-6)
     np.testing.assert_allclose(found.value - found.low, found.high - found.value, rtol=1e-9)
     assert (found.blocks, found.level) == (20, 0.95)
+    np.testing.assert_allclose(found.freedom, 19)
+
+
+def test_strong_samples_leave_fewer_degrees_of_freedom():
+    """One map of three among ones has the power of (22^2 / 28) - 1 = 16.3 degrees of freedom; one alone has no interval."""
+    values = np.ones((20, 1, 1, 2)) + 0.1 * np.random.default_rng(0).standard_normal((20, 1, 1, 2))
+    values *= 2 / values.sum((2, 3), keepdims=True)
+    values[3] *= 3
+    found = jackknife.interval(gathered(values), lambda maps: maps[:, 0, 0] / maps.sum((1, 2)), values.mean(0))
+    np.testing.assert_allclose(found.freedom, 22**2 / 28 - 1)
+    values[3] *= 1e6
+    lone = jackknife.interval(gathered(values), lambda maps: maps[:, 0, 0] / maps.sum((1, 2)), values.mean(0))
+    assert np.isfinite(lone.stderr).all() and np.isnan([lone.low, lone.high]).all()
+    assert "not known), 95% over 20 blocks of seeds; no interval where the samples are worth fewer" in repr(lone)
 
 
 def test_the_error_of_a_ratio_is_that_of_the_delta_method():
@@ -70,10 +85,59 @@ def test_welch_for_independent_intervals(values):
     from scipy import stats
 
     a, b = values[:12, :1, 0, 0], values[:, 1:, 0, 0] * 3
-    first, second = (jackknife.interval(gathered(x), lambda maps: maps, x.mean(0)) for x in (a, b))
-    found = jackknife.difference(first, second)
+    errors = [x.std(0, ddof=1) / np.sqrt(len(x)) for x in (a, b)]
+    freedom = jackknife.welch(errors, [np.array([len(x) - 1.0]) for x in (a, b)])
+    sides = [jackknife.from_left_out(x.mean(0), rest(x), np.ones((len(x), 1), int), freedom) for x in (a, b)]
+    found = jackknife.difference(*sides, np.hypot(*errors))
     expected = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False).confidence_interval(0.95)
     np.testing.assert_allclose([found.low[0], found.high[0]], [expected.low, expected.high], rtol=1e-6)
+
+
+def rest(values: np.ndarray) -> list[np.ndarray]:
+    """The means without each."""
+    return [np.delete(values, k, 0).mean(0) for k in range(len(values))]
+
+
+def test_the_bias_of_a_square_is_removed_exactly():
+    """A squared mean is biased by variance / n; the corrected interval lies about the estimate without it."""
+    values = np.random.default_rng(3).gamma(2.0, size=(9, 1))
+    mean, variance = values.mean(0), values.var(0, ddof=1)
+    squares = [part**2 for part in rest(values)]
+    found = jackknife.from_left_out(
+        mean**2, squares, np.ones((9, 1), int), np.array([8.0]), known=Uncertainty(corrected=True)
+    )
+    np.testing.assert_allclose(found.middle, mean**2 - variance / 9, rtol=1e-9)
+    np.testing.assert_allclose(found.value, mean**2)
+    np.testing.assert_allclose((found.low + found.high) / 2, found.middle)
+
+
+def test_logarithmic_ends_are_a_factor_away():
+    """`value / low` is `high / value`, both positive however large the error; zero with no error stays zero."""
+    values = np.array([0.5, 0.6, 3.0, 0.9, 2.0, 1.0, 1.4, 0.7])[:, None]
+    counts, freedom, known = np.ones((8, 1), int), np.array([7.0]), Uncertainty(scale="log")
+    found = jackknife.from_left_out(values.mean(0), rest(values), counts, freedom, known=known)
+    np.testing.assert_allclose(found.value / found.low, found.high / found.value)
+    assert 0 < found.low[0] < found.value[0] and (found.freedom < 7).all()
+    zero = jackknife.from_left_out(np.zeros(1), rest(0 * values), counts, freedom, known=known)
+    assert (zero.low, zero.high) == (0, 0)
+
+
+def test_a_number_read_off_a_curve_has_the_bounds_of_the_curve():
+    """The ends are where the curve plus and minus its error reaches the level: steps on either side of the value."""
+    values = np.random.default_rng(0).gamma(0.2, size=(30, 1, 1, 40))
+    values /= values.sum((2, 3), keepdims=True)
+
+    def curve(maps: np.ndarray) -> Curve:
+        return Curve(np.cumsum(maps[:, 0], axis=-1), np.arange(40.0), 0.5)
+
+    mean = values.mean(0)
+    found = jackknife.interval(gathered(values), lambda maps: curve(maps).read(), mean, curve=curve)
+    level = np.cumsum(values[:, 0, 0], axis=-1)
+    error = 2.0452 * level.std(0, ddof=1) / np.sqrt(30)
+    high, low = (int(np.argmax(level.mean(0) + sign * error >= 0.5)) for sign in (-1, 1))
+    assert (found.low, found.value, found.high) == (low, np.argmax(level.mean(0) >= 0.5), high)
+    assert low < found.value[0] < high
+    np.testing.assert_allclose(found.stderr, (high - low) / (2 * 2.0452), rtol=1e-4)
 
 
 def test_relative_error_of_what_is_exactly_zero():
@@ -84,21 +148,26 @@ def test_relative_error_of_what_is_exactly_zero():
     assert jackknife.interval(gathered(values), lambda maps: maps.sum(1), np.zeros((1, 1))).relative == np.inf
 
 
-def test_step_functions_are_known():
-    """Exactly those measures that compare entries or sums with a threshold are marked."""
-    assert {name for name in measures if is_step_function(name)} == {
-        "area_ratio", "area_ratio_replknet2022", "coverage", "energy_radius", "ratio_luo2016", "size_luo2016",
-        "smallest_area",
-    }  # fmt: skip
+def test_what_measures_say_of_their_errors():
+    """Every declaration is one of the known kinds, and what has no interval has a reason that is a sentence."""
+    for name in measures:
+        declared = getattr(measures[name], "uncertainty", Uncertainty())
+        for known in declared.values() if isinstance(declared, dict) else [declared]:
+            assert known.scale in SCALES
+            assert str(known).endswith(".")
+    assert uncertainty_of("radial", "mean").scale == "log"
+    assert uncertainty_of("radial", "positions") == Uncertainty()
 
 
 def test_refusals_and_print(values):
     """Levels outside (0, 1), a single block, and how an interval reads."""
-    found = gathered(values)
+    found = gathered(values / values.sum((2, 3), keepdims=True))
     for level in (0, 1, 95, np.nan):
         with pytest.raises(InputError, match=f"A level of {level} was asked for"):
             jackknife.interval(found, lambda maps: maps, values.mean(0), level=level)
     with pytest.raises(InputError, match="An interval over images needs at least two of them, and there is 1"):
         jackknife.interval(gathered(values[:1]), lambda maps: maps, values[0], over="images")
-    shown = repr(jackknife.interval(found, lambda maps: maps[:, 0, 0] * 0 + 2, values.mean(0), approximate=True))
-    assert shown == "about 2 ± 0 (2 to 2), about 2 ± 0 (2 to 2), 95% over 20 blocks of seeds"
+    shown = repr(jackknife.interval(found, lambda maps: maps[:, 0, 0] * 0 + 2, values.mean(0)))
+    assert shown == "2 ± 0 (2 to 2), 2 ± 0 (2 to 2), 95% over 20 blocks of seeds"
+    none = jackknife.interval(found, lambda maps: maps[:, 0, 0], values.mean(0), known=Uncertainty(missing="so it is."))
+    assert repr(none).endswith("(not known), 95% over 20 blocks of seeds; no interval: so it is.")

@@ -197,3 +197,46 @@ def test_border_power_knows_the_border_of_the_input():
     assert top == pytest.approx(7 / 35)
     with pytest.raises(InputError, match="border of 0 positions"):
         border(flat, 0, center=np.array([2.0, 3.0]))
+
+
+@pytest.mark.parametrize("tilted", [True, False])
+@pytest.mark.parametrize("at", [(40, 43), (-3, 43), (95, 40)])
+def test_the_fit_of_a_gaussian_does_not_depend_on_the_window(at, tilted):
+    """A bell that its window cuts has the fit of the same map laid in the input, where zeros count; at borders too."""
+    y, x = np.mgrid[:21, :25] - np.array([10, 9])[:, None, None]
+    bell, shape = np.exp(-(y**2 + x**2 + x * y) / (2 * 9.0**2)), (101, 107)
+    whole = np.zeros((141, 147))
+    whole[at[0] + 20 : at[0] + 41, at[1] + 20 : at[1] + 45] = bell
+    whole = whole[20:121, 20:127]
+    bell = bell * (whole[np.clip(np.arange(21) + at[0], 0, 100)][:, at[1] : at[1] + 25] > 0)
+    bell[(np.arange(21) + at[0] < 0) | (np.arange(21) + at[0] > 100)] = 0
+    place = {"origin": np.array(at), "input_shape": shape}
+    inside = measures["gaussian"](bell, tilted, center=np.array([10, 9]), **place)
+    laid = measures["gaussian"](whole, tilted, center=np.array([10, 9]) + at)
+    np.testing.assert_allclose(inside.sigma, laid.sigma, rtol=1e-4)
+    np.testing.assert_allclose(inside.mean + at, laid.mean, atol=1e-3)
+    assert inside.refined and laid.refined
+    alone = measures["gaussian"](bell, tilted, center=np.array([10, 9]))
+    assert (alone.sigma > 1.05 * inside.sigma).any()
+
+
+def test_a_gaussian_without_tilt_is_that_of_five_parameters():
+    """On a tilted ellipse it is what SciPy's `curve_fit` finds for height, mean and two widths on the whole input."""
+    from scipy.optimize import curve_fit
+
+    y, x = np.mgrid[:61, :71].astype(float)
+    a, b = y - 28, x - 40
+    erf_map = np.exp(-(a**2 / 30 + b**2 / 90 - a * b / 60)) + 0.02 * np.exp(-(a**2 + b**2) / 400)
+
+    def bell(_, height, my, mx, sy, sx):
+        return (height * np.exp(-((y - my) ** 2 / (2 * sy**2) + (x - mx) ** 2 / (2 * sx**2)))).ravel()
+
+    window = {"origin": np.array([10, 12]), "input_shape": (61, 71)}
+    fit = measures["gaussian"](erf_map[10:50, 12:66], False, center=np.array([18, 28]), **window)
+    laid = np.zeros_like(erf_map)
+    laid[10:50, 12:66] = erf_map[10:50, 12:66]
+    (height, my, mx, sy, sx), _ = curve_fit(bell, None, laid.ravel(), p0=(1, 25, 35, 5, 5))
+    np.testing.assert_allclose(fit.sigma, [sy, sx], rtol=1e-4)
+    np.testing.assert_allclose(fit.mean, [my - 10, mx - 12], atol=1e-3)
+    np.testing.assert_allclose(fit.amplitude, height, rtol=1e-4)
+    assert fit.covariance[0, 1] == 0

@@ -6,31 +6,21 @@ import numpy as np
 import pytest
 
 from jaxrf.errors import InputError, UnknownNameError
-from jaxrf.statistics import Groups, groups
-from jaxrf.statistics.groups import Block
+from jaxrf.statistics import Interval
 from jaxrf.statistics.until import Until, as_until
 
 
 class Samples:
-    """As much of a result as the rule asks for: units whose mean has given relative errors, over 64 seeds."""
+    """As much of a result as the rule asks for: units whose mean has given relative errors."""
 
-    def __init__(self, relative, effective=None, average="normalized", count=64):
-        relative = np.array(relative)
-        self.mean, self.count, self.average = np.ones((len(relative), 1)), count, average
-        self.effective = np.full(len(relative), 64.0) if effective is None else np.array(effective)
-        self.asked = []
-        swing = np.array([1.0, -1.0] * 32)[:, None, None] * relative[:, None] * np.sqrt(63)
-        self.seeds = Groups(64)
-        for seed, value in enumerate(1 + swing):
-            part = groups.of_level(64, seed, Block(np.ones(len(relative), int), value))
-            self.seeds = groups.merge(self.seeds, part)
+    def __init__(self, relative, effective=None, count=64):
+        self.relative, self.count, self.asked = np.array(relative), count, []
+        self.effective = np.full(len(self.relative), 64.0) if effective is None else np.array(effective)
 
-    def samples_over(self):
-        return self.seeds, "seeds"
-
-    def measuring(self, measure, part, **options):
+    def interval(self, measure, *, part, **options):
         self.asked.append((measure, part, options))
-        return lambda maps: maps[:, 0]
+        value = np.ones(self.relative.shape)
+        return Interval(value, value, self.relative, value, value, 0.95, "seeds", 64, value)
 
 
 def test_looks_at_doubling_counts_and_at_the_cap():
@@ -52,12 +42,20 @@ def test_stops_when_all_units_have_the_error():
     assert not rule.stops(Samples([0.04, np.nan]))
 
 
-def test_a_weighted_mean_of_few_strong_samples_is_not_trusted():
+def test_a_mean_of_few_strong_samples_is_not_trusted():
     """Below 30 effective samples a small error may be chance, and the run goes on; dead units are not waited for."""
     rule = Until(0.05)
-    assert not rule.stops(Samples([0.01], effective=[29.0], average="weighted"))
-    assert rule.stops(Samples([0.01], effective=[31.0], average="weighted"))
-    assert rule.stops(Samples([0.01, np.nan], effective=[31.0, np.nan], average="weighted"))
+    assert not rule.stops(Samples([0.01], effective=[29.0]))
+    assert rule.stops(Samples([0.01], effective=[31.0]))
+    assert rule.stops(Samples([0.01, np.nan], effective=[31.0, np.nan]))
+
+
+def test_measures_without_an_interval_cannot_be_waited_for():
+    """The rule itself is refused, with the reason."""
+    with pytest.raises(
+        InputError, match="until cannot wait for the error of 'size_luo2016', which has no interval: it"
+    ):
+        Until(0.01, "size_luo2016")
 
 
 def test_the_cap_ends_it_without_measuring():

@@ -7,20 +7,36 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.energy import reach
-from jaxrf.statistics.measures.registry import (
-    check_share,
-    flatten,
-    measures,
-    offsets,
-    read,
-    spatial_shape,
-    step_function,
-)
+from jaxrf.statistics.measures.energy import within
+from jaxrf.statistics.measures.registry import check_share, flatten, measures, offsets, read, spatial_shape
+from jaxrf.statistics.measures.uncertainty import ROUNDING, Curve, Uncertainty, uncertainty
+
+
+def _squares(
+    maps: np.ndarray,
+    share: float = 0.5,
+    *,
+    center: np.ndarray,
+    origin: np.ndarray | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Curve:
+    """The share in each square about the center, read as the area of its part inside the input."""
+    shares, center = read(maps, center)
+    shape = spatial_shape(shares, center)
+    distance = np.max(np.broadcast_arrays(*[np.abs(r) for r in offsets(shape, center)]), axis=0)
+    extent = np.asarray(shape if input_shape is None else input_shape)
+    middle = center if origin is None else center + np.asarray(origin)
+
+    def area(radius: np.ndarray) -> np.ndarray:
+        first = np.maximum(np.ceil(middle - radius[..., None] - 1e-9), 0)
+        last = np.minimum(np.floor(middle + radius[..., None] + 1e-9), extent - 1)
+        return np.prod((last - first + 1) / extent, axis=-1)
+
+    return within(shares, distance, share, center.shape[-1], area)
 
 
 @measures.register("area_ratio")
-@step_function
+@uncertainty(Uncertainty(curve=_squares))
 def area_ratio(
     maps: np.ndarray,
     share: float = 0.5,
@@ -56,19 +72,42 @@ def area_ratio(
         They take squares about the middle of the image on `log10(map + 1)`, which depends on the scale of gradients;
         ours works on the map itself.
     """
+    return _squares(maps, share, center=center, origin=origin, input_shape=input_shape).read()
+
+
+def _odd_squares(
+    maps: np.ndarray,
+    share: float = 0.5,
+    *,
+    center: np.ndarray,
+    origin: np.ndarray | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Curve:
+    """The share of `log10(map + 1)` in each square of an odd side from 3 on about the middle of the input."""
     shares, center = read(maps, center)
+    d, lead = center.shape[-1], center.shape[:-1]
     shape = spatial_shape(shares, center)
-    distance = np.max(np.broadcast_arrays(*[np.abs(r) for r in offsets(shape, center)]), axis=0)
-    radius = reach(shares, distance, check_share(share), center.shape[-1])
-    extent = np.asarray(shape if input_shape is None else input_shape)
-    middle = center if origin is None else center + np.asarray(origin)
-    first = np.maximum(np.ceil(middle - radius[..., None] - 1e-9), 0)
-    last = np.minimum(np.floor(middle + radius[..., None] + 1e-9), extent - 1)
-    return np.prod((last - first + 1) / extent, axis=-1)
+    extent = shape if input_shape is None else tuple(input_shape)
+    logarithms = np.log10(np.asarray(maps, np.float64) + 1)
+    first = np.broadcast_to(np.zeros(d) if origin is None else np.asarray(origin), center.shape)
+    # Distance from the middle in whole positions, the largest over the axes: a square is what lies within one.
+    distance = [np.abs(r) for r in offsets(shape, np.array([n // 2 for n in extent]) - first)]
+    square = np.max(np.broadcast_arrays(*distance), axis=0).astype(int)
+    largest = max(min(extent) // 2 - 1, 0)
+    flat = flatten(logarithms, d).reshape(-1, math.prod(shape))
+    rings = np.minimum(flatten(np.broadcast_to(square, logarithms.shape), d).reshape(flat.shape), largest + 1)
+    sums = np.array([np.bincount(r, weights=row, minlength=largest + 2) for r, row in zip(rings, flat, strict=True)])
+    inside = np.cumsum(sums, axis=-1)
+    alive = np.isfinite(inside[:, -1:]) & (inside[:, -1:] > 0)
+    level = np.divide(
+        inside[:, 1 : largest + 1], inside[:, -1:], out=np.full((len(flat), largest), np.nan), where=alive
+    )
+    area = (2 * np.arange(largest) + 3.0) ** d / math.prod(extent)
+    return Curve(level.reshape(*lead, largest), area, check_share(share) + 2 * ROUNDING)  # it is to be exceeded
 
 
 @measures.register("area_ratio_replknet2022")
-@step_function
+@uncertainty(Uncertainty(curve=_odd_squares))
 def area_ratio_replknet(
     maps: np.ndarray,
     share: float = 0.5,
@@ -97,22 +136,4 @@ def area_ratio_replknet(
         Ding et al. (2022), Scaling Up Your Kernels to 31x31, and the authors' erf/analyze_erf.py,
         which also stops before the square that would touch the far side: so does this.
     """
-    check_share(share)
-    shares, center = read(maps, center)
-    d, lead = center.shape[-1], center.shape[:-1]
-    shape = spatial_shape(shares, center)
-    extent = shape if input_shape is None else tuple(input_shape)
-    logarithms = np.log10(np.asarray(maps, np.float64) + 1)
-    first = np.broadcast_to(np.zeros(d) if origin is None else np.asarray(origin), center.shape)
-    # Distance from the middle in whole positions, the largest over the axes: a square is what lies within one.
-    distance = [np.abs(r) for r in offsets(shape, np.array([n // 2 for n in extent]) - first)]
-    square = np.max(np.broadcast_arrays(*distance), axis=0).astype(int)
-    largest = max(min(extent) // 2 - 1, 0)
-    flat = flatten(logarithms, d).reshape(-1, math.prod(shape))
-    rings = np.minimum(flatten(np.broadcast_to(square, logarithms.shape), d).reshape(flat.shape), largest + 1)
-    sums = np.array([np.bincount(r, weights=row, minlength=largest + 2) for r, row in zip(rings, flat, strict=True)])
-    inside = np.cumsum(sums, axis=-1)
-    enough = inside[:, 1 : largest + 1] > share * inside[:, -1:]
-    side = 2 * np.argmax(enough, axis=-1) + 3 if largest else np.zeros(len(flat))
-    found = enough.any(axis=-1)
-    return np.where(found, side**d / math.prod(extent), np.nan).reshape(lead)
+    return _odd_squares(maps, share, center=center, origin=origin, input_shape=input_shape).read()

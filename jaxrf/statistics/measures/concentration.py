@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.statistics.measures.registry import measures, read, spatial_axes
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("participation")
+@uncertainty(Uncertainty(scale="log", corrected=True))
 def participation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Participation ratio `(sum A)^2 / sum A^2`: the effective number of positions that share the map.
 
@@ -28,6 +30,7 @@ def participation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, 
 
 
 @measures.register("entropy_positions")
+@uncertainty(Uncertainty(scale="log", corrected=True))
 def entropy_positions(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Exponential of the entropy of the map, in nats: the effective number of positions that share it.
 

@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.errors import InputError
-from jaxrf.statistics.measures.luo import THRESHOLD
-from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape, step_function
+from jaxrf.statistics.measures.luo import COUNTS_NOISE, THRESHOLD
+from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("coverage")
-@step_function
+@uncertainty(COUNTS_NOISE)
 def coverage(
     maps: np.ndarray, threshold: float = THRESHOLD, *, center: np.ndarray, box: np.ndarray
 ) -> Float[np.ndarray, "*lead"]:
@@ -43,6 +44,7 @@ def coverage(
 
 
 @measures.register("border_power")
+@uncertainty(Uncertainty(scale="log"))
 def border_power(
     maps: np.ndarray,
     width: int = 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -14,15 +16,19 @@ from jaxrf.statistics.measures.registry import (
     read,
     spatial_axes,
     spatial_shape,
-    step_function,
 )
+from jaxrf.statistics.measures.uncertainty import ROUNDING, Curve, Uncertainty, uncertainty
 
-ROUNDING = 1e-12
-"""Of the sum of a map: how closely a share is met."""
+
+def _disks(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Curve:
+    """The share within each distance of the center."""
+    shares, center = read(maps, center)
+    relative = offsets(spatial_shape(shares, center), center)
+    return within(shares, np.sqrt(sum(np.square(r) for r in relative)), share, center.shape[-1])
 
 
 @measures.register("energy_radius")
-@step_function
+@uncertainty(Uncertainty(curve=_disks))
 def energy_radius(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Radius of the smallest disk about the true center that holds `share` of the map, in input positions.
 
@@ -37,13 +43,11 @@ def energy_radius(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -
         >>> float(energy_radius(np.array([0.25, 0.5, 0.25]), 0.9, center=np.array([1.0])))
         1.0
     """
-    shares, center = read(maps, center)
-    relative = offsets(spatial_shape(shares, center), center)
-    distance = np.sqrt(sum(np.square(r) for r in relative))
-    return reach(shares, distance, check_share(share), center.shape[-1])
+    return _disks(maps, share, center=center).read()
 
 
 @measures.register("energy_within")
+@uncertainty(Uncertainty(scale="log"))
 def energy_within(maps: np.ndarray, radius: float = 20, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Share of the map within `radius` input positions of the true center; no unit.
 
@@ -69,8 +73,15 @@ def energy_within(maps: np.ndarray, radius: float = 20, *, center: np.ndarray) -
     return np.where(inside, shares, 0.0).sum(axes) + 0 * shares.sum(axes)
 
 
+def _regions(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Curve:
+    """The share in each number of largest entries."""
+    shares, center = read(maps, center)
+    level = np.cumsum(np.sort(flatten(shares, center.shape[-1]), axis=-1)[..., ::-1], axis=-1)
+    return Curve(level, np.arange(1.0, level.shape[-1] + 1), check_share(share))
+
+
 @measures.register("smallest_area")
-@step_function
+@uncertainty(Uncertainty(curve=_regions))
 def smallest_area(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Number of positions in the smallest region of any shape that holds `share` of the map.
 
@@ -87,9 +98,7 @@ def smallest_area(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -
     References:
         Hyndman (1996), Computing and Graphing Highest Density Regions.
     """
-    flat = _descending(maps, center)
-    reached = np.cumsum(flat, axis=-1) >= check_share(share) - ROUNDING
-    return np.where(np.isnan(flat[..., 0]), np.nan, np.argmax(reached, axis=-1) + 1.0)
+    return _regions(maps, share, center=center).read()
 
 
 def contour_level(maps: np.ndarray, share: float, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
@@ -100,19 +109,19 @@ def contour_level(maps: np.ndarray, share: float, *, center: np.ndarray) -> Floa
     return np.where(np.isnan(size), np.nan, np.take_along_axis(values, index[..., None], -1)[..., 0])
 
 
-def reach(shares: np.ndarray, distance: np.ndarray, share: float, d: int) -> Float[np.ndarray, "*lead"]:
-    """Smallest distance within which `share` of each map lies.
+def within(
+    shares: np.ndarray,
+    distance: np.ndarray,
+    share: float,
+    d: int,
+    scale: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> Curve:
+    """How much of each map lies within each distance, to be read where that is `share`.
 
     `shares` are maps that sum to one, (*lead, *spatial), as `read` returns them; `distance` broadcasts to them.
+    `scale` takes the distance that is read to what is measured.
     """
-    flat = flatten(shares, d)
     far = flatten(np.broadcast_to(distance, shares.shape), d)
     order = np.argsort(far, axis=-1)
-    inside = np.cumsum(np.take_along_axis(flat, order, -1), axis=-1)
-    last = np.take_along_axis(order, np.argmax(inside >= share - ROUNDING, axis=-1)[..., None], -1)
-    return np.where(np.isnan(flat[..., 0]), np.nan, np.take_along_axis(far, last, -1)[..., 0])
-
-
-def _descending(maps: np.ndarray, center: np.ndarray) -> np.ndarray:
-    shares, center = read(maps, center)
-    return np.sort(flatten(shares, center.shape[-1]), axis=-1)[..., ::-1]
+    level = np.cumsum(np.take_along_axis(flatten(shares, d), order, -1), axis=-1)
+    return Curve(level, np.take_along_axis(far, order, -1), check_share(share), scale)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxrf.statistics.measures.registry import flatten, measures, offsets, read, spatial_axes, spatial_shape
+from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
 from jaxrf.statistics.measures.spread import center_offset, covariance
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +39,47 @@ class GaussianFit:
         return np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1))
 
 
+NEAR = 5.0
+"""Standard deviations beyond which a Gaussian is nothing: 4e-6 of its height, the square of which a fit adds up."""
+
+
+YES_OR_NO = Uncertainty(missing="it is a yes or a no.")
+
+
 @measures.register("gaussian")
+@uncertainty(
+    amplitude=Uncertainty(scale="log"),
+    sigma=Uncertainty(scale="log"),
+    residual=Uncertainty(missing="noise in the map is residual too, and most of it with few samples."),
+    refined=YES_OR_NO,
+    cut=YES_OR_NO,
+)
 def gaussian(
     maps: np.ndarray,
+    tilted: bool = True,
     *,
     center: np.ndarray,
     origin: np.ndarray | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> GaussianFit:
-    """A Gaussian fitted to each map by least squares, started from the map's moments.
+    """A Gaussian fitted to each map by least squares over the input, started from the map's moments.
 
+    The map is zero outside its window, and the fit counts these zeros, as far as the input goes:
+    the fit of a map does not depend on the window that it comes in.
     The moments weigh the far tails by the square of their distance, least squares weighs the bright middle:
     where the two covariances differ, the map is not Gaussian, and `kurtosis` and `residual` say so.
     The refinement is given up, and the moments are reported, where the map has no extent along some direction
-    (a single pixel: covariance 0, residual 0) or the fit grows wider than the map (a flat map).
+    (a single pixel: covariance 0, residual 0) or the fit grows wider than the input (a flat map).
     A zero map gives NaN.
 
-    Costs some ten evaluations of the map with its derivatives, per map: about 0.3 s at 224 x 224.
+    Costs some ten evaluations of a few standard deviations about the map, with derivatives: 0.3 s at 224 x 224.
+
+    Args:
+        maps: (*lead, *spatial), windows of the input.
+        tilted: whether its axes may lie across those of the map.
+        center: true centers, in positions of the map.
+        origin: input position of element [0, ..., 0] of the maps; by default the input's own.
+        input_shape: spatial shape of the input; by default the shape of the maps.
 
     Example:
         >>> y, x = np.mgrid[-20:21, -20:21]
@@ -67,14 +92,16 @@ def gaussian(
     lead = center.shape[:-1]
     start_mean = center + center_offset(maps, center=center)
     start_covariance = covariance(maps, center=center)
-    positions = np.stack([axis.ravel() for axis in np.indices(shape)], axis=-1).astype(float)
+    first = np.broadcast_to(0 if origin is None else origin, center.shape).astype(int)
+    places = [_Place(shape, at, shape if input_shape is None else tuple(input_shape)) for at in first.reshape(-1, d)]
     rows = zip(
-        flatten(shares, d).reshape(-1, np.prod(shape)),
+        shares.reshape(-1, *shape),
         start_mean.reshape(-1, d),
         start_covariance.reshape(-1, d, d),
+        places,
         strict=True,
     )
-    fits = [_fit(row, mean, matrix, positions, np.asarray(shape)) for row, mean, matrix in rows]
+    fits = [_fit(row, mean, matrix, place, tilted) for row, mean, matrix, place in rows]
     amplitude, mean, matrix, residual, refined = (np.array(part) for part in zip(*fits, strict=True))
     mean, matrix = mean.reshape(*lead, d), matrix.reshape(*lead, d, d)
     scale = np.asarray(maps, np.float64).sum(spatial_axes(d))
@@ -89,44 +116,82 @@ def gaussian(
     )
 
 
-def _fit(row: np.ndarray, mean: np.ndarray, matrix: np.ndarray, positions: np.ndarray, shape: np.ndarray) -> tuple:
-    """Amplitude, mean, covariance, residual and whether least squares converged, for one map that sums to one."""
-    from scipy.optimize import least_squares  # a third of a second to import, which other measures need not wait for
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a window of `shape` lies: its element [0, ..., 0] is at the input's `first`, and the input has `extent`."""
 
-    if np.isnan(row[0]):
+    shape: tuple[int, ...]
+    first: np.ndarray
+    extent: tuple[int, ...]
+
+    def near(self, mean: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The part of the input that holds the window and what lies near a Gaussian, in positions of the map."""
+        low = np.minimum(0, np.floor(mean - NEAR * sigma))
+        high = np.maximum(self.shape, np.ceil(mean + NEAR * sigma) + 1)
+        return np.maximum(low, -self.first).astype(int), np.minimum(high, self.extent - self.first).astype(int)
+
+    def laid(self, row: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """The map on that part: zero outside its window."""
+        whole = np.zeros(high - low)
+        shown = [slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, self.shape, strict=True)]
+        inside = tuple(slice(s.start - a, s.stop - a) for s, a in zip(shown, low, strict=True))
+        whole[inside] = row[tuple(shown)]
+        return whole
+
+
+def _fit(row: np.ndarray, mean: np.ndarray, matrix: np.ndarray, place: _Place, tilted: bool) -> tuple:
+    """Amplitude, mean, covariance, residual and whether least squares converged, for one map that sums to one."""
+    if np.isnan(row.flat[0]):
         return np.nan, mean, matrix, np.nan, False
     if np.linalg.eigvalsh(matrix)[0] < 1e-9:
         return row.max(), mean, matrix, 0.0 if np.count_nonzero(row) == 1 else np.nan, False
-    peak, d = row.max(), len(shape)
-    lower = np.tril_indices(d)
+    matrix = matrix if tilted else np.diag(np.diag(matrix))
+    low, high = place.near(mean, np.sqrt(np.diag(matrix)))
+    while True:
+        found = _least_squares(place.laid(row, low, high), low, mean, matrix, np.max(place.extent), tilted)
+        wanted = place.near(found[1], np.sqrt(np.diag(found[2])))
+        if (wanted[0] >= low).all() and (wanted[1] <= high).all():
+            return found
+        # The fit is wider than the map's moments: again, on more of the input.
+        low, high = np.minimum(low, wanted[0]), np.maximum(high, wanted[1])
+
+
+def _least_squares(
+    laid: np.ndarray, low: np.ndarray, mean: np.ndarray, matrix: np.ndarray, widest: int, tilted: bool
+) -> tuple:
+    """The fit to a map whose element [0, ..., 0] is at `low`; the start, where it fails or is wider than `widest`."""
+    from scipy.optimize import least_squares  # a third of a second to import, which other measures need not wait for
+
+    d, peak, row = laid.ndim, laid.max(), laid.ravel() / laid.max()
+    positions = np.stack([axis.ravel() for axis in np.indices(laid.shape)], axis=-1) + low.astype(float)
+    free = np.tril_indices(d) if tilted else np.diag_indices(d)
 
     def parts(parameters):
         """The Gaussian of height one, the offsets from its mean, and the offsets in standard deviations."""
         factor = np.zeros((d, d))
-        factor[lower] = parameters[1 + d :]
+        factor[free] = parameters[1 + d :]
         relative = positions - parameters[1 : 1 + d]
         scaled = relative @ factor
         return np.exp(-np.square(scaled).sum(1) / 2), relative, scaled, factor
 
     def misfit(parameters):
-        return parameters[0] * parts(parameters)[0] - row / peak
+        return parameters[0] * parts(parameters)[0] - row
 
     def jacobian(parameters):
         bell, relative, scaled, factor = parts(parameters)
         high = (parameters[0] * bell)[:, None]
-        by_factor = -high * relative[:, lower[0]] * scaled[:, lower[1]]
+        by_factor = -high * relative[:, free[0]] * scaled[:, free[1]]
         return np.hstack([bell[:, None], high * (scaled @ factor.T), by_factor])
 
-    root = np.linalg.cholesky(np.linalg.inv(matrix))
-    start = np.concatenate([[1.0], mean, root[lower]])
-    start[0] = _height(parts(start)[0], row / peak)
+    start = np.concatenate([[1.0], mean, np.linalg.cholesky(np.linalg.inv(matrix))[free]])
+    start[0] = _height(parts(start)[0], row)
     found = least_squares(misfit, start, jac=jacobian, x_scale="jac", max_nfev=100)  # pyright: ignore[reportArgumentType]
     factor = parts(found.x)[3]
     precision = factor @ factor.T
-    resolved = np.linalg.eigvalsh(precision)[0] > 1 / shape.max() ** 2
+    resolved = np.linalg.eigvalsh(precision)[0] > 1 / widest**2
     if not (found.success and resolved):
-        return start[0] * peak, mean, matrix, _relative(misfit(start), row / peak), False
-    return found.x[0] * peak, found.x[1 : 1 + d], np.linalg.inv(precision), _relative(found.fun, row / peak), True
+        return start[0] * peak, mean, matrix, _relative(misfit(start), row), False
+    return found.x[0] * peak, found.x[1 : 1 + d], np.linalg.inv(precision), _relative(found.fun, row), True
 
 
 def _height(bell: np.ndarray, row: np.ndarray) -> float:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.registry import measures, read, spatial_axes, step_function
+from jaxrf.statistics.measures.registry import measures, read, spatial_axes
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 THRESHOLD = 1 - 0.9545
+COUNTS_NOISE = Uncertainty(
+    missing="it counts entries above a part of the peak, and noise moves both by more than their errors tell."
+)
 
 
 @measures.register("size_luo2016")
-@step_function
+@uncertainty(COUNTS_NOISE)
 def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Side of a square with as many positions as are above 4.55 % of the peak, in input positions.
 
@@ -19,7 +23,7 @@ def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lea
     The paper calls what is above `1 - 95.45 %` of the peak the part within two standard deviations.
     It is not: a Gaussian falls to 4.55 % of its peak at `sqrt(2 ln(1 / 0.0455)) = 2.49` standard deviations,
     so in two dimensions this is the root of a disk's area, `sqrt(pi) * 2.49 sigma = 4.41 sigma`.
-    A step function of the map: intervals for it are approximate.
+    It counts noise: with few samples, entries of a speckled map fall below the threshold at random.
 
     A flat map gives the root of its number of positions, a single pixel gives 1, a zero map NaN.
 
@@ -40,7 +44,7 @@ def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lea
 
 
 @measures.register("ratio_luo2016")
-@step_function
+@uncertainty(COUNTS_NOISE)
 def luo_ratio(maps: np.ndarray, *, center: np.ndarray, box: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Luo's size divided by the side of the theoretical box (the d-th root of its area); no unit.
 

@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.statistics.measures.registry import measures, read, spatial_axes
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("total")
+@uncertainty(Uncertainty(scale="log"))
 def total(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Sum of the map, in the unit of the map: with the square score the squared norm of the gradient.
 
@@ -24,6 +26,7 @@ def total(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]
 
 
 @measures.register("peak")
+@uncertainty(Uncertainty(missing="the largest entry of a noisy map lies above the true peak, and beside it."))
 def peak(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Largest entry of the map, in the unit of the map; that of a noisy map is biased upward.
 

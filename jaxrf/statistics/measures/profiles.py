@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from jaxrf.errors import unknown
 from jaxrf.statistics.measures.registry import flatten, measures, offsets, read, spatial_shape
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class Axial:
 
 
 @measures.register("radial")
+@uncertainty(mean=Uncertainty(scale="log"))
 def radial(
     maps: np.ndarray,
     *,
@@ -81,6 +83,7 @@ def _rings(shape: tuple[int, ...], center: np.ndarray) -> np.ndarray:
 
 
 @measures.register("axial")
+@uncertainty(value=Uncertainty(scale="log"))
 def axial(maps: np.ndarray, axis: int = -1, kind: str = "slice", *, center: np.ndarray) -> Axial:
     """The map along one spatial axis, against the offset from the true center.
 
@@ -114,6 +117,7 @@ def axial(maps: np.ndarray, axis: int = -1, kind: str = "slice", *, center: np.n
 
 
 @measures.register("size_half_width")
+@uncertainty(Uncertainty(scale="log"))
 def half_width(maps: np.ndarray, kind: str = "marginal", *, center: np.ndarray) -> Float[np.ndarray, "..."]:
     """Full width at half maximum of the profile along each axis, (*lead, d), in input positions.
 

@@ -27,17 +27,6 @@ from jaxrf.registry import Registry
 measures: Registry[Callable[..., Any]] = Registry("measure")
 
 
-def step_function(measure: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a measure that jumps where entries of the map pass a threshold: its intervals are approximate."""
-    measure.step_function = True  # type: ignore[attr-defined]
-    return measure
-
-
-def is_step_function(name: str) -> bool:
-    """Whether the measure of that name is a step function of the map."""
-    return getattr(measures[name], "step_function", False)
-
-
 def read(maps: np.ndarray, center: np.ndarray) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
     """The maps divided by their sum, (*lead, *spatial), and the centers, (*lead, d), in float64.
 

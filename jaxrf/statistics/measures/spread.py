@@ -6,6 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
+
+OF_A_ROUND_MAP = Uncertainty(missing='a round map has no widest direction. Take the interval of "covariance".')
 
 
 @measures.register("center_offset")
@@ -40,6 +43,7 @@ def covariance(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "..
 
 
 @measures.register("sigma")
+@uncertainty(Uncertainty(scale="log"))
 def sigma(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "..."]:
     """Standard deviation of the position along each axis, (*lead, d), in input positions.
 
@@ -53,6 +57,7 @@ def sigma(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "..."]:
 
 
 @measures.register("anisotropy")
+@uncertainty(OF_A_ROUND_MAP)
 def anisotropy(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Standard deviation along the widest direction over the one along the narrowest; 1 is round, no unit.
 
@@ -65,6 +70,7 @@ def anisotropy(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*l
 
 
 @measures.register("orientation")
+@uncertainty(OF_A_ROUND_MAP)
 def orientation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "..."]:
     """Unit vector of the widest direction, (*lead, d), in the order of the axes; its first non-zero entry is positive.
 
