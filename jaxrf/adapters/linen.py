@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from flax.errors import FlaxError, ModifyScopeVariableError
 from jaxrf.adapters.fit import check_fit
 from jaxrf.adapters.subject import Call, CallAgain, PyTree, Subject, concrete, count, shapes_of
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import active, tap
+from jaxrf.tangent.tap import active, inside, tap
 
 # Methods that Linen itself calls on modules and that are no layers.
 NOT_LAYERS = frozenset({"setup", "initialize_carry"})
@@ -104,6 +105,7 @@ class _Tapping:
     `__call__` of a module is tapped under the module's path.
     Another method is tapped as `path.method` where something else than the module itself calls it.
     The module that the user handed in is not tapped: what it returns are the outputs.
+    Nor is one without a place in it, as made without `super().__init__()` or with `parent=None`: it has no path.
     """
 
     def __init__(self, variables: PyTree):
@@ -113,26 +115,28 @@ class _Tapping:
     def __call__(
         self, call_next: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
     ) -> Any:
-        frame = path, method = context.module.path, context.method_name
+        module, method = context.module, context.method_name
         # Lifted classes (nn.remat, nn.scan, ...) first run an unnamed function, and in it the inner module's method.
-        if method in NOT_LAYERS or not method.isidentifier():
+        if method in NOT_LAYERS or not method.isidentifier() or getattr(module, "scope", None) is None:
             return call_next(*args, **kwargs)
-        tapped = bool(path) and self._is_layer_call(frame)
+        frame = path, method = module.path, method
+        layer = not self.frames or self._is_layer_call(frame)
+        name = "/".join(path) + (f".{method}" if path and method != "__call__" else "")
         self.frames.append(frame)
         try:
-            result = call_next(*args, **kwargs)
+            with inside(name) if layer else contextlib.nullcontext():
+                result = call_next(*args, **kwargs)
         finally:
             self.frames.pop()
-        if not tapped:
+        if not (layer and path):
             return result
-        name = "/".join(path) + ("" if method == "__call__" else f".{method}")
-        return tap(result, name, kind=type(context.module).__name__, parameters=self._count(path))
+        return tap(result, name, kind=type(module).__name__, parameters=self._count(path))
 
     def _is_layer_call(self, frame: tuple[tuple[str, ...], str]) -> bool:
         path, method = frame
         if method == "__call__":
             return frame not in self.frames  # it is there when `super().__call__` runs
-        return not self.frames or self.frames[-1][0] != path
+        return self.frames[-1][0] != path
 
     def _count(self, path: tuple[str, ...]) -> int:
         tree = self.parameters

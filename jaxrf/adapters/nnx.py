@@ -14,7 +14,7 @@ from flax import nnx
 from jaxrf.adapters.fit import check_fit
 from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import active, tap
+from jaxrf.tangent.tap import active, inside, tap
 
 # Where a tapped module carries (name, kind, parameters); as a static attribute it survives nnx.scan and nnx.jit.
 LABEL = "_jaxrf_label"
@@ -74,15 +74,18 @@ def _apply(graphdef: Any, call: Call, name: str) -> Callable[[PyTree, jax.Array]
         module = nnx.merge(graphdef, state, copy=True)
         if active():
             _tap_submodules(module)
-        arguments = call.arguments(images)
+        with inside(""):
+            return method_of(module)(*call.arguments(images), **call.keywords)
+
+    def method_of(module: nnx.Module) -> Callable[..., PyTree]:
         if callable(call.method):
-            return call.method(module, *arguments, **call.keywords)
+            return functools.partial(call.method, module)
         method = getattr(module, call.method or "__call__", None)
         if method is None:
             raise InputError(
                 f"The NNX module {name} has no method {call.method or '__call__'!r}. Say which to call with method=."
             )
-        return method(*arguments, **call.keywords)
+        return method
 
     return fn
 
@@ -103,7 +106,9 @@ def _tapped(cls: type[nnx.Module]) -> type[nnx.Module]:
 
     def __call__(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
         name, kind, parameters = getattr(self, LABEL)
-        return tap(cls.__call__(self, *args, **kwargs), name, kind=kind, parameters=parameters)
+        with inside(name):
+            result = cls.__call__(self, *args, **kwargs)
+        return tap(result, name, kind=kind, parameters=parameters)
 
     members = {"__call__": __call__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(members))

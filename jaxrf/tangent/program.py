@@ -64,6 +64,7 @@ class Equation:
     """`results = primitive(operands)`.
 
     `evaluate` computes it on values; `place` says where the user wrote it, for errors.
+    `layer` is the one whose operation it is, "" for the model itself; None until it is known.
     `knowledge` answers what is known of its coefficients before any weight or image is.
     """
 
@@ -73,7 +74,7 @@ class Equation:
     results: tuple[Variable, ...]
     evaluate: Callable[..., Sequence[Any]]
     place: Callable[[], str] = field(default=lambda: "")
-    layer: str = ""
+    layer: str | None = None
     knowledge: Knowledge | None = None
 
     def known(self, operand: int) -> np.ndarray | None:

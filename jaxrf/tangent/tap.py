@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 TAP = "jaxrf_tap"
+_SCOPE = "jaxrf_layer"
+_SCOPES = re.compile(rf"{_SCOPE}<([^>]*)>")
 
 tap_p = Primitive(TAP)
 tap_p.def_impl(lambda x, **_: x)
@@ -68,6 +71,27 @@ def intercepting(handler: Handler) -> Iterator[None]:
         yield
     finally:
         _handler.reset(token)
+
+
+def inside(name: str) -> contextlib.AbstractContextManager[None]:
+    """Operations that are traced inside belong to the layer `name`; "" for the model itself.
+
+    A tap stands behind its layer, so it cannot tell what the layer computed from what its parent did before.
+    The name goes into JAX's name stack, which reaches the derivative of an operation.
+    """
+    return jax.named_scope(f"{_SCOPE}<{name}>") if _record.get() is not None else contextlib.nullcontext()
+
+
+def owner(name_stacks: Iterable[Any]) -> str | None:
+    """The layer that an operation belongs to; None if it was traced in no module's call.
+
+    Args:
+        name_stacks: of the operation and of the calls around it, the innermost first.
+    """
+    for stack in name_stacks:
+        if names := _SCOPES.findall(str(stack)):
+            return names[-1]
+    return None
 
 
 def active() -> bool:

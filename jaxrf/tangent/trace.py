@@ -152,10 +152,14 @@ def _layers(flat: Flattener, record: Record) -> dict[str, Layer]:
 
 
 def _label(equations: Sequence[Equation], constants: Constants) -> list[Equation]:
-    """Each equation with the layer that it works for: the first one that is tapped behind it."""
-    labelled, layer = [], OUTPUT
+    """Each equation with its layer: the module in whose call it was traced, where a model is made of modules.
+
+    In a plain function there are taps alone, and each operation works for the first one behind it.
+    """
+    labelled, behind = [], OUTPUT
     for eqn in reversed(equations):
         if eqn.primitive == TAP:
-            layer = eqn.params["name"]
+            behind = eqn.params["name"]
+        layer = behind if eqn.layer is None else eqn.layer or OUTPUT
         labelled.append(replace(eqn, layer=layer, knowledge=constants))
     return labelled[::-1]
