@@ -60,11 +60,17 @@ def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number:
     layer, output = request.layer, request.output
     if layer in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers
         layer, output = None, layer.removeprefix(OUTPUT).removeprefix("/") or None
-    return oracles.erf_map(
-        job.subject, variables, jnp.asarray(batch), tuple(int(u) for u in job.units[number]), jnp.stack(rows),
-        output=output, score=pull.score, layer=layer, wrt=wrt,
-        unit_axes=axes.units, wrt_axes=below,
-    )  # fmt: skip
+
+    def maps(images: np.ndarray, cotangents: list[jax.Array]) -> np.ndarray:
+        return oracles.erf_map(
+            job.subject, variables, jnp.asarray(images), tuple(int(u) for u in job.units[number]), jnp.stack(cotangents),
+            output=output, score=pull.score, layer=layer, wrt=wrt,
+            unit_axes=axes.units, wrt_axes=below,
+        )  # fmt: skip
+
+    if job.alone:
+        return np.concatenate([maps(batch[i : i + 1], [row]) for i, row in enumerate(rows)])
+    return maps(batch, rows)
 
 
 def _compare(

@@ -37,29 +37,31 @@ def build(model: nn.Module, variables: PyTree | None, call: Call) -> Subject:
         raise InputError(f"{model.__name__} is a class; needed is a module. Pass {model.__name__}(...).")
     name = type(model).__name__
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)} | dict(call.keywords.get("rngs", {}))
-    init = _init(model, call, rngs)
+    first = _first_call(model, call, rngs)
+    init = jax.jit(lambda key: first(key)[1])  # the forward pass of the initialization is left out by the compiler
+    fn = _apply(model, call, rngs)
     with call.explaining(name):
         if variables is None:
-            abstract = jax.eval_shape(init, jax.random.key(0))
+            outputs, abstract = jax.eval_shape(first, jax.random.key(0))
         else:
             abstract = shapes_of(variables, name)
             _check_fit(name, call, init, abstract)
-        fn = _apply(model, call, rngs)
-        if variables is not None:  # without them the initialization has just run the model on these shapes
-            jax.eval_shape(fn, abstract, call.images())
+            outputs = jax.eval_shape(fn, abstract, call.images())
     given = None if variables is None else concrete(variables)
-    return Subject(name, fn, given, abstract, init, call.input_shape, call.dtype, call.spatial_axes)
+    return call.subject(name, fn, given, abstract, init, outputs)
 
 
-def _init(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callable[[jax.Array], PyTree]:
+def _first_call(
+    model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]
+) -> Callable[[jax.Array], tuple[PyTree, PyTree]]:
+    """What the call that initializes the model returns, and the variables that it makes."""
     keywords = {name: value for name, value in call.keywords.items() if name not in ONLY_APPLY}
 
-    @jax.jit  # so that the forward pass of the initialization is left out by the compiler
-    def init(key: jax.Array) -> PyTree:
+    def first(key: jax.Array) -> tuple[PyTree, PyTree]:
         image = jax.numpy.zeros(call.images().shape, call.dtype)
-        return model.init({**rngs, "params": key}, *call.arguments(image), method=call.method, **keywords)
+        return model.init_with_output({**rngs, "params": key}, *call.arguments(image), method=call.method, **keywords)
 
-    return init
+    return first
 
 
 def _apply(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callable[[PyTree, jax.Array], PyTree]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,15 @@ _LIBRARIES = (
     f"{os.sep}site-packages{os.sep}",
 )
 """Parts of the names of files that hold no code of the user's."""
+
+
+_ARGUMENTS = re.compile(r"required (positional|keyword-only) argument|unexpected keyword|positional arguments? but")
+_SHAPES = re.compile(
+    r"\b(shapes?|dims?|ndim|dimension\w*|\d-dimensional|rank|ax[ei]s|sizes?|channels|divisible|height|width|broadcast\w*)\b"
+    r"|values to unpack|out of (range|bounds)|ScopeParamShapeError",
+    re.IGNORECASE,
+)
+"""How libraries and models speak of arguments that are lacking and of shapes that do not fit."""
 
 
 class CallAgain(Exception):
@@ -51,6 +61,9 @@ class Subject:
         input_shape: shape of one image, without the batch axis.
         dtype: dtype of the images, a floating one.
         spatial_axes: axes of the batched images that are positions.
+        axes_said: whether the user named them.
+        outputs: shapes and dtypes of what `fn` returns for one image.
+        beside: shapes of the arrays that the model is called with besides the image.
     """
 
     name: str
@@ -61,6 +74,9 @@ class Subject:
     input_shape: tuple[int, ...]
     dtype: np.dtype
     spatial_axes: tuple[int, ...]
+    axes_said: bool = False
+    outputs: PyTree = field(default=None, repr=False)
+    beside: tuple[tuple[int, ...], ...] = ()
 
     def images(self, batch: int = 1) -> jax.ShapeDtypeStruct:
         """Shape and dtype of `batch` images."""
@@ -91,6 +107,17 @@ class Call:
     args: tuple[Any, ...] = (...,)
     kwargs: Mapping[str, Any] | None = None
     method: str | Callable[..., Any] | None = None
+    axes_said: bool = False
+
+    def subject(
+        self, name: str, fn: Callable[[PyTree, jax.Array], PyTree], variables: PyTree | None, abstract: PyTree,
+        init: Callable[[jax.Array], PyTree] | None, outputs: PyTree,
+    ) -> Subject:  # fmt: skip
+        """The subject of a model that is called this way."""
+        return Subject(
+            name, fn, variables, abstract, init, self.input_shape, self.dtype, self.spatial_axes,
+            self.axes_said, outputs, self.beside,
+        )  # fmt: skip
 
     def arguments(self, images: jax.Array) -> tuple[Any, ...]:
         """The positional arguments, with `images` at the place of the Ellipsis."""
@@ -100,6 +127,12 @@ class Call:
     def keywords(self) -> dict[str, Any]:
         """The keyword arguments of the call."""
         return dict(self.kwargs or {})
+
+    @property
+    def beside(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the arrays among the other arguments."""
+        leaves = jax.tree.leaves([[arg for arg in self.args if arg is not Ellipsis], self.keywords])
+        return tuple(tuple(leaf.shape) for leaf in leaves if hasattr(leaf, "shape"))
 
     def images(self) -> jax.ShapeDtypeStruct:
         """Shape and dtype of a batch of one image."""
@@ -113,11 +146,13 @@ class Call:
         except JaxrfError:
             raise
         except Exception as error:
-            raise failure(name, self.images(), error) from error
+            raise failure(name, self.images(), error, self.beside) from error
 
 
-def failure(name: str, images: jax.ShapeDtypeStruct, error: Exception) -> InputError:
-    """What to say where the model `name` raised `error` on such images."""
+def failure(
+    name: str, images: jax.ShapeDtypeStruct, error: Exception, beside: Sequence[tuple[int, ...]] = ()
+) -> InputError:
+    """What to say where the model `name` raised `error` on such images, and arrays of the shapes `beside` them."""
     where = _place(error)
     found = f"{name} fails on inputs of shape {images.shape}, {images.dtype}: "
     if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
@@ -128,10 +163,38 @@ def failure(name: str, images: jax.ShapeDtypeStruct, error: Exception) -> InputE
             "or pass a fixed number by args or apply_kwargs."
         )
     first_line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
-    return InputError(
-        f"{found}{type(error).__name__}: {first_line} {where and f'Raised{where}. '}"
-        "Check input_shape (one image, without the batch axis), args and apply_kwargs."
-    )
+    parts = [
+        f"{found}{type(error).__name__}: {first_line}",
+        where and f"Raised{where}.",
+        *_advice(images, error, beside),
+    ]
+    return InputError(" ".join(filter(None, parts)))
+
+
+def _advice(images: jax.ShapeDtypeStruct, error: Exception, beside: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    """What to look at: the arguments or the shapes, whichever the error speaks of; nothing where it is neither."""
+    if isinstance(error, TypeError) and _ARGUMENTS.search(str(error)):
+        yield "Pass what the call takes beside the image by args=(..., value) or apply_kwargs."
+    elif _of_shapes(error):
+        yield "Check input_shape (one image, without the batch axis)."
+        if images.shape[1] == 1 and len(images.shape) > 3:
+            one = images.shape[1:]
+            yield f"Is the 1 of {one} the batch? Then leave it out: {one[1:]}."
+        for shape in beside:
+            if shape and shape[0] > 1:
+                yield (
+                    f"Is {shape[0]} the batch of the argument of shape {shape}? Models are called with one image, so it "
+                    f"must fit one, as shape {(1, *shape[1:])} does; call once for each where they differ."
+                )
+
+
+def _of_shapes(error: Exception) -> bool:
+    """Whether the error speaks of shapes; an assertion without words may do so in its line of code."""
+    if isinstance(error, KeyError | AttributeError | NameError | ImportError | OSError | NotImplementedError):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    code = frames[-1].line or "" if isinstance(error, AssertionError) and frames else ""
+    return _SHAPES.search(f"{error} {code}") is not None
 
 
 def _place(error: Exception) -> str:
@@ -163,7 +226,8 @@ def make_call(
             f"args has {places} places for the image; needed is exactly one `...`. "
             "Write for instance args=(..., t) where the model is called as model(image, t)."
         )
-    return Call(shape, _checked_dtype(dtype), _checked_axes(spatial_axes, shape), arguments, apply_kwargs, method)
+    axes = _checked_axes(spatial_axes, shape)
+    return Call(shape, _checked_dtype(dtype), axes, arguments, apply_kwargs, method, spatial_axes is not None)
 
 
 def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:

@@ -38,6 +38,7 @@ class Tapped:
 
     kind: str
     parameters: int | None
+    remark: str = ""
 
 
 @dataclass
@@ -99,7 +100,7 @@ def active() -> bool:
     return _record.get() is not None or _handler.get() is not None
 
 
-def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None) -> Any:
+def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None, remark: str = "") -> Any:
     """Name a layer: `x` itself, known as `name` in the tables and maps of jaxrf.
 
     Args:
@@ -107,6 +108,7 @@ def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None) -> 
         name: a name that reads well in a table; a repeated one is numbered `name`, `name#1`, ...
         kind: what the table shows as the layer's kind.
         parameters: how many parameters the layer has, if known.
+        remark: what messages about its operations add, such as the mode that it is in.
 
     Returns:
         `x`, unchanged.
@@ -129,7 +131,7 @@ def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None) -> 
         if handler is not None:
             value = handler(full, value)
         if record is not None:
-            record.taps.setdefault(full, Tapped(kind, parameters))
+            record.taps.setdefault(full, Tapped(kind, parameters, remark))
             value = tap_p.bind(value, name=full)
         return value
 
