@@ -52,11 +52,13 @@ def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number:
     pull, wrt = job.pullback, request.wrt
     axes = tables.axes_of(pull.program, pull.layer, job.subject.spatial_axes)
     below = tables.axes_of(pull.program, pull.program.layers[wrt], job.subject.spatial_axes).units if wrt else None
+    target = pull.windows.target
+    channels = tuple(n for a, n in enumerate(target.shape) if a not in axes.units and a != (axes.batch or 0))
     rows = []
     for image in range(len(batch)):
         key = sample.keys[0 if pull.tied else image]
         drawn = jnp.array([number + image * len(job.units) if pull.tied else number])
-        rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)[0])
+        rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, target.dtype)[0].reshape(channels))
     layer, output = request.layer, request.output
     if layer in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers
         layer, output = None, layer.removeprefix(OUTPUT).removeprefix("/") or None

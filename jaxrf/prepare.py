@@ -126,12 +126,21 @@ def _program(
 
     They are where they are `mixed`, and where random numbers are drawn for each: the batch of the `first` images then
     is one call of the model, as the user would make it. `flat` is the program that was traced for boxes.
+
+    Raises:
+        InputError: the layer is mixed of all images and has no axis of them.
     """
     if not mixed:
         program = traced(subject, request.treat_as_constant)
         if flat.image.shape[0] == 1 or draws(program, program.layers[target.name]) == draws(flat, target):
             return program, False
-    return traced(subject, request.treat_as_constant, batch=first), True
+    program = traced(subject, request.treat_as_constant, batch=first)
+    if tables.axes_of(program, program.layers[target.name], subject.spatial_axes).batch is None:
+        raise InputError(
+            f"Layer {target.name!r} is made of all images of a batch and has no axis of images, so that none of its units "
+            "belongs to one of them. Return a value for each image, as mean((1, 2, 3)) does in place of mean()."
+        )
+    return program, True
 
 
 def _tangent(program: TangentProgram, layer: str) -> Variable:

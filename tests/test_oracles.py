@@ -247,7 +247,9 @@ def test_layers_of_jitted_functions_need_disable_jit():
 def test_names_that_do_not_exist(subject, variables, images):
     """Unknown layers, outputs and scores name the nearest."""
     at = (subject, variables, images, (0, 0), np.ones(3))
-    with pytest.raises(UnknownNameError, match=r"Unknown layer 'sharde'. Did you mean 'shared'\? Known: .*'shared#1', 'stem'\."):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown layer 'sharde'. Did you mean 'shared'\? Known: .*'shared#1', 'stem'\."
+    ):
         erf_map(*at, layer="sharde")
     with pytest.raises(UnknownNameError, match=r"Unknown layer 'steem'.*Did you mean 'stem'\?"):
         jacobian(subject, variables, images, "map", wrt="steem")

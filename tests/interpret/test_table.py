@@ -42,7 +42,10 @@ class Valid(nn.Module):
         ),
         (Valid(stride=9), r"layer 'conv1'.* of shape \(0, 0, 4\) from one of shape \(1, 1, 4\)"),
         (Valid(kernel=9), r"layer 'conv0'.* from one of shape \(5, 7, 3\). An input of 5×7×3 is too small for Valid"),
-        (Valid(kernel=1, pool=2), r"select_and_gather_add in layer 'output', called at .*__call__\) makes an empty array"),
+        (
+            Valid(kernel=1, pool=2),
+            r"select_and_gather_add in layer 'output', called at .*__call__\) makes an empty array",
+        ),
         (lambda x: x[:, 5:], r"Layer 'output' comes out empty, of shape \(0, 7, 3\)"),
     ],
 )
