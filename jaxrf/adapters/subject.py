@@ -177,7 +177,7 @@ def _advice(images: jax.ShapeDtypeStruct, error: Exception, beside: Sequence[tup
         yield "Pass what the call takes beside the image by args=(..., value) or apply_kwargs."
     elif _of_shapes(error):
         yield "Check input_shape (one image, without the batch axis)."
-        if images.shape[1] == 1 and len(images.shape) > 3:
+        if images.shape[1] == 1 and len(images.shape) > 4:
             one = images.shape[1:]
             yield f"Is the 1 of {one} the batch? Then leave it out: {one[1:]}."
         for shape in beside:

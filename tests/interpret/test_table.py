@@ -240,6 +240,6 @@ def test_unknown_operations_name_the_layer_whose_they_are():
             return nn.Conv(2, (3, 3), name="b")(x)
 
     with pytest.raises(
-        UnknownPrimitiveError, match=r"primitive 'while', in layer 'output', called at .*\(Loop\.__call__\)"
+        UnknownPrimitiveError, match=r"primitive 'while', in layer 'output', called at .*Loop\.__call__\)"
     ):
         jaxrf.trf(Loop(), (5, 7, 2))
