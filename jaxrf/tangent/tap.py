@@ -74,7 +74,7 @@ def intercepting(handler: Handler) -> Iterator[None]:
         _handler.reset(token)
 
 
-def inside(name: str) -> contextlib.AbstractContextManager[None]:
+def inside(name: str) -> contextlib.AbstractContextManager[Any]:
     """Operations that are traced inside belong to the layer `name`; "" for the model itself.
 
     A tap stands behind its layer, so it cannot tell what the layer computed from what its parent did before.

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrf.adapters.subject import CallAgain, Subject, failure
+from jaxrf.adapters.failure import failure
+from jaxrf.adapters.subject import CallAgain, Subject
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.tangent.constants import Constants
 from jaxrf.tangent.flatten import Flattener, opened
