@@ -31,7 +31,6 @@ def geometry_program(subject: Subject, constant: Sequence[str] = ()) -> TangentP
         check_beside(subject)
         program = traced(subject, constant)
     check_not_empty(program, subject.spatial_axes, subject.name)
-    check_images_apart(program, subject.name)
     check_no_batch(program, subject)
     return program
 
@@ -41,6 +40,7 @@ def _of_two_images(subject: Subject, constant: Sequence[str]) -> TangentProgram 
         program = traced(subject, constant, batch=2)
     except InputError:
         return None
+    check_images_apart(program, subject.name)
     return program if keeps_images(program, subject) else None
 
 
