@@ -62,7 +62,7 @@ def trf(
         variables: only for functions `f(variables, x)`: their variables, or the shapes of these.
         method: what to call on the module; `__call__` if None.
         apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
-        args: the call's positional arguments, with `...` in the image's place.
+        args: the call's positional arguments, with `...` in the image's place; the others are the same for all images.
         spatial_axes: axes of the batched input that are positions; all between batch and features if None.
         dtype: of the input.
         unknown: "raise" for operations that have no rule, or "global": they count as seeing everything.

@@ -7,7 +7,7 @@ The first batch is run through the user's model as it is, and both must agree.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -26,9 +26,9 @@ def certify(
     subject: Subject,
     layer: str,
     variables: Any,
-    images: np.ndarray,
+    calls: Sequence[np.ndarray],
     mine: np.ndarray,
-    pick: Callable[[np.ndarray], np.ndarray],
+    pick: Callable[[np.ndarray, int], np.ndarray],
 ) -> float | None:
     """Compare values of units with the model's own.
 
@@ -36,9 +36,9 @@ def certify(
         subject: the model.
         layer: whose units they are.
         variables: the model's variables.
-        images: (n, ...), whole ones.
+        calls: the images, whole ones (n, ...), as the model is called with them: all at once, or one by one.
         mine: (n, unit, channel), from the engine.
-        pick: takes those units out of the layer's value.
+        pick: takes those units out of the layer's value for a number of images.
 
     Returns:
         The largest difference relative to the largest value; None where the layer is inside a loop of the model,
@@ -48,10 +48,10 @@ def certify(
         CheckError: they differ by more than rounding.
     """
     limit = LIMIT.get(str(mine.dtype))
-    value = model_value(subject, layer, variables, images) if limit is not None and mine.shape[-1] else None
-    if value is None or limit is None:
+    values = model_values(subject, layer, variables, calls) if limit is not None and mine.shape[-1] else None
+    if values is None or limit is None:
         return None
-    theirs = pick(value)
+    theirs = np.concatenate([pick(value, len(images)) for value, images in zip(values, calls, strict=True)])
     scale = float(np.abs(theirs).max(initial=0))
     worst = float(np.abs(mine - theirs).max(initial=0)) / (scale or 1.0)
     if not worst <= limit and np.isfinite(theirs).all():
@@ -63,8 +63,8 @@ def certify(
     return worst if np.isfinite(worst) else None  # a NaN could not be stored
 
 
-def model_value(subject: Subject, layer: str, variables: Any, images: np.ndarray) -> np.ndarray | None:
-    """The value of a layer, or of an output, when the model is simply called."""
+def model_values(subject: Subject, layer: str, variables: Any, calls: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+    """The values of a layer, or of an output, when the model is simply called; None where they cannot be read."""
     found = re.fullmatch(r"(.*?)(?:#(\d+))?", layer)
     assert found is not None
     name, number = found[1], int(found[2] or 0)
@@ -85,8 +85,9 @@ def model_value(subject: Subject, layer: str, variables: Any, images: np.ndarray
         }
         return leaves[layer] if layer in leaves else seen[number] if number < len(seen) else None
 
+    compiled = jit(call, quick=True)
     try:
-        value = jit(call, quick=True)(variables, images)
+        values = [compiled(variables, images) for images in calls]
     except jax.errors.UnexpectedTracerError:
         return None  # the layer is inside the body of a loop or of another transformation
-    return None if value is None else np.asarray(value)
+    return None if values[0] is None else [np.asarray(value) for value in values]

@@ -52,19 +52,27 @@ def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number:
     pull, wrt = job.pullback, request.wrt
     axes = tables.axes_of(pull.program, pull.layer, job.subject.spatial_axes)
     below = tables.axes_of(pull.program, pull.program.layers[wrt], job.subject.spatial_axes).units if wrt else None
+    target = pull.windows.target
+    channels = tuple(n for a, n in enumerate(target.shape) if a not in axes.units and a != (axes.batch or 0))
     rows = []
     for image in range(len(batch)):
         key = sample.keys[0 if pull.tied else image]
         drawn = jnp.array([number + image * len(job.units) if pull.tied else number])
-        rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)[0])
+        rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, target.dtype)[0].reshape(channels))
     layer, output = request.layer, request.output
     if layer in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers
         layer, output = None, layer.removeprefix(OUTPUT).removeprefix("/") or None
-    return oracles.erf_map(
-        job.subject, variables, jnp.asarray(batch), tuple(int(u) for u in job.units[number]), jnp.stack(rows),
-        output=output, score=pull.score, layer=layer, wrt=wrt,
-        unit_axes=axes.units, wrt_axes=below,
-    )  # fmt: skip
+
+    def maps(images: np.ndarray, cotangents: list[jax.Array]) -> np.ndarray:
+        return oracles.erf_map(
+            job.subject, variables, jnp.asarray(images), tuple(int(u) for u in job.units[number]), jnp.stack(cotangents),
+            output=output, score=pull.score, layer=layer, wrt=wrt,
+            unit_axes=axes.units, wrt_axes=below,
+        )  # fmt: skip
+
+    if job.alone:
+        return np.concatenate([maps(batch[i : i + 1], [row]) for i, row in enumerate(rows)])
+    return maps(batch, rows)
 
 
 def _compare(

@@ -45,12 +45,10 @@ def unknown(kind: str, name: object, known: Iterable[str], *, hint: str = "") ->
     """The error for a `name` that is not among `known`, with the nearest known name.
 
     >>> str(unknown("score", "sqare", ["square", "abs"]))
-    "Unknown score 'sqare'. Known: 'abs', 'square'. Did you mean 'square'?"
+    "Unknown score 'sqare'. Did you mean 'square'? Known: 'abs', 'square'."
     """
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     shown = ", ".join(repr(n) for n in names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-    message = f"Unknown {kind} {name!r}. Known: {shown or 'none'}."
-    if near:
-        message += f" Did you mean {near[0]!r}?"
-    return UnknownNameError(message + (f" {hint}" if hint else ""))
+    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownNameError(f"Unknown {kind} {name!r}.{suggestion} Known: {shown or 'none'}.{hint and f' {hint}'}")

@@ -49,7 +49,10 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A prepared map: the program to run, and how its result is described."""
+    """A prepared map: the program to run, and how its result is described.
+
+    `alone` says that the model takes one image at a time, and no batch.
+    """
 
     subject: Subject
     request: Request
@@ -59,6 +62,7 @@ class Job:
     units: np.ndarray
     shift: tuple[int, ...] | None
     description: dict[str, Any]
+    alone: bool = False
 
     def leaves(self, seed: int | None) -> list[jax.Array]:
         """The model's variables, flattened: those given, or drawn from seed number `seed`."""
@@ -79,11 +83,13 @@ class Job:
         """One `Sample` per batch of images, under one set of variables; the images are numbered from `first` on."""
         _ = self._symmetric
         pull, leaves, number = self.pullback, self.leaves(seed), first
-        for batch in images.batches(self.side):
+        for batch in images.batches(None if pull.tied else self.side):
             if pull.tied and len(batch) != self.side:
+                cause = self.row.global_cause.get("batch")
+                why = f"see each other ({cause})" if cause else "have random numbers of their own"
                 raise InputError(
-                    f"Images of {self.subject.name} see each other, so all batches need the same size; "
-                    f"found {len(batch)} after {self.side}."
+                    f"Images of {self.subject.name} {why}, so that a batch is one call of the model and all batches need "
+                    f"the same size; found {len(batch)} after {self.side}."
                 )
             sample = self._sample(leaves, batch, sample_keys(seed, number, 1 if pull.tied else self.side))
             if self.request.certify and not number and "certificate" not in self.description:
@@ -112,17 +118,18 @@ class Job:
         axes = axes_of(self.pullback.program, self.pullback.layer, self.subject.spatial_axes)
         repeats = values.shape[1] // len(self.units)
 
-        def pick(value: np.ndarray) -> np.ndarray:
-            """(image, unit, channel) of a layer's value."""
+        def pick(value: np.ndarray, images: int) -> np.ndarray:
+            """(image, unit, channel) of a layer's value for so many images."""
             columns = dict(zip(axes.units, self.units.T))
             batch_axis = axes.batch or 0
-            image = np.arange(len(batch))[:, None] * axes.per_image + columns.pop(batch_axis, 0)
+            image = np.arange(images)[:, None] * axes.per_image + columns.pop(batch_axis, 0)
             value = np.moveaxis(value, [batch_axis, *columns], range(1 + len(columns)))
-            picked = value[(np.broadcast_to(image, (len(batch), len(self.units))), *columns.values())]
-            return np.repeat(picked.reshape(len(batch), len(self.units), -1), repeats, axis=1)
+            picked = value[(np.broadcast_to(image, (images, len(self.units))), *columns.values())]
+            return np.repeat(picked.reshape(images, len(self.units), -1), repeats, axis=1)
 
         variables = jax.tree.unflatten(jax.tree.structure(self.subject.abstract), leaves)
-        self.description["certificate"] = certify(self.subject, self.row.name, variables, batch, values, pick)
+        calls = [batch[i : i + 1] for i in range(len(batch))] if self.alone else [batch]
+        self.description["certificate"] = certify(self.subject, self.row.name, variables, calls, values, pick)
 
     def _check_steady(self, leaves: list[jax.Array], batch: np.ndarray, sample: Sample) -> None:
         """Warn where sums over channels are constant in theory, so that their maps are what rounding leaves of them."""

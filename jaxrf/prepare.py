@@ -32,7 +32,8 @@ from jaxrf.request import Request
 from jaxrf.statistics import Until
 from jaxrf.statistics.averages import check_average
 from jaxrf.statistics.until import as_until
-from jaxrf.tangent.program import TangentProgram, Variable
+from jaxrf.tangent.draws import draws
+from jaxrf.tangent.program import Layer, TangentProgram, Variable
 from jaxrf.typing import PyTree
 
 
@@ -101,12 +102,11 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     axes = tables.axes_of(flat, source, subject.spatial_axes) if source else None
     row = tables.row(flat, target, found, subject.spatial_axes, source=axes)
     chosen = positions(request.units, row)
-    tied = "batch" in row.global_axes
-    program = traced(subject, request.treat_as_constant, batch=images.first if tied else 1)
+    program, tied = _program(subject, request, images.first, flat, target, "batch" in row.global_axes)
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     check_channels(request.channels, size, target.name)
     place = Place(subject, request, target.name, row, chosen, size if request.channels == "each" else 1, tied)
-    windows, crop, shift = place.windows(program), Crop(None, "images see each other"), None
+    windows, crop, shift = place.windows(program), Crop(None, "the images are one batch"), None
     if not tied:
         program, windows, crop, shift = _cropped(place, program, windows)
     pull, plan = _pullback(place, program, windows, crop, images.first)
@@ -117,7 +117,31 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
         facts["estimator"] = pull.signs.record()
     if request.treat_as_constant:
         facts["treat_as_constant"] = list(request.treat_as_constant)
-    return Job(subject, request, pull, plan, row, chosen, shift, facts)
+    return Job(subject, request, pull, plan, row, chosen, shift, facts, alone=flat.image.shape[0] == 1)
+
+
+def _program(
+    subject: Subject, request: Request, first: int, flat: TangentProgram, target: Layer, mixed: bool
+) -> tuple[TangentProgram, bool]:
+    """The program to run, and whether its images are tied to each other.
+
+    They are where they are `mixed`, and where random numbers are drawn for each: the batch of the `first` images then
+    is one call of the model, as the user would make it. `flat` is the program that was traced for boxes.
+
+    Raises:
+        InputError: the layer is mixed of all images and has no axis of them.
+    """
+    if not mixed:
+        program = traced(subject, request.treat_as_constant)
+        if flat.image.shape[0] == 1 or draws(program, program.layers[target.name]) == draws(flat, target):
+            return program, False
+    program = traced(subject, request.treat_as_constant, batch=first)
+    if tables.axes_of(program, program.layers[target.name], subject.spatial_axes).batch is None:
+        raise InputError(
+            f"Layer {target.name!r} is made of all images of a batch and has no axis of images, so that none of its units "
+            "belongs to one of them. Return a value for each image, as mean((1, 2, 3)) does in place of mean()."
+        )
+    return program, True
 
 
 def _tangent(program: TangentProgram, layer: str) -> Variable:

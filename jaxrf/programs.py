@@ -8,7 +8,7 @@ from jaxrf.adapters import Subject
 from jaxrf.errors import InputError, unknown
 from jaxrf.interpret.cut import treat_as_constant
 from jaxrf.interpret.emptiness import check_not_empty
-from jaxrf.interpret.image_axis import check_images_apart
+from jaxrf.interpret.image_axis import check_beside, check_images_apart, check_no_batch, keeps_images
 from jaxrf.tangent.program import Layer, TangentProgram
 from jaxrf.tangent.trace import OUTPUT, output_name, trace
 
@@ -21,16 +21,27 @@ def traced(subject: Subject, constant: Sequence[str] = (), batch: int = 1) -> Ta
 def geometry_program(subject: Subject, constant: Sequence[str] = ()) -> TangentProgram:
     """The program for boxes: traced with two images, so that it is seen whether they are mixed.
 
+    With one image, where the model is written for one: each image is then run alone.
+
     Raises:
         InputError: the model fails on such an input, a layer comes out empty, or the axis of images is missing.
     """
+    program = _of_two_images(subject, constant)
+    if program is None:
+        check_beside(subject)
+        program = traced(subject, constant)
+    check_not_empty(program, subject.spatial_axes, subject.name)
+    check_no_batch(program, subject)
+    return program
+
+
+def _of_two_images(subject: Subject, constant: Sequence[str]) -> TangentProgram | None:
     try:
         program = traced(subject, constant, batch=2)
     except InputError:
-        program = traced(subject, constant)  # a model that takes one image only
-    check_not_empty(program, subject.spatial_axes, subject.name)
+        return None
     check_images_apart(program, subject.name)
-    return program
+    return program if keeps_images(program, subject) else None
 
 
 def choose(program: TangentProgram, name: str | None, output: str | None) -> Layer:

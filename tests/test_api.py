@@ -130,7 +130,7 @@ def test_dead_and_broken_maps_are_counted():
 BAD_REQUESTS = {
     "layer": (
         {"layer": "stm"}, UnknownNameError,
-        "Unknown layer 'stm'. Known: 'head', 'output', 'stem'. Did you mean 'stem'?"),
+        r"Unknown layer 'stm'. Did you mean 'stem'\? Known: 'head', 'output', 'stem'\."),
     "wrt": ({"wrt": "hed"}, UnknownNameError, "Unknown layer 'hed'.*Did you mean 'head'"),
     "order": ({"wrt": "head", "layer": "stem"}, InputError, "Layer 'stem' does not lie behind layer 'head'"),
     "score": ({"score": "sqare"}, UnknownNameError, "Unknown score 'sqare'.*Did you mean 'square'"),
@@ -145,7 +145,7 @@ BAD_REQUESTS = {
     "no units": ({"units": np.zeros((0, 2), int)}, InputError, r"Units of shape \(0, 2\)"),
     "word": (
         {"units": "centre"}, UnknownNameError,
-        "Unknown choice of units 'centre'. Known: 'all', 'center'.*Did you mean 'center'"),
+        r"Unknown choice of units 'centre'. Did you mean 'center'\? Known: 'all', 'center'"),
     "grid": ({"units": jaxrf.grid(6, 7)}, InputError, r"A grid of 6x7 does not fit a layer of units \(5, 7\)"),
     "output": ({"output": "logits"}, UnknownNameError, "Unknown output 'logits'"),
     "seeds": ({"seeds": 2}, InputError, "seeds draw random weights, but variables were given"),

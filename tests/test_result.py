@@ -84,7 +84,9 @@ def test_names_and_options_are_checked():
     result = result_of()
     with pytest.raises(UnknownNameError, match="Unknown measure 'sizes'"):
         result.measure("sizes")
-    with pytest.raises(UnknownNameError, match=r"Unknown definition of size 'luo'. Known: 'half_width', 'luo2016'"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown definition of size 'luo'. Did you mean 'luo2016'\? Known: 'half_width'"
+    ):
         result.size("luo")
     with pytest.raises(InputError, match=r"'area_ratio' has no option 'shares'. It has: share"):
         result.measure("area_ratio", shares=0.5)

@@ -48,7 +48,7 @@ def adapt(
         apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
             For Linen they go to `module.apply`, and may hold `rngs` and `mutable`.
         args: positional arguments of the call with `...` in the place of the image; None: the image alone.
-            The others must fit every batch size, as scalars and arrays with a leading axis of 1 do.
+            The others are the same for all images and must fit one, as scalars and arrays with a leading axis of 1 do.
         spatial_axes: axes of the batched input that are positions; None: all between batch and features.
         dtype: floating-point dtype of the images.
 

@@ -44,9 +44,9 @@ def build(model: Callable[..., Any], variables: PyTree | None, call: Call) -> Su
             shapes = jax.eval_shape(init, jax.random.key(0))
         else:
             shapes = shapes_of(variables, name)
-        jax.eval_shape(fn, shapes, call.images())
+        outputs = jax.eval_shape(fn, shapes, call.images())
     given = None if variables is None else concrete(variables)
-    return Subject(name, fn, given, shapes, init, call.input_shape, call.dtype, call.spatial_axes)
+    return call.subject(name, fn, given, shapes, init, outputs)
 
 
 def _closed(model: Callable[..., Any], name: str, call: Call) -> Subject:
@@ -56,8 +56,8 @@ def _closed(model: Callable[..., Any], name: str, call: Call) -> Subject:
         return model(*call.arguments(images), **call.keywords)
 
     with call.explaining(name):
-        jax.eval_shape(fn, (), call.images())
-    return Subject(name, fn, (), (), None, call.input_shape, call.dtype, call.spatial_axes)
+        outputs = jax.eval_shape(fn, (), call.images())
+    return call.subject(name, fn, (), (), None, outputs)
 
 
 def _takes_variables(model: Callable[..., Any], name: str, variables: PyTree | None, call: Call) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from flax.errors import FlaxError, ModifyScopeVariableError
 from jaxrf.adapters.fit import check_fit
 from jaxrf.adapters.subject import Call, CallAgain, PyTree, Subject, concrete, count, shapes_of
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import active, tap
+from jaxrf.tangent.tap import active, inside, tap
 
 # Methods that Linen itself calls on modules and that are no layers.
 NOT_LAYERS = frozenset({"setup", "initialize_carry"})
@@ -36,29 +37,31 @@ def build(model: nn.Module, variables: PyTree | None, call: Call) -> Subject:
         raise InputError(f"{model.__name__} is a class; needed is a module. Pass {model.__name__}(...).")
     name = type(model).__name__
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)} | dict(call.keywords.get("rngs", {}))
-    init = _init(model, call, rngs)
+    first = _first_call(model, call, rngs)
+    init = jax.jit(lambda key: first(key)[1])  # the forward pass of the initialization is left out by the compiler
+    fn = _apply(model, call, rngs)
     with call.explaining(name):
         if variables is None:
-            abstract = jax.eval_shape(init, jax.random.key(0))
+            outputs, abstract = jax.eval_shape(first, jax.random.key(0))
         else:
             abstract = shapes_of(variables, name)
             _check_fit(name, call, init, abstract)
-        fn = _apply(model, call, rngs)
-        if variables is not None:  # without them the initialization has just run the model on these shapes
-            jax.eval_shape(fn, abstract, call.images())
+            outputs = jax.eval_shape(fn, abstract, call.images())
     given = None if variables is None else concrete(variables)
-    return Subject(name, fn, given, abstract, init, call.input_shape, call.dtype, call.spatial_axes)
+    return call.subject(name, fn, given, abstract, init, outputs)
 
 
-def _init(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callable[[jax.Array], PyTree]:
+def _first_call(
+    model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]
+) -> Callable[[jax.Array], tuple[PyTree, PyTree]]:
+    """What the call that initializes the model returns, and the variables that it makes."""
     keywords = {name: value for name, value in call.keywords.items() if name not in ONLY_APPLY}
 
-    @jax.jit  # so that the forward pass of the initialization is left out by the compiler
-    def init(key: jax.Array) -> PyTree:
+    def first(key: jax.Array) -> tuple[PyTree, PyTree]:
         image = jax.numpy.zeros(call.images().shape, call.dtype)
-        return model.init({**rngs, "params": key}, *call.arguments(image), method=call.method, **keywords)
+        return model.init_with_output({**rngs, "params": key}, *call.arguments(image), method=call.method, **keywords)
 
-    return init
+    return first
 
 
 def _apply(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Callable[[PyTree, jax.Array], PyTree]:
@@ -104,6 +107,7 @@ class _Tapping:
     `__call__` of a module is tapped under the module's path.
     Another method is tapped as `path.method` where something else than the module itself calls it.
     The module that the user handed in is not tapped: what it returns are the outputs.
+    Nor is one without a place in it, as made without `super().__init__()` or with `parent=None`: it has no path.
     """
 
     def __init__(self, variables: PyTree):
@@ -113,26 +117,28 @@ class _Tapping:
     def __call__(
         self, call_next: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
     ) -> Any:
-        frame = path, method = context.module.path, context.method_name
+        module, method = context.module, context.method_name
         # Lifted classes (nn.remat, nn.scan, ...) first run an unnamed function, and in it the inner module's method.
-        if method in NOT_LAYERS or not method.isidentifier():
+        if method in NOT_LAYERS or not method.isidentifier() or getattr(module, "scope", None) is None:
             return call_next(*args, **kwargs)
-        tapped = bool(path) and self._is_layer_call(frame)
+        frame = path, method = module.path, method
+        layer = not self.frames or self._is_layer_call(frame)
+        name = "/".join(path) + (f".{method}" if path and method != "__call__" else "")
         self.frames.append(frame)
         try:
-            result = call_next(*args, **kwargs)
+            with inside(name) if layer else contextlib.nullcontext():
+                result = call_next(*args, **kwargs)
         finally:
             self.frames.pop()
-        if not tapped:
+        if not (layer and path):
             return result
-        name = "/".join(path) + ("" if method == "__call__" else f".{method}")
-        return tap(result, name, kind=type(context.module).__name__, parameters=self._count(path))
+        return tap(result, name, kind=type(module).__name__, parameters=self._count(path))
 
     def _is_layer_call(self, frame: tuple[tuple[str, ...], str]) -> bool:
         path, method = frame
         if method == "__call__":
             return frame not in self.frames  # it is there when `super().__call__` runs
-        return not self.frames or self.frames[-1][0] != path
+        return self.frames[-1][0] != path
 
     def _count(self, path: tuple[str, ...]) -> int:
         tree = self.parameters

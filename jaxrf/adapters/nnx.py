@@ -14,9 +14,9 @@ from flax import nnx
 from jaxrf.adapters.fit import check_fit
 from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import active, tap
+from jaxrf.tangent.tap import active, inside, tap
 
-# Where a tapped module carries (name, kind, parameters); as a static attribute it survives nnx.scan and nnx.jit.
+# Where a tapped module carries what `tap` is told of it; as a static attribute it survives nnx.scan and nnx.jit.
 LABEL = "_jaxrf_label"
 
 
@@ -44,9 +44,9 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
     check_fit(name, call, own, abstract, extra=False)
     fn = _apply(graphdef, call, name)
     with call.explaining(name):
-        jax.eval_shape(fn, abstract, call.images())
+        outputs = jax.eval_shape(fn, abstract, call.images())
     given = None if state is None else concrete(state)
-    return Subject(name, fn, given, abstract, init, call.input_shape, call.dtype, call.spatial_axes)
+    return call.subject(name, fn, given, abstract, init, outputs)
 
 
 def _factory(make: Callable[..., nnx.Module]) -> tuple[str, Callable[[jax.Array], PyTree], Any, PyTree]:
@@ -74,15 +74,18 @@ def _apply(graphdef: Any, call: Call, name: str) -> Callable[[PyTree, jax.Array]
         module = nnx.merge(graphdef, state, copy=True)
         if active():
             _tap_submodules(module)
-        arguments = call.arguments(images)
+        with inside(""):
+            return method_of(module)(*call.arguments(images), **call.keywords)
+
+    def method_of(module: nnx.Module) -> Callable[..., PyTree]:
         if callable(call.method):
-            return call.method(module, *arguments, **call.keywords)
+            return functools.partial(call.method, module)
         method = getattr(module, call.method or "__call__", None)
         if method is None:
             raise InputError(
                 f"The NNX module {name} has no method {call.method or '__call__'!r}. Say which to call with method=."
             )
-        return method(*arguments, **call.keywords)
+        return method
 
     return fn
 
@@ -92,9 +95,16 @@ def _tap_submodules(module: nnx.Module) -> None:
     submodules = [(path, inner) for path, inner in nnx.iter_modules(module) if path and _has_call(type(inner))]
     for path, inner in submodules:
         parameters = count(nnx.state(inner, nnx.Param))
-        setattr(inner, LABEL, ("/".join(map(str, path)), type(inner).__name__, parameters))
+        setattr(inner, LABEL, ("/".join(map(str, path)), type(inner).__name__, parameters, _remark(inner)))
     for _, inner in submodules:
         inner.__class__ = _tapped(type(inner))
+
+
+def _remark(module: nnx.Module) -> str:
+    """What `model.eval()` would change about a module."""
+    if getattr(module, "use_running_average", None) is False:
+        return "in train mode, where images see each other; model.eval() makes it use its running averages"
+    return "in train mode; model.eval() switches it off" if getattr(module, "deterministic", None) is False else ""
 
 
 @functools.cache
@@ -102,8 +112,10 @@ def _tapped(cls: type[nnx.Module]) -> type[nnx.Module]:
     """A subclass of `cls` that taps what its `__call__` returns; one per class, since flax and JAX register it."""
 
     def __call__(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
-        name, kind, parameters = getattr(self, LABEL)
-        return tap(cls.__call__(self, *args, **kwargs), name, kind=kind, parameters=parameters)
+        name, kind, parameters, remark = getattr(self, LABEL)
+        with inside(name):
+            result = cls.__call__(self, *args, **kwargs)
+        return tap(result, name, kind=kind, parameters=parameters, remark=remark)
 
     members = {"__call__": __call__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(members))

@@ -8,8 +8,6 @@ Never looks at what the model computes.
 from __future__ import annotations
 
 import contextlib
-import os
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,16 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.adapters.failure import failure
 from jaxrf.errors import InputError, JaxrfError
 
 PyTree = Any
-_LIBRARIES = (
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
-    os.path.dirname(jax.__file__) + os.sep,
-    contextlib.__file__,
-    f"{os.sep}site-packages{os.sep}",
-)
-"""Parts of the names of files that hold no code of the user's."""
 
 
 class CallAgain(Exception):
@@ -51,6 +43,9 @@ class Subject:
         input_shape: shape of one image, without the batch axis.
         dtype: dtype of the images, a floating one.
         spatial_axes: axes of the batched images that are positions.
+        axes_said: whether the user named them.
+        outputs: shapes and dtypes of what `fn` returns for one image.
+        beside: shapes of the arrays that the model is called with besides the image.
     """
 
     name: str
@@ -61,6 +56,9 @@ class Subject:
     input_shape: tuple[int, ...]
     dtype: np.dtype
     spatial_axes: tuple[int, ...]
+    axes_said: bool = False
+    outputs: PyTree = field(default=None, repr=False)
+    beside: tuple[tuple[int, ...], ...] = ()
 
     def images(self, batch: int = 1) -> jax.ShapeDtypeStruct:
         """Shape and dtype of `batch` images."""
@@ -91,6 +89,17 @@ class Call:
     args: tuple[Any, ...] = (...,)
     kwargs: Mapping[str, Any] | None = None
     method: str | Callable[..., Any] | None = None
+    axes_said: bool = False
+
+    def subject(
+        self, name: str, fn: Callable[[PyTree, jax.Array], PyTree], variables: PyTree | None, abstract: PyTree,
+        init: Callable[[jax.Array], PyTree] | None, outputs: PyTree,
+    ) -> Subject:  # fmt: skip
+        """The subject of a model that is called this way."""
+        return Subject(
+            name, fn, variables, abstract, init, self.input_shape, self.dtype, self.spatial_axes,
+            self.axes_said, outputs, self.beside,
+        )  # fmt: skip
 
     def arguments(self, images: jax.Array) -> tuple[Any, ...]:
         """The positional arguments, with `images` at the place of the Ellipsis."""
@@ -100,6 +109,12 @@ class Call:
     def keywords(self) -> dict[str, Any]:
         """The keyword arguments of the call."""
         return dict(self.kwargs or {})
+
+    @property
+    def beside(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the arrays among the other arguments."""
+        leaves = jax.tree.leaves([[arg for arg in self.args if arg is not Ellipsis], self.keywords])
+        return tuple(tuple(leaf.shape) for leaf in leaves if hasattr(leaf, "shape"))
 
     def images(self) -> jax.ShapeDtypeStruct:
         """Shape and dtype of a batch of one image."""
@@ -113,32 +128,7 @@ class Call:
         except JaxrfError:
             raise
         except Exception as error:
-            raise failure(name, self.images(), error) from error
-
-
-def failure(name: str, images: jax.ShapeDtypeStruct, error: Exception) -> InputError:
-    """What to say where the model `name` raised `error` on such images."""
-    where = _place(error)
-    found = f"{name} fails on inputs of shape {images.shape}, {images.dtype}: "
-    if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
-        return InputError(
-            f"{found}it takes the value of a traced array{where}, as float(x), int(x), x.item(), numpy.asarray(x) and "
-            f"`if x:` do ({type(error).__name__}). Models are traced on shapes, where there are no values. "
-            "Keep the number an array and use jax.numpy, jnp.where or lax.cond in place of `if`; "
-            "or pass a fixed number by args or apply_kwargs."
-        )
-    first_line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
-    return InputError(
-        f"{found}{type(error).__name__}: {first_line} {where and f'Raised{where}. '}"
-        "Check input_shape (one image, without the batch axis), args and apply_kwargs."
-    )
-
-
-def _place(error: Exception) -> str:
-    """` at model.py:41 (Net.__call__)`: the innermost line of the user's that raised; empty where there is none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    mine = [f for f in frames if not any(part in f.filename for part in _LIBRARIES) and not f.filename.startswith("<")]
-    return f" at {os.path.basename(mine[-1].filename)}:{mine[-1].lineno} ({mine[-1].name})" if mine else ""
+            raise failure(name, self.images(), error, self.beside) from error
 
 
 def make_call(
@@ -163,7 +153,8 @@ def make_call(
             f"args has {places} places for the image; needed is exactly one `...`. "
             "Write for instance args=(..., t) where the model is called as model(image, t)."
         )
-    return Call(shape, _checked_dtype(dtype), _checked_axes(spatial_axes, shape), arguments, apply_kwargs, method)
+    axes = _checked_axes(spatial_axes, shape)
+    return Call(shape, _checked_dtype(dtype), axes, arguments, apply_kwargs, method, spatial_axes is not None)
 
 
 def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:

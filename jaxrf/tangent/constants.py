@@ -16,7 +16,7 @@ import numpy as np
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
 from jaxrf.tangent.rounding import significant
 
-CHANCE = ("random_", "threefry")
+CHANCE = ("random_", "rng_", "threefry")
 ZEROING = {"mul", "select_n", "pad", "concatenate", "scatter", "scatter-add", "scatter-mul", "dynamic_update_slice"}
 MIXING = {"dot_general", "conv_general_dilated", "ragged_dot_general"}
 EXPONENTIALS = {"exp", "exp2", "logistic"}

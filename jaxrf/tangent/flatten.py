@@ -20,7 +20,7 @@ from jaxrf.errors import TraceError
 from jaxrf.tangent.loops import UNROLL_LIMIT
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, needed
 from jaxrf.tangent.rewrites import FORWARD, LINEAR, concatenate, cut, reshape
-from jaxrf.tangent.tap import TAP
+from jaxrf.tangent.tap import TAP, owner
 
 CALLS = {
     "jit": "jaxpr",
@@ -55,7 +55,7 @@ class Flattener:
         self.tangent_taps: dict[str, list[Variable]] = {}
         self.differentiating = False
         self.calls: tuple[Any, ...] = ()
-        """Where the calls stand that are being inlined, the innermost first."""
+        """Source infos of the equation at hand and of the calls that it is in, the innermost first."""
 
     def derivative(self, jaxpr: Any, coefficients: Sequence[Operand], tangent: Variable) -> list[Operand]:
         """Flatten the linear map itself, behind the forward pass that computes its coefficients."""
@@ -83,12 +83,15 @@ class Flattener:
         return [read(v) for v in jaxpr.outvars]
 
     def equation(self, eqn: Any, operands: list[Operand]) -> list[Operand]:
+        outer, self.calls = self.calls, (eqn.source_info, *self.calls)
+        results = self.written_out(eqn, operands)
+        self.calls = outer
+        return results
+
+    def written_out(self, eqn: Any, operands: list[Operand]) -> list[Operand]:
         name = eqn.primitive.name
         if name in CALLS:
-            outer, self.calls = self.calls, (eqn.source_info, *self.calls)
-            results = self.call(eqn.params[CALLS[name]], operands)
-            self.calls = outer
-            return results
+            return self.call(eqn.params[CALLS[name]], operands)
         linear = any(v.tangent for v in operands)
         rewrite = (LINEAR if linear else FORWARD).get(name)
         rewritten = rewrite(self, eqn, operands) if rewrite else None
@@ -114,11 +117,12 @@ class Flattener:
     def append(self, eqn: Any, operands: list[Operand], to: list[Equation], tangent: bool) -> list[Operand]:
         name = eqn.primitive.name
         results = tuple(self.new(v.aval, tangent) for v in eqn.outvars)
-        infos, evaluate = (eqn.source_info, *self.calls), _evaluator(eqn)
+        infos, evaluate = self.calls, _evaluator(eqn)
         if tangent:  # a linear equation has one result
+            layer = self.layer()
             for k, result in enumerate(results):
                 one = lambda *values, k=k: evaluate(*values)[k : k + 1]  # noqa: E731
-                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: _place(infos)))
+                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: _place(infos), layer))
         else:
             to.append(Equation(name, eqn.params, tuple(operands), results, evaluate, lambda: _place(infos)))
         # Bodies of remat compute values again inside the derivative: those taps are not calls of their own.
@@ -126,12 +130,18 @@ class Flattener:
             (self.tangent_taps if tangent else self.taps).setdefault(eqn.params["name"], []).append(results[0])
         return list(results)
 
+    def layer(self) -> str | None:
+        """The layer in whose call the equation at hand was traced."""
+        return owner(info.name_stack for info in self.calls)
+
     def synthetic(self, name: str, operands: Sequence[Operand], shape: tuple[int, ...], run: Callable, **params: Any):
         """An equation that JAX did not write: a part of an unrolled loop or a branch."""
         tangent = any(v.tangent for v in operands)
         dtype = next((v.dtype for v in reversed(operands) if isinstance(v, Variable)), operands[-1].dtype)
         result = Variable(shape, dtype, tangent)
-        equation = Equation(name, params, tuple(operands), (result,), lambda *values: [run(*values)])
+        infos, layer = self.calls, self.layer() if tangent else None
+        evaluate = lambda *values: [run(*values)]  # noqa: E731
+        equation = Equation(name, params, tuple(operands), (result,), evaluate, lambda: _place(infos), layer)
         (self.linear if tangent else self.forward).append(equation)
         return result
 

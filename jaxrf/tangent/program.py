@@ -64,6 +64,8 @@ class Equation:
     """`results = primitive(operands)`.
 
     `evaluate` computes it on values; `place` says where the user wrote it, for errors.
+    `layer` is the one whose operation it is, "" for the model itself; None until it is known.
+    `remark` is what its tap says of the layer.
     `knowledge` answers what is known of its coefficients before any weight or image is.
     """
 
@@ -73,7 +75,8 @@ class Equation:
     results: tuple[Variable, ...]
     evaluate: Callable[..., Sequence[Any]]
     place: Callable[[], str] = field(default=lambda: "")
-    layer: str = ""
+    layer: str | None = None
+    remark: str = ""
     knowledge: Knowledge | None = None
 
     def known(self, operand: int) -> np.ndarray | None:
@@ -103,8 +106,8 @@ class Equation:
         return [i for i, operand in enumerate(self.operands) if operand.tangent]
 
     def where(self) -> str:
-        """The layer and the line of the user's code, as errors say it."""
-        parts = [f"in layer {self.layer!r}" if self.layer else "", self.place()]
+        """The layer, the line of the user's code and what is remarked of the layer, as errors say it."""
+        parts = [f"in layer {self.layer!r}" if self.layer else "", self.place(), self.remark]
         return ", ".join(p for p in parts if p)
 
 

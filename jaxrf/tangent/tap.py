@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 TAP = "jaxrf_tap"
+_SCOPE = "jaxrf_layer"
+_SCOPES = re.compile(rf"{_SCOPE}<([^>]*)>")
 
 tap_p = Primitive(TAP)
 tap_p.def_impl(lambda x, **_: x)
@@ -35,6 +38,7 @@ class Tapped:
 
     kind: str
     parameters: int | None
+    remark: str = ""
 
 
 @dataclass
@@ -70,12 +74,33 @@ def intercepting(handler: Handler) -> Iterator[None]:
         _handler.reset(token)
 
 
+def inside(name: str) -> contextlib.AbstractContextManager[Any]:
+    """Operations that are traced inside belong to the layer `name`; "" for the model itself.
+
+    A tap stands behind its layer, so it cannot tell what the layer computed from what its parent did before.
+    The name goes into JAX's name stack, which reaches the derivative of an operation.
+    """
+    return jax.named_scope(f"{_SCOPE}<{name}>") if _record.get() is not None else contextlib.nullcontext()
+
+
+def owner(name_stacks: Iterable[Any]) -> str | None:
+    """The layer that an operation belongs to; None if it was traced in no module's call.
+
+    Args:
+        name_stacks: of the operation and of the calls around it, the innermost first.
+    """
+    for stack in name_stacks:
+        if names := _SCOPES.findall(str(stack)):
+            return names[-1]
+    return None
+
+
 def active() -> bool:
     """Whether taps do anything now."""
     return _record.get() is not None or _handler.get() is not None
 
 
-def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None) -> Any:
+def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None, remark: str = "") -> Any:
     """Name a layer: `x` itself, known as `name` in the tables and maps of jaxrf.
 
     Args:
@@ -83,6 +108,7 @@ def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None) -> 
         name: a name that reads well in a table; a repeated one is numbered `name`, `name#1`, ...
         kind: what the table shows as the layer's kind.
         parameters: how many parameters the layer has, if known.
+        remark: what messages about its operations add, such as the mode that it is in.
 
     Returns:
         `x`, unchanged.
@@ -105,7 +131,7 @@ def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None) -> 
         if handler is not None:
             value = handler(full, value)
         if record is not None:
-            record.taps.setdefault(full, Tapped(kind, parameters))
+            record.taps.setdefault(full, Tapped(kind, parameters, remark))
             value = tap_p.bind(value, name=full)
         return value
 

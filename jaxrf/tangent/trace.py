@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrf.adapters.subject import CallAgain, Subject, failure
+from jaxrf.adapters.failure import failure
+from jaxrf.adapters.subject import CallAgain, Subject
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.tangent.constants import Constants
 from jaxrf.tangent.flatten import Flattener, opened
@@ -75,7 +76,7 @@ def trace(subject: Subject, batch: int = 1) -> TangentProgram:
     except JaxrfError:
         raise
     except Exception as error:
-        raise failure(subject.name, image, error) from error
+        raise failure(subject.name, image, error, subject.beside) from error
     return _assemble(subject, forward, inner["linear"], inner["outputs"], record)
 
 
@@ -117,7 +118,7 @@ def _assemble(subject: Subject, forward: Any, linear: Any, outputs: Sequence[str
     wanted = [v for eqn in flat.linear for v in eqn.operands if not v.tangent]
     inside, more = opened(flat.forward, wanted)
     constants = Constants(inside, {**flat.consts, **more}, arguments[:-1], arguments[-1])
-    linear_equations = _label(flat.linear, constants)
+    linear_equations = _label(flat.linear, constants, record)
     return TangentProgram(
         arguments=tuple(arguments[:-1]),
         image=arguments[-1],
@@ -151,11 +152,16 @@ def _layers(flat: Flattener, record: Record) -> dict[str, Layer]:
     return dict(sorted(layers.items(), key=lambda item: keys[item[0]]))
 
 
-def _label(equations: Sequence[Equation], constants: Constants) -> list[Equation]:
-    """Each equation with the layer that it works for: the first one that is tapped behind it."""
-    labelled, layer = [], OUTPUT
+def _label(equations: Sequence[Equation], constants: Constants, record: Record) -> list[Equation]:
+    """Each equation with its layer: the module in whose call it was traced, where a model is made of modules.
+
+    In a plain function there are taps alone, and each operation works for the first one behind it.
+    """
+    labelled, behind = [], OUTPUT
     for eqn in reversed(equations):
         if eqn.primitive == TAP:
-            layer = eqn.params["name"]
-        labelled.append(replace(eqn, layer=layer, knowledge=constants))
+            behind = eqn.params["name"]
+        layer = behind if eqn.layer is None else eqn.layer or OUTPUT
+        remark = record.taps[layer].remark if layer in record.taps else ""
+        labelled.append(replace(eqn, layer=layer, remark=remark, knowledge=constants))
     return labelled[::-1]

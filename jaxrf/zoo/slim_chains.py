@@ -1,16 +1,17 @@
-"""The TF-Slim networks that are plain chains: AlexNet-V2, VGG-16 and MobileNet-V1."""
+"""The TF-Slim networks that are plain chains: AlexNet-V2, VGG and MobileNet-V1."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from jaxrf.zoo.layers import ConvNorm, Layer
-from jaxrf.zoo.model import Model, at_least, models
+from jaxrf.zoo.model import Model, at_least, choose, models
 from jaxrf.zoo.slim import SlimNet, SpatialMean, max_pool, network
 
 biased = partial(ConvNorm, norm=False)
-VGG_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-"""Number of convolutions and features of each block of VGG-16 (configuration D)."""
+VGG_FEATURES = (64, 128, 256, 512, 512)
+VGG_CONVOLUTIONS = {"vgg_a": (1, 1, 2, 2, 2), "vgg_16": (2, 2, 3, 3, 3)}
+"""How many convolutions the five blocks have, in the columns A and D of the paper."""
 
 MOBILENET_LAYERS = (
     (1, 64),
@@ -77,39 +78,42 @@ def alexnet_v2(num_classes: int | None = None) -> SlimNet:
     return network("alexnet_v2", [*scoped, *fully_connected("alexnet_v2", 5, num_classes)], None)
 
 
-def vgg_16(num_classes: int | None = None) -> SlimNet:
-    """VGG-16, with TF-Slim's end-points.
+def vgg(scope: str = "vgg_16", num_classes: int | None = None) -> SlimNet:
+    """A VGG network, with TF-Slim's end-points.
 
     Args:
-        num_classes: size of the classifier; without it the network ends with `vgg_16/pool5`.
+        scope: "vgg_a", of eleven layers with weights, or "vgg_16".
+        num_classes: size of the classifier; without it the network ends with its `pool5`.
 
     Returns:
         A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
 
     Raises:
-        InputError: for a number of classes below one.
+        InputError: for a number of classes below one, or another name.
 
     Source:
-        Simonyan, Zisserman (2014), arXiv:1409.1556, table 1, column D.
+        Simonyan, Zisserman (2014), arXiv:1409.1556, table 1, columns A and D.
 
     Example:
         >>> from jaxrf.zoo import vgg_16
         >>> vgg_16().network
         'vgg_16'
     """
+    choose("scope", scope, tuple(VGG_CONVOLUTIONS))
     layers: list[tuple[str, Layer]] = []
-    for block, (count, features) in enumerate(VGG_BLOCKS, start=1):
+    for block, (count, features) in enumerate(zip(VGG_CONVOLUTIONS[scope], VGG_FEATURES), start=1):
         conv = partial(biased, features)
-        layers += [(f"vgg_16/conv{block}/conv{block}_{i}", conv) for i in range(1, count + 1)]
-        layers.append((f"vgg_16/pool{block}", max_pool(kernel=2)))
-    return network("vgg_16", [*layers, *fully_connected("vgg_16", 7, num_classes)], None)
+        layers += [(f"{scope}/conv{block}/conv{block}_{i}", conv) for i in range(1, count + 1)]
+        layers.append((f"{scope}/pool{block}", max_pool(kernel=2)))
+    return network(scope, [*layers, *fully_connected(scope, 7, num_classes)], None)
 
 
-def mobilenet_v1(num_classes: int | None = None) -> SlimNet:
-    """MobileNet-V1 of width 1, with TF-Slim's end-points.
+def mobilenet_v1(num_classes: int | None = None, width: float = 1.0) -> SlimNet:
+    """MobileNet-V1, with TF-Slim's end-points.
 
     Args:
         num_classes: size of the classifier; without it the network ends with `Conv2d_13_pointwise`.
+        width: factor of the number of features, of which no layer has less than eight.
 
     Returns:
         A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
@@ -127,15 +131,19 @@ def mobilenet_v1(num_classes: int | None = None) -> SlimNet:
         'mobilenet_v1'
     """
     make = partial(ConvNorm, activation="relu6", epsilon=1e-3)
-    layers: list[tuple[str, Layer]] = [("Conv2d_0", partial(make, 32, 3, 2))]
-    inputs = 32
+    inputs = max(8, int(32 * width))
+    layers: list[tuple[str, Layer]] = [("Conv2d_0", partial(make, inputs, 3, 2))]
     for i, (stride, features) in enumerate(MOBILENET_LAYERS, start=1):
         layers.append((f"Conv2d_{i}_depthwise", partial(make, inputs, 3, stride, groups=0)))
-        layers.append((f"Conv2d_{i}_pointwise", partial(make, features, 1)))
-        inputs = features
+        inputs = max(8, int(features * width))
+        layers.append((f"Conv2d_{i}_pointwise", partial(make, inputs, 1)))
     return network("mobilenet_v1", layers, num_classes)
 
 
 models.register("alexnet_v2")(Model(alexnet_v2, (224, 224, 3), "TF-Slim; Krizhevsky (2014), arXiv:1404.5997"))
-models.register("vgg_16")(Model(vgg_16, (224, 224, 3), "TF-Slim; Simonyan, Zisserman (2014), arXiv:1409.1556"))
-models.register("mobilenet_v1")(Model(mobilenet_v1, (224, 224, 3), "TF-Slim; Howard et al. (2017), arXiv:1704.04861"))
+for _scope in VGG_CONVOLUTIONS:
+    models.register(_scope)(
+        Model(partial(vgg, _scope), (224, 224, 3), "TF-Slim; Simonyan, Zisserman (2014), arXiv:1409.1556")
+    )
+for _name, _build in (("mobilenet_v1", mobilenet_v1), ("mobilenet_v1_075", partial(mobilenet_v1, width=0.75))):
+    models.register(_name)(Model(_build, (224, 224, 3), "TF-Slim; Howard et al. (2017), arXiv:1704.04861"))

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from jaxrf.zoo.layers import ACTIVATIONS, Chain, ConvNorm, Layer
-from jaxrf.zoo.model import Model, models
+from jaxrf.zoo.model import Model, choose, models
 from jaxrf.zoo.slim import SlimNet, branch, conv, max_pool, mixed, network
 from jaxrf.zoo.slim_inceptions import avg_pool, double, pooled_stem
 
@@ -50,23 +50,23 @@ def coarse(scale: float, activation: str) -> Layer:
     return partial(Residual, mixed(branch(conv(192)), long), scale, activation)
 
 
-def reductions() -> tuple[Layer, Layer]:
+def reductions(padding: str) -> tuple[Layer, Layer]:
     """The modules that halve the resolution, to stride 16 and to stride 32."""
     to_middle = mixed(
-        branch(conv(384, 3, 2, "VALID")),
-        branch(conv(256), conv(256, 3), conv(384, 3, 2, "VALID")),
-        branch(max_pool()),
+        branch(conv(384, 3, 2, padding)),
+        branch(conv(256), conv(256, 3), conv(384, 3, 2, padding)),
+        branch(max_pool(padding=padding)),
     )
     to_coarse = mixed(
-        branch(conv(256), conv(384, 3, 2, "VALID")),
-        branch(conv(256), conv(288, 3, 2, "VALID")),
-        branch(conv(256), conv(288, 3), conv(320, 3, 2, "VALID")),
-        branch(max_pool()),
+        branch(conv(256), conv(384, 3, 2, padding)),
+        branch(conv(256), conv(288, 3, 2, padding)),
+        branch(conv(256), conv(288, 3), conv(320, 3, 2, padding)),
+        branch(max_pool(padding=padding)),
     )
     return to_middle, to_coarse
 
 
-def inception_resnet_v2(num_classes: int | None = None) -> SlimNet:
+def inception_resnet_v2(num_classes: int | None = None, padding: str = "VALID") -> SlimNet:
     """Inception-ResNet-V2 with TF-Slim's end-points and without its auxiliary head.
 
     `PreAuxLogits` is the chain of the twenty blocks at stride 16.
@@ -74,13 +74,14 @@ def inception_resnet_v2(num_classes: int | None = None) -> SlimNet:
 
     Args:
         num_classes: size of the classifier; without it the network ends with `Conv2d_7b_1x1`.
+        padding: of the stem and of the modules that halve the resolution, "VALID" or "SAME".
 
     Returns:
         A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
         Batch normalization is in evaluation mode unless it is called with `train=True`; there is no dropout.
 
     Raises:
-        InputError: for a number of classes below one.
+        InputError: for a number of classes below one, or another padding.
 
     Source:
         Szegedy, Ioffe, Vanhoucke, Alemi (2016), arXiv:1602.07261, as in TF-Slim, which has wider modules.
@@ -90,10 +91,11 @@ def inception_resnet_v2(num_classes: int | None = None) -> SlimNet:
         >>> inception_resnet_v2().network
         'inception_resnet_v2'
     """
-    to_middle, to_coarse = reductions()
+    choose("padding", padding, ("VALID", "SAME"))
+    to_middle, to_coarse = reductions(padding)
     first = mixed(branch(conv(96)), branch(conv(48), conv(64, 5)), double(64, 96), branch(avg_pool, conv(64)))
     layers = [
-        *pooled_stem(),
+        *pooled_stem(padding),
         ("Mixed_5b", first),
         ("Repeat", repeat(10, fine())),
         ("Mixed_6a", to_middle),

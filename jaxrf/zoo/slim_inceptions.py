@@ -72,7 +72,6 @@ def v2_reduction(three: tuple[int, int], two: tuple[int, int]) -> Layer:
 
 
 V2: list[tuple[str, Layer]] = [
-    ("Conv2d_1a_7x7", partial(SeparableConv, 64, 7, 2, 8)),
     ("MaxPool_2a_3x3", max_pool(padding="SAME")),
     ("Conv2d_2b_1x1", conv(64)),
     ("Conv2d_2c_3x3", conv(192, 3)),
@@ -90,23 +89,23 @@ V2: list[tuple[str, Layer]] = [
 ]
 
 
-def stem() -> list[tuple[str, Layer]]:
+def stem(padding: str = "VALID") -> list[tuple[str, Layer]]:
     """The first layers, which Inception-V3, V4 and Inception-ResNet-V2 have in common."""
     return [
-        ("Conv2d_1a_3x3", conv(32, 3, 2, "VALID")),
-        ("Conv2d_2a_3x3", conv(32, 3, 1, "VALID")),
+        ("Conv2d_1a_3x3", conv(32, 3, 2, padding)),
+        ("Conv2d_2a_3x3", conv(32, 3, 1, padding)),
         ("Conv2d_2b_3x3", conv(64, 3)),
     ]
 
 
-def pooled_stem() -> list[tuple[str, Layer]]:
+def pooled_stem(padding: str = "VALID") -> list[tuple[str, Layer]]:
     """The stem and what follows it in Inception-V3 and Inception-ResNet-V2."""
     return [
-        *stem(),
-        ("MaxPool_3a_3x3", max_pool()),
-        ("Conv2d_3b_1x1", conv(80, 1, 1, "VALID")),
-        ("Conv2d_4a_3x3", conv(192, 3, 1, "VALID")),
-        ("MaxPool_5a_3x3", max_pool()),
+        *stem(padding),
+        ("MaxPool_3a_3x3", max_pool(padding=padding)),
+        ("Conv2d_3b_1x1", conv(80, 1, 1, padding)),
+        ("Conv2d_4a_3x3", conv(192, 3, 1, padding)),
+        ("MaxPool_5a_3x3", max_pool(padding=padding)),
     ]
 
 
@@ -210,11 +209,12 @@ def v4_modules() -> list[tuple[str, Layer]]:
     ]
 
 
-def inception_v2(num_classes: int | None = None) -> SlimNet:
-    """Inception-V2 with TF-Slim's end-points; its first layer is a separable convolution.
+def inception_v2(num_classes: int | None = None, separable: bool = True) -> SlimNet:
+    """Inception-V2 with TF-Slim's end-points.
 
     Args:
         num_classes: size of the classifier; without it the network ends with `Mixed_5c`.
+        separable: whether its first layer is a separable convolution, or an ordinary one.
 
     Returns:
         A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
@@ -231,7 +231,8 @@ def inception_v2(num_classes: int | None = None) -> SlimNet:
         >>> inception_v2().network
         'inception_v2'
     """
-    return network("inception_v2", V2, num_classes)
+    first = partial(SeparableConv, 64, 7, 2, 8) if separable else conv(64, 7, 2)
+    return network("inception_v2", [("Conv2d_1a_7x7", first), *V2], num_classes)
 
 
 def inception_v3(num_classes: int | None = None) -> SlimNet:

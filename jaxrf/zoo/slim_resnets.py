@@ -12,7 +12,7 @@ from jaxrf.zoo.layers import ConvNorm, Layer, MaxPool
 from jaxrf.zoo.model import Model, models
 from jaxrf.zoo.slim import SlimNet, max_pool, network
 
-UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
 """By depth: the number of units of each block."""
 
 # Slim pads every strided convolution by hand, alike on both sides, so that the units stay centered.
@@ -82,7 +82,7 @@ def slim_resnet_v1(depth: int = 50, *, num_classes: int | None = None) -> SlimNe
     """A ResNet of version 1, with TF-Slim's end-points `resnet_v1_50/block1` and so on.
 
     Args:
-        depth: 50, 101 or 152.
+        depth: 50, 101, 152 or 200.
         num_classes: size of the classifier; without it the network ends with `block4`.
 
     Returns:
@@ -112,7 +112,7 @@ def slim_resnet_v2(depth: int = 50, *, num_classes: int | None = None) -> SlimNe
     """A ResNet of version 2, with TF-Slim's end-points `resnet_v2_50/block1` and so on.
 
     Args:
-        depth: 50, 101 or 152.
+        depth: 50, 101, 152 or 200.
         num_classes: size of the classifier; without it the network ends with `postnorm`.
 
     Returns:

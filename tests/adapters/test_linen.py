@@ -236,6 +236,40 @@ def test_two_threads_do_not_meet():
     assert found == [[12] * 3, [3] * 3]
 
 
+class Identity(nn.Module):
+    """A module that never calls `super().__init__()`."""
+
+    def __init__(self, *functions):
+        self.functions = functions
+
+    def __call__(self, x):
+        for function in self.functions:
+            x = function(x)
+        return x
+
+
+class Scale(nn.Module):
+    factor: float
+
+    def __call__(self, x):
+        return self.factor * x
+
+
+def test_modules_without_a_place_pass_untapped():
+    """What is not bound has no path and is no layer; the modules that it calls are."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = Identity(nn.Conv(4, (3, 3), name="conv"), nn.relu)(x)
+            return nn.Conv(2, (1, 1), name="head")(Scale(2.0, parent=None)(x))
+
+    subject = adapt(Net(), (5, 7, 3))
+    assert list(taps_of(subject)[0]) == ["conv", "head"]
+    variables, image = weights(Net(), (5, 7, 3)), jnp.ones((1, 5, 7, 3))
+    np.testing.assert_array_equal(subject.fn(variables, image), Net().apply(variables, image))
+
+
 def test_a_class_is_refused():
     """A Linen class instead of a module says to call it."""
     with pytest.raises(InputError, match=r"Block is a class; needed is a module. Pass Block\(\.\.\.\)"):

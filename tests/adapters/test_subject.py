@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxrf.adapters import adapt
 from jaxrf.errors import InputError
@@ -104,3 +105,62 @@ def test_a_failing_line_is_named():
 
     with pytest.raises(InputError, match=r"ValueError: too thin Raised at test_subject.py:\d+ \(net\)\."):
         adapt(net, (5, 7, 1))
+
+
+def lacking(x, t):
+    return x * t
+
+
+def fails(error):
+    def net(x):
+        raise error
+
+    return net
+
+
+def asserts(x):
+    assert x.shape[1] % 4 == 0
+    return x
+
+
+def unpacks(x):
+    batch, height, channels = x.shape
+    return x.reshape(batch, height * channels)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [lambda x: x @ jnp.ones((2, 4)), asserts, unpacks, lambda x: x.shape[7] * x, fails(ValueError("bad width 5"))],
+)
+def test_input_shape_is_named_where_shapes_are_at_fault(model):
+    """Errors of shapes, by a library or by the model's own checks, end with a look at input_shape."""
+    with pytest.raises(InputError, match=r"Check input_shape \(one image, without the batch axis\)\.$"):
+        adapt(model, (5, 7, 3))
+
+
+@pytest.mark.parametrize(
+    "model", [fails(KeyError("stem")), fails(AttributeError("no shape")), fails(ValueError("no such mode"))]
+)
+def test_input_shape_is_not_named_elsewhere(model):
+    """A missing key, attribute or option of the model's is not put down to the input's shape."""
+    with pytest.raises(InputError, match=r"Raised at test_subject.py:\d+ \(net\)\.$"):
+        adapt(model, (5, 7, 3))
+
+
+def test_arguments_that_are_lacking():
+    """A call that lacks an argument says where to put it, and nothing of shapes."""
+
+    class Timed(nn.Module):
+        def __call__(self, x, t):
+            return x * t
+
+    for model, options in (
+        (Timed(), {}),
+        (lambda x: lacking(x), {}),
+        (lacking, {"args": (...,), "apply_kwargs": {"s": 1}}),
+    ):
+        with pytest.raises(
+            InputError, match=r"(missing|unexpected|variables).*(args=\(\.\.\., value|apply_kwargs)"
+        ) as caught:
+            adapt(model, (5, 7, 3), **options)
+        assert "input_shape" not in str(caught.value)

@@ -71,6 +71,10 @@ ALIKE = {
     "resnet_v1_152": "resnet_v1_50",
     "resnet_v2_101": "resnet_v2_50",
     "resnet_v2_152": "resnet_v2_50",
+    "resnet_v1_200": "resnet_v1_50",
+    "resnet_v2_200": "resnet_v2_50",
+    "vgg_a": "vgg_16",
+    "mobilenet_v1_075": "mobilenet_v1",
 }
 """Networks that are made of the same blocks as another one, only more of them."""
 REPEATS = 2

@@ -20,7 +20,7 @@ DATA = Path(__file__).parents[1] / "data"
 UNETS = json.loads((DATA / "unet.json").read_text())
 GOOGLE = json.loads((DATA / "google_cases.json").read_text())
 CASES = {case["name"]: case for case in GOOGLE["cases"]}
-LARGE = {"inception_resnet_v2", "inception_v3", "inception_v4", "resnet_v1_101", "resnet_v1_152", "resnet_v2_50"}
+SMALL = {"alexnet_v2", "inception_v2", "mobilenet_v1", "mobilenet_v1_075", "resnet_v1_50", "vgg_16", "vgg_a"}
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -29,22 +29,28 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 ARAUJO, RESNETS = rows("araujo2019.csv"), rows("resnets.csv")
+VARIANTS = {
+    "inception_v2-no-separable-conv": ("inception_v2", {"separable": False}),
+    "inception_resnet_v2-same": ("inception_resnet_v2", {"padding": "SAME"}),
+}
+"""Networks of the table that are options of another one in the zoo."""
 
 
 @pytest.mark.parametrize(
     "network",
-    [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in sorted({row["network"] for row in ARAUJO})],
+    [n if n in SMALL else pytest.param(n, marks=pytest.mark.slow) for n in sorted({row["network"] for row in ARAUJO})],
 )
 def test_the_table_of_araujo(network):
     """Each end-point has the size, stride and padding of Araujo et al. on both axes, tight, and its cost within 2 %."""
-    table = jaxrf.trf(zoo.models[network](), (224, 224, 3))
+    name, options = VARIANTS.get(network, (network, {}))
+    table = jaxrf.trf(zoo.models[name](**options), (224, 224, 3))
     for row in ARAUJO:
         if row["network"] == network:
             layer = table[row["end_point"]]
             expected = [(int(row[key]),) * 2 for key in ("size", "stride", "pad_224")]
             assert [layer.size, layer.stride, layer.padding] == expected, row["end_point"]
             assert layer.exact and layer.aligned and not layer.notes
-            assert layer.flops == pytest.approx(1e9 * float(row["gflops_224"]), rel=0.02), row["end_point"]
+            assert layer.flops == pytest.approx(1e9 * float(row["gflops_224"]), rel=0.02, abs=5e5), row["end_point"]
 
 
 @pytest.mark.parametrize(("network", "style"), sorted({(row["network"], row["style"]) for row in RESNETS}))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import nnx
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.errors import InputError, UnknownNameError
+from jaxrf.errors import InputError, UnknownNameError, UnknownPrimitiveError
 from jaxrf.geometry.table import Table
 
 
@@ -42,12 +45,15 @@ class Valid(nn.Module):
         ),
         (Valid(stride=9), r"layer 'conv1'.* of shape \(0, 0, 4\) from one of shape \(1, 1, 4\)"),
         (Valid(kernel=9), r"layer 'conv0'.* from one of shape \(5, 7, 3\). An input of 5×7×3 is too small for Valid"),
-        (Valid(kernel=1, pool=2), r"Layer 'conv2' comes out empty|layer 'conv2'.* makes an empty array"),
+        (
+            Valid(kernel=1, pool=2),
+            r"select_and_gather_add in layer 'output', called at .*__call__\) makes an empty array",
+        ),
         (lambda x: x[:, 5:], r"Layer 'output' comes out empty, of shape \(0, 7, 3\)"),
     ],
 )
 def test_an_input_that_is_too_small_names_the_first_empty_layer(model, message):
-    """Windows larger than the map, and strides beyond it, end with the layer, its line and its sizes."""
+    """Windows larger than the map, and strides beyond it, end with the module that has them, its line and its sizes."""
     for call in (jaxrf.trf, jaxrf.paths):
         with pytest.raises(InputError, match=message):
             call(model, (5, 7, 3))
@@ -154,3 +160,86 @@ def test_names_survive_train_mode():
     )
     assert table.names == ("layers_0", "layers_1", "layers_2", "output")
     assert table["layers_1"].global_axes == ("y", "x", "batch")
+
+
+class Centered(nn.Module):
+    """Means between layers, in the model itself and in a block of it."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(3, (3, 3), name="a")(x)
+        x = nn.remat(Inner)(name="block")(x - x.mean(1, keepdims=True))
+        return nn.Conv(3, (3, 3), name="b")(jnp.sin(x))
+
+
+class Inner(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.jit(nn.Conv)(3, (1, 1), name="first")(x)
+        return nn.Conv(3, (1, 1), name="last")(x - x.max(2, keepdims=True))
+
+
+class Plain(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.a = nnx.Conv(2, 3, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+        self.b = nnx.Conv(3, 2, (3, 3), rngs=rngs)
+
+    def __call__(self, x):
+        x = self.a(x)
+        return self.b(self.norm(x - x.mean(1, keepdims=True)))
+
+
+def centered(x):
+    x = jaxrf.tap(jnp.sin(x), "a")
+    return jaxrf.tap(jnp.cos(x - x.mean(1, keepdims=True)), "b")
+
+
+def causes(row):
+    """The layers that made the axes y and x global."""
+    return [re.findall(r"in layer '([^']*)'", row.global_cause.get(axis, "")) for axis in "yx"]
+
+
+def test_causes_name_the_layer_whose_operation_it_is():
+    """What a module does between two of its layers is its own; `output` stands for the model, whose row it is."""
+    table = jaxrf.trf(Centered(), (5, 7, 2))
+    found = {row.name: causes(row) for row in table}
+    assert found["a"] == [[], []]
+    assert found["block/first"] == [["output"], []]
+    assert found["block/last"] == found["block"] == found["b"] == [["output"], ["block"]]
+    assert "test_table.py" in table["b"].global_cause["x"] and "(Inner.__call__)" in table["b"].global_cause["x"]
+
+
+def test_causes_in_nnx_and_in_functions():
+    """So it is in NNX; in a function, taps alone tell, and an operation works for the first one behind it."""
+    net = Plain(nnx.Rngs(0))
+    assert causes(jaxrf.trf(net, (5, 7, 2))["norm"])[0] == ["output"]
+    assert causes(jaxrf.trf(centered, (5, 7, 2))["b"])[0] == ["b"]
+
+
+def test_train_mode_of_nnx_names_the_way_out():
+    """Batch statistics of an NNX module say `model.eval()` wherever they are the cause, and are gone after it."""
+    net = Plain(nnx.Rngs(0))
+    row = jaxrf.trf(net, (5, 7, 2))["norm"]
+    assert re.search(r"in layer 'norm', .*in train mode.*model\.eval\(\)", row.global_cause["batch"])
+    net.eval()
+    assert "batch" not in jaxrf.trf(net, (5, 7, 2))["norm"].global_axes
+    net.train()
+    with pytest.raises(InputError, match=r"see each other \(.*model\.eval\(\).*same size; found 1 after 2"):
+        jaxrf.erf(net, inputs=[np.ones((2, 5, 7, 2), np.float32), np.ones((1, 5, 7, 2), np.float32)])
+
+
+def test_unknown_operations_name_the_layer_whose_they_are():
+    """A loop between two layers is not put down to the second."""
+
+    class Loop(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(2, (3, 3), name="a")(x)
+            x = jax.lax.while_loop(lambda y: y.sum() > 3, lambda y: y * 0.5, x)
+            return nn.Conv(2, (3, 3), name="b")(x)
+
+    with pytest.raises(
+        UnknownPrimitiveError, match=r"primitive 'while', in layer 'output', called at .*Loop\.__call__\)"
+    ):
+        jaxrf.trf(Loop(), (5, 7, 2))

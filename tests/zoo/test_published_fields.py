@@ -27,11 +27,17 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 ARAUJO = rows("araujo2019.csv")
+VARIANTS = {
+    "inception_v2-no-separable-conv": ("inception_v2", {"separable": False}),
+    "inception_resnet_v2-same": ("inception_resnet_v2", {"padding": "SAME"}),
+}
+"""Networks of the table that are options of another one in the zoo."""
 
 
 @cache
 def slim_layers(network: str) -> dict[str, Layer]:
-    return primal_walk(zoo.models[network](), (224, 224, 3))
+    name, options = VARIANTS.get(network, (network, {}))
+    return primal_walk(zoo.models[name](**options), (224, 224, 3))
 
 
 @pytest.mark.parametrize("network", sorted({row["network"] for row in ARAUJO}))
@@ -48,11 +54,11 @@ def test_slim_end_points_have_the_published_fields(network):
 
 @pytest.mark.parametrize("network", sorted({row["network"] for row in ARAUJO}))
 def test_slim_end_points_have_the_published_cost(network):
-    """Operations up to each end-point: within 2 %, a multiply-add counting as two."""
+    """Operations up to each end-point: within 2 % or the last digit, a multiply-add counting as two."""
     layers = slim_layers(network)
     for row in ARAUJO:
         if row["network"] == network:
-            published = pytest.approx(float(row["gflops_224"]), rel=0.02)
+            published = pytest.approx(float(row["gflops_224"]), rel=0.02, abs=5e-4)
             assert layers[row["end_point"]].flops / 1e9 == published, row["end_point"]
 
 
