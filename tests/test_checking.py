@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import nnx
+from jax import lax
 
 import jaxrf
+from jaxrf.engine import run
 from jaxrf.errors import CheckError, InputError
 from jaxrf.primitives import rules
 from jaxrf.primitives.convolution import Convolution
@@ -91,3 +93,30 @@ def test_what_cannot_be_checked():
         jaxrf.check(Net(), inputs=IMAGES, channels="each")
     with pytest.raises(InputError, match="leave pool_units out"):
         jaxrf.check(Net(), inputs=IMAGES, pool_units=True, units="all", layer="stem")
+
+
+@pytest.mark.parametrize("dtype, limit", [("float32", 1e-2), ("float64", 1e-9)])
+def test_a_forward_pass_that_is_off_is_no_run(monkeypatch, dtype, limit):
+    """Values of the engine that are off by twice the limit end a run before its first map; by half of it, they do not."""
+    right, off = run.lower, [0.0]
+
+    def wrong(primitive, params, operands):
+        found = right(primitive, params, operands)
+        if primitive != "conv_general_dilated":
+            return found
+        found = found or [lax.conv_general_dilated_p.bind(*operands, **params)]
+        return [value * (1 + off[0]) for value in found]
+
+    monkeypatch.setattr(run, "lower", wrong)
+    with jax.enable_x64(dtype == "float64"):
+        kernel = np.random.default_rng(1).normal(size=(3, 3, 2, 3)).astype(dtype)
+
+        def net(x):
+            return lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+        off[0] = limit / 2
+        certificate = jaxrf.erf(net, inputs=IMAGES.astype(dtype)).provenance["certificate"]
+        assert limit / 4 < certificate < limit
+        off[0] = 2 * limit
+        with pytest.raises(CheckError, match="forward value of layer 'output' differs from the model's own by"):
+            jaxrf.erf(net, inputs=IMAGES.astype(dtype))

@@ -36,8 +36,9 @@ def compiled_bytes(job) -> int:
         (zoo.resnet18(width=8), (64, 64, 3), {}),
         (zoo.unet(depth=2, width=4), (32, 40, 1), {"units": jaxrf.grid(5, 5)}),
         (zoo.mobilenet_v2(width=0.25), (64, 64, 3), {"layer": None}),
+        (zoo.conv_stack(depth=4, width=128), (9, 11, 3), {}),
     ],
-    ids=["stack", "layer2", "resnet", "unet", "mobilenet"],
+    ids=["stack", "layer2", "resnet", "unet", "mobilenet", "weights"],
 )
 def test_compiled_memory_stays_under_the_prediction(model, shape, request_):
     """What XLA reserves is less than the plan said."""
@@ -94,6 +95,28 @@ def test_a_small_limit_makes_smaller_batches_and_the_same_maps():
     assert (plan.units_per_batch, plan.batches_per_call) < (free.units_per_batch, free.batches_per_call)
     a, b = (jaxrf.erf(model, units="all", memory=m, **given).mean for m in (None, tight))
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * a.max())
+
+
+def test_the_prediction_is_what_is_held_against_the_limit():
+    """A limit of just what was predicted leaves a plan as it is, and a byte less makes it smaller."""
+    model, given = zoo.conv_stack(depth=2, width=5), {"inputs": jaxrf.noise(3), "input_shape": (9, 11, 3)}
+    free = jaxrf.plan(model, units="all", **given)
+    assert str(jaxrf.plan(model, units="all", memory=free.memory, **given)).splitlines()[1] == str(free).splitlines()[1]
+    less = jaxrf.plan(model, units="all", memory=free.memory - 1, **given)
+    assert less.memory < free.memory
+    assert (less.units_per_batch, less.images_at_once, less.batches_per_call) != (
+        free.units_per_batch, free.images_at_once, free.batches_per_call,
+    )  # fmt: skip
+
+
+def test_half_of_what_is_free_is_taken(monkeypatch):
+    """Without a limit a plan may use half of the memory that the system says is free."""
+    with open("/proc/meminfo") as file:
+        available = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    assert planning.free_memory() == pytest.approx(1024 * available, rel=0.2)
+    monkeypatch.setattr(planning, "free_memory", lambda: 10**9)
+    given = {"inputs": jaxrf.noise(1), "input_shape": (9, 11, 3)}
+    assert jaxrf.plan(zoo.conv_stack(depth=1), **given).limit == 5 * 10**8
 
 
 def test_too_small_a_limit_says_what_would_fit():

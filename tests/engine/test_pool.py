@@ -7,6 +7,7 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
+from jaxrf.engine import plan as planning
 from jaxrf.engine.pool import make_pool
 
 
@@ -15,8 +16,13 @@ from jaxrf.engine.pool import make_pool
     [(zoo.conv_stack(depth=3, width=8), (20, 17, 3)), (zoo.unet(depth=2, width=4), (24, 20, 1))],
     ids=["stack", "phases"],
 )
-def test_pooling_is_the_mean_of_shifted_maps(model, shape):
-    """The pooled map is what one gets by laying the single maps over each other at their centers."""
+@pytest.mark.parametrize("per_batch", [20, 3])
+def test_pooling_is_the_mean_of_shifted_maps(model, shape, per_batch, monkeypatch):
+    """The pooled map is what one gets by laying the single maps over each other at their centers.
+
+    In batches of three the last of 20 units stands twice in the last batch, and counts once.
+    """
+    monkeypatch.setitem(planning.UNITS, "cpu", (per_batch, per_batch))
     given = {"inputs": jaxrf.noise(2), "input_shape": shape, "units": jaxrf.grid(5, 4)}
     single, pooled = jaxrf.erf(model, **given), jaxrf.erf(model, pool_units=True, **given)
     middle = np.floor(single.center).astype(int)

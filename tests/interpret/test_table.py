@@ -243,3 +243,10 @@ def test_unknown_operations_name_the_layer_whose_they_are():
         UnknownPrimitiveError, match=r"primitive 'while', in layer 'output', called at .*Loop\.__call__\)"
     ):
         jaxrf.trf(Loop(), (5, 7, 2))
+
+
+def test_paths_of_one_center_and_two_strides_are_not_aligned():
+    """Unit 0 sees position 0 by both paths, unit 3 sees 3 by one and 6 by the other; of the same stride they agree."""
+    assert not jaxrf.trf(lambda x: x[:, ::2] + x[:, :5], (10, 1))[-1].aligned
+    assert jaxrf.trf(lambda x: x[:, ::2] + 3 * x[:, :10:2], (10, 1))[-1].aligned
+    assert not jaxrf.trf(lambda x: x[:, ::2] + x[:, 1::2], (10, 1))[-1].aligned

@@ -95,6 +95,33 @@ def test_contours_hold_their_shares():
     assert len(result_of().plot().axes[0].collections) == 2
 
 
+@pytest.mark.parametrize("origin", [(0, 0), (1, 5)])
+def test_contours_lie_where_the_map_does(origin):
+    """The contour of a round map about (8, 12) is a circle about (8, 12), and where it runs the map has its level."""
+    y, x = np.indices(INPUT[:2])
+    round_ = np.exp(-((y - 8) ** 2 + (x - 12) ** 2) / 18) * (np.abs(y - 8) <= 7) * (np.abs(x - 12) <= 7)
+    window = round_[origin[0] : 16, origin[1] : 20][None]
+    figure = result_of(mean=window, stderr=window, origin=np.array([origin])).plot(shares=(0.5,))
+    (contour,) = figure.axes[0].collections
+    (path,) = contour.get_paths()
+    around = path.vertices[:-1] - [12, 8]
+    np.testing.assert_allclose(around.min(axis=0) + around.max(axis=0), 0, atol=0.05)
+    radius = np.hypot(*around.T)
+    assert radius.max() - radius.min() < 0.3
+    assert radius.mean() == pytest.approx(3 * np.sqrt(2 * np.log(2)), rel=0.1)
+
+
+def test_bars_of_a_line_lie_where_the_map_does():
+    """In one dimension the bar of a share covers the smallest interval about the mass that holds it."""
+    line = np.exp(-((np.arange(20.0) - 8) ** 2) / 18)[None]
+    figure = result_of(1, mean=line, stderr=line).plot(shares=(0.9,))
+    (bar,) = (line for ax in figure.axes for line in ax.lines if line.get_label() == "90% of the map")
+    offset, height = bar.get_xydata().T
+    covered = offset[np.isfinite(height)]
+    assert covered.min() == -covered.max() and 4 <= covered.max() <= 6
+    assert np.array_equal(covered, np.arange(covered.min(), covered.max() + 1))
+
+
 def test_profiles_are_the_map_through_the_center():
     """The curve is the row of the center over the peak, with its error as the band; a half center mixes two rows."""
     result = result_of()

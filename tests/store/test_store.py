@@ -101,6 +101,25 @@ def test_a_write_that_fails_leaves_the_old_one(tmp_path, name, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
+def test_a_folder_that_has_stepped_aside_comes_back(tmp_path, monkeypatch):
+    """When the new folder cannot take the place that the old one has left, the old one takes it again."""
+    path = store.save(tmp_path / "r.zarr", record_of())
+    rename = Path.rename
+
+    def refuse(self: Path, target):
+        if self.name.endswith(".partial"):
+            assert not path.exists()
+            raise OSError("Stale file handle")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(StoreError, match=r"Could not write .*Stale file handle"):
+        store.save(path, record_of(2.0), overwrite=True)
+    monkeypatch.undo()
+    assert store.load(path).variables["mean"].data.max() == 69
+    assert [entry.name for entry in tmp_path.iterdir()] == ["r.zarr"]
+
+
 def test_headers_that_json_cannot_hold(tmp_path):
     """The entry is named, and nothing is written."""
     with pytest.raises(StoreError, match=r"'plan\.step\[1\]' is of type object"):
@@ -167,13 +186,16 @@ def test_damaged_groups(tmp_path, damage):
         store.load(path)
 
 
+@pytest.mark.parametrize("later", [1, 6])
 @pytest.mark.parametrize("name", NAMES)
-def test_newer_schema(tmp_path, name, monkeypatch):
-    """A result of a later version says which version it is and what to do."""
-    monkeypatch.setattr(records, "SCHEMA_VERSION", 7)
+def test_newer_schema(tmp_path, name, later, monkeypatch):
+    """A result of a later version, be it the next, says which version it is and what to do; one of this version is read."""
+    own = records.SCHEMA_VERSION
+    monkeypatch.setattr(records, "SCHEMA_VERSION", own + later)
     path = store.save(tmp_path / name, record_of())
-    monkeypatch.setattr(records, "SCHEMA_VERSION", 1)
-    with pytest.raises(StoreError, match=r"has schema version 7, but this jaxrf reads versions up to 1"):
+    assert store.load(path).header == {"score": "square"}
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match=f"has schema version {own + later}, but this jaxrf reads versions up to {own}"):
         store.load(path)
 
 

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import jaxrf
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.store.location import Location
+from jaxrf.sweep.writing import digest
 from tests.sweep.small import MODEL, last, made
 
 
@@ -125,3 +127,18 @@ def test_maps_with_nan_are_kept_and_counted(tmp_path):
     assert last(sweep, "memory://nan").state == "done"
     assert Location.at("memory://nan").read_json("run.json")["nonfinite"] == 1
     assert np.isnan(jaxrf.open("memory://nan").result().mean).any()
+
+
+def test_a_digest_is_of_all_numbers():
+    """One bit more in one map, error, place or count makes another digest; what is not a number of the maps does not."""
+    last(made(seeds=2), "memory://digested")
+    found = jaxrf.open("memory://digested").result()
+    mean, stderr = found.mean.copy(), found.stderr.copy()
+    mean[0, 1, 2], stderr[0, 1, 2] = (np.nextafter(a[0, 1, 2], np.inf) for a in (mean, stderr))
+    others = [
+        {"mean": mean}, {"stderr": stderr}, {"origin": found.origin + [[0, 1]]}, {"units": found.units - [[1, 0]]},
+        {"count": found.count + 1}, {"dead": 1}, {"nonfinite": 1},
+    ]  # fmt: skip
+    digests = {digest(replace(found, **changes)) for changes in others} | {digest(found)}
+    assert len(digests) == 8
+    assert digest(replace(found, provenance={}, mean=found.mean.copy())) == digest(found)

@@ -31,6 +31,8 @@ MADE = {
     "times a mask": lambda w: w * MASK,
     "selected": lambda w: jnp.where(MASK, w, 0),
     "rectified, masked, cast": lambda w: (jax.nn.relu(w - 0.5) * MASK).astype(jnp.bfloat16).astype(jnp.float32),
+    "rectified on the other side": lambda w: jax.nn.relu(-w) * MASK,
+    "soft threshold, large weights alone": lambda w: jnp.sign(w) * jax.nn.relu(jnp.abs(w) - 30) * MASK,
     "normalized and masked": lambda w: (w - w.mean()) / w.std() * MASK,
     "written into zeros": lambda w: jnp.zeros_like(w).at[0].set(w[0]).at[1, 0].set(w[1, 0]),
     "in a jit in a remat": lambda w: jax.checkpoint(jax.jit(lambda w: w * MASK))(w),
