@@ -51,7 +51,7 @@ def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
     taken = []
     for fewest in (8, 2):
         monkeypatch.setitem(planning.ABREAST, "cpu", (fewest, 0))
-        job = job_of(zoo.mobilenet_v2(width=0.25), (160, 160, 3), images=8)
+        job = job_of(zoo.conv_stack(depth=4, width=8), (96, 100, 3), images=8, crop=False)
         assert (job.plan.images_at_once, job.plan.turns, job.side) == (fewest, 8 // fewest, 8)
         taken.append((compiled_bytes(job), job.plan.memory))
         assert taken[-1][0] < taken[-1][1]
@@ -76,7 +76,7 @@ def test_images_are_shared_out_among_devices(count, at_once):
 
 def test_a_small_limit_lets_images_take_turns_first():
     """Fewer images side by side, then fewer units; a call takes all eight images as long as that fits."""
-    model, given = zoo.conv_stack(depth=3, width=8), {"inputs": jaxrf.noise(8), "input_shape": (64, 64, 3)}
+    model, given = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(8), "input_shape": (20, 18, 3)}
     free = jaxrf.plan(model, **given)
     assert (free.images_at_once, free.turns) == (8, 1)
     tight = jaxrf.plan(model, memory=int(0.4 * free.memory), **given)
@@ -87,7 +87,7 @@ def test_a_small_limit_lets_images_take_turns_first():
 
 def test_a_small_limit_makes_smaller_batches_and_the_same_maps():
     """The memory limit changes the batches, not the numbers."""
-    model, given = zoo.conv_stack(depth=3, width=8), {"inputs": jaxrf.noise(2), "input_shape": (24, 20, 3)}
+    model, given = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(2), "input_shape": (13, 11, 3)}
     free = jaxrf.plan(model, units="all", **given)
     tight = int(free.memory * 0.6)
     plan = jaxrf.plan(model, units="all", memory=tight, **given)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -250,3 +251,23 @@ def test_paths_of_one_center_and_two_strides_are_not_aligned():
     assert not jaxrf.trf(lambda x: x[:, ::2] + x[:, :5], (10, 1))[-1].aligned
     assert jaxrf.trf(lambda x: x[:, ::2] + 3 * x[:, :10:2], (10, 1))[-1].aligned
     assert not jaxrf.trf(lambda x: x[:, ::2] + x[:, 1::2], (10, 1))[-1].aligned
+
+
+def test_paths_that_meet_keep_the_smallest_one():
+    """Kernels 5, 3, and 3 behind 5: the largest is 7 wide, the smallest 3; merged into an axis they keep one center."""
+
+    def conv(x, taps):
+        return jax.lax.conv_general_dilated(
+            x, np.ones((taps, 1, 1), np.float32), (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+        )
+
+    row = jaxrf.trf(lambda x: conv(x, 5) + conv(x, 3) + conv(conv(x, 3), 5), (11, 1))[-1]
+    assert (row.size, row.min_size, row.aligned) == ((7,), (3,), True)
+
+    def shuffled(x):
+        """Two features become two positions, and stand beside the copies of nearest upsampling."""
+        return x.reshape(-1, 10, 1) + jnp.repeat(x[..., :1], 2, 1)
+
+    row = jaxrf.trf(shuffled, (5, 2))[-1]
+    assert (row.stride, row.aligned) == ((Fraction(1, 2),), True)
+    assert not jaxrf.trf(lambda x: shuffled(x) + jnp.pad(x, ((0, 0), (0, 5), (0, 0)))[..., :1], (5, 2))[-1].aligned

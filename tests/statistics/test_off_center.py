@@ -88,3 +88,40 @@ def test_orientation_in_three_dimensions_and_along_an_axis():
     np.testing.assert_allclose(
         measures["orientation"](falling, center=center), np.array([1, -1, 0]) / np.sqrt(2), atol=1e-12
     )
+
+
+def test_profiles_through_a_volume_cross_the_unit():
+    """A slice along one axis of three holds the positions at the unit's center on both others, mixed where that is a half."""
+    volume = np.random.default_rng(0).random((5, 6, 7))
+    center = np.array([1.0, 3.5, 2.0])
+    found = [measures["axial"](volume, axis, center=center) for axis in range(3)]
+    np.testing.assert_allclose(found[0].value, volume[:, 3:5, 2].mean(1))
+    np.testing.assert_allclose(found[1].value, volume[1, :, 2])
+    np.testing.assert_allclose(found[2].value, volume[1, 3:5].mean(0))
+    assert [one.offset[0] for one in found] == [-1, -3.5, -2]
+    np.testing.assert_allclose(measures["axial"](volume, 1, "marginal", center=center).value, volume.sum((0, 2)))
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 4), (3, 5, 7)])
+def test_the_size_of_a_flat_block_is_its_mean_side(shape):
+    """Luo's size is the root, of the order of the number of axes, of the positions; its ratio that over the box's."""
+    block = np.zeros([n + 6 for n in shape])
+    block[tuple(slice(2, 2 + n) for n in shape)] = 3
+    center, positions, d = np.ones(len(shape)), np.prod(shape), len(shape)
+    assert measures["size_luo2016"](block, center=center) == pytest.approx(positions ** (1 / d))
+    box = np.array([[1, n + 4] for n in shape])
+    expected = (positions / np.prod([n + 3 for n in shape])) ** (1 / d)
+    assert measures["ratio_luo2016"](block, center=center, box=box) == pytest.approx(expected)
+
+
+def test_the_border_of_the_input_and_not_of_the_window():
+    """A window at (3, 2) of an input of 10 x 9: its last rows and columns lie on the border, its first do not."""
+    window = np.random.default_rng(0).random((7, 7))
+    whole = np.zeros((10, 9))
+    whole[3:, 2:] = window
+    place = {"origin": np.array([3, 2]), "input_shape": (10, 9)}
+    for width in (1, 2, 4):
+        found = measures["border_power"](window, width, center=UNIT, **place)
+        assert found == pytest.approx(measures["border_power"](whole, width, center=UNIT))
+    inner = window[:-1, :-1].sum() / window.sum()
+    assert measures["border_power"](window, 1, center=UNIT, **place) == pytest.approx(1 - inner)
