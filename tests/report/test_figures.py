@@ -54,14 +54,13 @@ def labels(figure) -> list[str]:
             for text in legend.get_texts()]  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_every_dimension_saves_in_every_format(tmp_path, d, ending):
+def test_every_dimension_saves_in_every_format(tmp_path, d):
     """Lines, planes and volumes are written as PNG, PDF and SVG."""
-    path = tmp_path / f"map.{ending}"
-    result_of(d).plot().savefig(path)
-    start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[ending]
-    assert path.read_bytes().startswith(start)
+    figure = result_of(d).plot()
+    for ending, start in {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}.items():
+        figure.savefig(tmp_path / f"map.{ending}")
+        assert (tmp_path / f"map.{ending}").read_bytes().startswith(start)
 
 
 def test_box_center_and_map_lie_where_the_geometry_says():
@@ -93,6 +92,17 @@ def test_contours_hold_their_shares():
         assert share <= smooth[smooth >= level].sum() / smooth.sum() < share + 0.02
     assert smooth[0].max() == smooth[16:].max() == smooth[:, :5].max() == 0
     assert len(result_of().plot().axes[0].collections) == 2
+
+
+def test_planes_of_a_window_go_through_the_center():
+    """A window of a volume from (1, 5, 4) on, of a unit about (8, 12, 12): planes at 7, 7 and 8 of it."""
+    result = result_of(3)
+    window = result.mean[:, 1:16, 5:20, 4:20]
+    shown = view(result_of(3, mean=window, stderr=window, origin=np.array([[1, 5, 4]])), 0)
+    for axes, plane in (((1, 2), window[0, 7]), ((0, 2), window[0, :, 7]), ((0, 1), window[0, :, :, 8])):
+        np.testing.assert_array_equal(shown.slice(axes), plane / window.max())
+    for axis, line in enumerate((window[0, :, 7, 8], window[0, 7, :, 8], window[0, 7, 7])):
+        np.testing.assert_allclose(shown.profile(axis)[0], line / window.max())
 
 
 @pytest.mark.parametrize("origin", [(0, 0), (1, 5)])

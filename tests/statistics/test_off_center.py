@@ -125,3 +125,14 @@ def test_the_border_of_the_input_and_not_of_the_window():
         assert found == pytest.approx(measures["border_power"](whole, width, center=UNIT))
     inner = window[:-1, :-1].sum() / window.sum()
     assert measures["border_power"](window, 1, center=UNIT, **place) == pytest.approx(1 - inner)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_residual_is_relative_to_the_map(scale):
+    """Two bells of which one fit cannot be both: the root of the squares it misses, over those of the map."""
+    x = np.arange(60.0)
+    two = scale * (np.exp(-np.square((x - 15) / 3) / 2) + 0.6 * np.exp(-np.square((x - 40) / 4) / 2))
+    fit = measures["gaussian"](two, center=np.array([22.0]))
+    missed = fit.amplitude * np.exp(-np.square(x - fit.mean[0]) / fit.covariance[0, 0] / 2) - two
+    assert fit.residual == pytest.approx(np.sqrt(np.square(missed).sum() / np.square(two).sum()), rel=1e-6)
+    assert 0.1 < fit.residual < 0.9

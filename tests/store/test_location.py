@@ -38,10 +38,10 @@ def test_putting_replaces_and_removing_removes(location):
 
 def test_keys_are_sorted_and_below_a_prefix(location):
     """Listing is by the start of the key, and knows nothing of other keys."""
-    for key in ("b/2", "b/1", "c", "ba"):
+    for key in ("b/2", "b/1", "c", "ba", "b0/3"):  # "0" is the character behind "/"
         location.put(key, b"")
     assert location.listed("b/") == ["b/1", "b/2"]
-    assert location.listed() == ["b/1", "b/2", "ba", "c"]
+    assert location.listed() == ["b/1", "b/2", "b0/3", "ba", "c"]
     assert location.listed("d") == []
 
 
@@ -55,10 +55,10 @@ def test_many_reads_keep_their_order(location):
 
 def test_a_whole_prefix_is_removed(location):
     """What starts with it goes, inner folders too, and what is beside it stays."""
-    for key in ("a/b/c", "a/d", "ab", "b"):
+    for key in ("a/b/c", "a/d", "a0/d", "ab", "b"):
         location.put(key, b"")
     location.remove_all("a/")
-    assert location.listed() == ["ab", "b"]
+    assert location.listed() == ["a0/d", "ab", "b"]
     assert not list(Path(location.name).glob("a/*"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from jaxrf import store
 from jaxrf.errors import StoreError
 from jaxrf.store import record as records
-from jaxrf.store import zarr_group
+from jaxrf.store import text_axis, zarr_group
 
 NAMES = ["r.zarr", "r.npz", "r.nc"]
 
@@ -224,3 +224,11 @@ def test_without_xarray(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "xarray", None)
     with pytest.raises(StoreError, match=r"pip install 'jaxrf\[xarray\]'"):
         store.save(tmp_path / "r.nc", record_of())
+
+
+def test_labels_are_counted_in_bytes(tmp_path):
+    """Labels of an axis that are not ASCII, and empty ones, are read by zarr as they were written."""
+    zarr = pytest.importorskip("zarr")
+    labels = ["relu", "größe", "", "ξ", "last"]
+    text_axis.write(tmp_path, "activation", labels)
+    assert zarr.open_array(tmp_path / "activation", mode="r")[:].tolist() == labels
