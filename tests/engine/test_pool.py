@@ -12,11 +12,10 @@ from jaxrf.engine.pool import make_pool
 
 
 @pytest.mark.parametrize(
-    "model, shape",
-    [(zoo.conv_stack(depth=3, width=8), (20, 17, 3)), (zoo.unet(depth=2, width=4), (24, 20, 1))],
+    "model, shape, per_batch",
+    [(zoo.conv_stack(depth=3, width=8), (20, 17, 3), 3), (zoo.unet(depth=2, width=4), (24, 20, 1), 20)],
     ids=["stack", "phases"],
 )
-@pytest.mark.parametrize("per_batch", [20, 3])
 def test_pooling_is_the_mean_of_shifted_maps(model, shape, per_batch, monkeypatch):
     """The pooled map is what one gets by laying the single maps over each other at their centers.
 

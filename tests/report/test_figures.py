@@ -150,6 +150,19 @@ def test_profiles_are_the_map_through_the_center():
     np.testing.assert_allclose(half.profile(1)[0], result.mean[0, 8:10].mean(0) / result.mean.max())
 
 
+def test_curves_and_edges_are_offsets_from_the_center():
+    """Unit (2, 3) about (8, 12): along x the curve runs from -12 to 15, along y from -8; edges of the box are at halves."""
+    result = result_of()
+    beside = result.plot(scale="linear").axes[1]
+    along_x, along_y = (next(line for line in beside.lines if line.get_label() == f"along {n}") for n in "xy")
+    np.testing.assert_array_equal(along_x.get_xdata(), np.arange(-12, 16))
+    np.testing.assert_array_equal(along_y.get_xdata(), np.arange(-8, 12))
+    np.testing.assert_allclose(along_x.get_ydata(), result.mean[0, 8] / result.mean.max())
+    np.testing.assert_allclose(along_y.get_ydata(), result.mean[0, :, 12] / result.mean.max())
+    upright = [line for line in beside.lines if len(set(line.get_xdata())) == 1]
+    assert sorted(line.get_xdata()[0] for line in upright) == [-7.5, -7.5, 7.5, 7.5]
+
+
 def _wider(field: Field) -> Field:
     """The same field with one position more at its end."""
     c = field.continuation
@@ -173,6 +186,7 @@ def test_a_photo_lies_under_the_map(channels):
     ax = result_of().plot(photo=photo).axes[0]
     gray, image = ax.images
     assert gray.get_array().shape == (20, 28)
+    assert gray.get_extent() == image.get_extent() == [-0.5, 27.5, 19.5, -0.5]
     assert (gray.get_array().min(), gray.get_array().max()) == (0, 1)
     colors = image.get_cmap()(np.array([0.0, 1.0]))
     assert colors[0, 3] == 0 < 0.85 < colors[1, 3]

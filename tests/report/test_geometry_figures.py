@@ -88,6 +88,15 @@ def test_size_over_depth(stem):
     assert {text.get_text() for text in ax.texts} == {"input along y: 29", "input along x: 43"}
 
 
+def test_axes_of_different_sizes_have_curves_of_their_own(stem):
+    """A field of 11 rows and 7 columns is a curve along y and one along x."""
+    x = stem.fields[1]
+    endless = replace(x.continuation, hi=x.continuation.hi - 4)
+    narrow = replace(stem, fields=(stem.fields[0], replace(x, hi=x.hi - 4, continuation=endless)))
+    curves = {line.get_label(): list(line.get_ydata()) for line in plot_size_over_depth([stem, narrow]).lines}
+    assert (curves["size along y"], curves["size along x"]) == ([11, 11], [11, 7])
+
+
 def test_unproductive_layers_are_shaded(stem):
     """The ground is shaded under layers whose smallest path exceeds the input, and the band reaches down to it."""
     paths = Paths(Fraction(4), Fraction(0), Fraction(0), Fraction(44), True)
@@ -135,6 +144,7 @@ def test_counts_stand_on_their_positions():
     ax = plot_path_counts(HOLES)
     written = {text.get_position(): text.get_text() for text in ax.texts}
     assert written == {(6, 4): "1", (8, 4): "3", (6, 5): "2", (8, 5): "1.2e8"}
+    assert ax.images[0].get_extent() == [5.5, 8.5, 5.5, 3.5]
     shown = ax.images[0].get_array()
     assert shown.mask.tolist() == [[False, True, False], [False, True, False]]
     assert shown.max() == 1
