@@ -182,3 +182,15 @@ def test_check_refuses_what_the_oracle_cannot_do():
     """The dense oracle knows whole derivatives only."""
     with pytest.raises(InputError, match="leave treat_as_constant out"):
         jaxrf.check(Net(Gate, {}), inputs=jaxrf.noise(1), input_shape=(9, 11, 3), treat_as_constant=["middle"], seeds=1)
+
+
+def test_a_mean_by_a_window_of_the_whole_axis_is_a_statistic():
+    """A gate of an average pool as large as the image is held constant as one of a mean is; of a smaller one it stays."""
+
+    def size(window, padding):
+        def gated(x):
+            return jaxrf.tap(x * jax.nn.sigmoid(nn.avg_pool(x, window, padding=padding)), "gate")
+
+        return jaxrf.trf(gated, (5, 7, 2), treat_as_constant=["gate"])["gate"].size
+
+    assert (size((5, 7), "VALID"), size((3, 1), "SAME")) == ((1, 1), (3, 1))

@@ -271,3 +271,21 @@ def test_paths_that_meet_keep_the_smallest_one():
     row = jaxrf.trf(shuffled, (5, 2))[-1]
     assert (row.stride, row.aligned) == ((Fraction(1, 2),), True)
     assert not jaxrf.trf(lambda x: shuffled(x) + jnp.pad(x, ((0, 0), (0, 5), (0, 0)))[..., :1], (5, 2))[-1].aligned
+
+
+def test_the_box_of_a_unit_is_the_hull_over_its_features():
+    """Of two features one sees its own position and one the position two before: together three positions."""
+    row = jaxrf.trf(lambda x: jnp.concatenate([x, jnp.pad(x, ((0, 0), (2, 0), (0, 0)))[:, :-2]], -1), (9, 1))[-1]
+    assert (row.size, row.padding, row.box(5)) == ((3,), (2,), ((3, 6),))
+
+
+def test_flops_are_those_of_one_image():
+    """Three taps on 11 positions and a bias; a dense layer of 2 to 5 features on each; the larger of two, five times."""
+    taps, dense = np.ones((3, 1, 1), np.float32), np.ones((2, 5), np.float32)
+
+    def conv(x):
+        return jax.lax.conv_general_dilated(x, taps, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+
+    assert jaxrf.trf(conv, (11, 1))[-1].flops == 11 * (2 * 3 + 1)
+    assert jaxrf.trf(lambda x: x @ dense, (11, 2))[-1].flops == 2 * 11 * 2 * 5
+    assert jaxrf.trf(lambda x: nn.max_pool(x, (2,), (2,)), (10, 1))[-1].flops == 5 * 2

@@ -41,6 +41,26 @@ def test_options_may_repeat_and_not_contradict(protocol):
         protocol.settings({"units": np.array([[3, 3]])})
 
 
+PUBLISHED = {
+    "luo2016": (None, "center", 0, "abs", "weighted", "as_is"),
+    "openerf": (None, "middle", "sum", "positive_sum", "weighted", "sum_to_one"),
+    "replknet2022": ((1024, 1024), "middle", "relu_sum", "relu", "weighted", "log10_of_one_more"),
+}
+"""Written down once more from papers and scripts: size of images, units, channels, score, average, display."""
+
+
+def test_choices_are_those_of_the_sources():
+    """Each protocol's choices, the radii of OpenERF and the shares of RepLKNet's script."""
+    found = {p.name: (p.input_size, p.units, p.channels, p.score, p.average, p.display) for p in protocols.values()}
+    assert found == PUBLISHED
+
+    def options(name, option):
+        return [r.options[option] for r in protocols[name].readings if option in r.options]
+
+    assert options("openerf", "radius") == [5, 10, 20, 30, 40, 60, 80]
+    assert options("replknet2022", "share") == [0.2, 0.3, 0.5, 0.99]
+
+
 def test_requests_take_what_is_fixed():
     """Options left at their defaults are replaced; a choice of units of any kind contradicts."""
     from jaxrf.engine.units import Grid

@@ -8,6 +8,7 @@ import numpy as np
 
 import jaxrf
 from jaxrf import zoo
+from jaxrf.statistics import Until
 from jaxrf.store.location import Location
 from jaxrf.sweep.run import run
 from tests.sweep.small import digests, last, made
@@ -67,3 +68,11 @@ def test_another_rule_goes_on_with_what_is_there(tmp_path):
         assert found.setdefault(name, digests(place)) == digests(place)
     last(sweeps["s"], "memory://stricter")
     assert found["s"] == digests("memory://stricter") != found["l"]
+
+
+def test_a_rule_is_looked_at_when_samples_have_doubled(monkeypatch):
+    """Of 70 seeds a rule that never stops is asked at 32 and 64; an error looked at after each would be too small."""
+    looks, stops = [], Until.stops
+    monkeypatch.setattr(Until, "stops", lambda rule, result: (looks.append(result.count), stops(rule, result))[1])
+    last(made(until={"error": 1e-6, "cap": 256}, seeds="0:70", inputs="noise:1"), "memory://looks")
+    assert set(looks) == {32, 64}

@@ -73,6 +73,7 @@ def test_results_are_a_group_a_table_and_a_record(tmp_path):
     rows = list(csv.DictReader(io.StringIO((place / "table.csv").read_text())))
     assert len(rows) == 8 and rows[0]["size"] == "3x3" and rows[1]["unit"] == "1x2"
     assert float(rows[0]["sigma"]) == float(data["sigma"][0, 0, 0])
+    np.testing.assert_allclose(data["sigma"].sel(depth=1, score="abs"), one.measure("sigma").mean(axis=1))
     assert 0 < float(rows[0]["area_ratio share=0.9"]) <= 1
     record = json.loads((place / "run.json").read_text())
     assert record["command"] == ["jaxrf", "sweep"] and record["samples"] == 16 and len(record["results"]) == 4
