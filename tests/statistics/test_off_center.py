@@ -20,7 +20,9 @@ def bell(covariance, mean=MASS, shape=SHAPE) -> np.ndarray:
 TILTED = np.array([[6.0, 3.0], [3.0, 14.0]])
 
 
-@pytest.mark.parametrize("name", ["covariance", "sigma", "anisotropy", "orientation", "participation", "entropy_positions"])
+@pytest.mark.parametrize(
+    "name", ["covariance", "sigma", "anisotropy", "orientation", "participation", "entropy_positions"]
+)
 def test_width_and_direction_are_about_the_mass(name):
     """The unit's center does not enter them, however far from the mass it lies."""
     expected = measures[name](bell(TILTED), center=MASS)

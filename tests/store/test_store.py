@@ -195,7 +195,9 @@ def test_newer_schema(tmp_path, name, later, monkeypatch):
     path = store.save(tmp_path / name, record_of())
     assert store.load(path).header == {"score": "square"}
     monkeypatch.undo()
-    with pytest.raises(StoreError, match=f"has schema version {own + later}, but this jaxrf reads versions up to {own}"):
+    with pytest.raises(
+        StoreError, match=f"has schema version {own + later}, but this jaxrf reads versions up to {own}"
+    ):
         store.load(path)
 
 
