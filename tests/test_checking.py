@@ -38,8 +38,9 @@ IMAGES = np.random.default_rng(0).normal(size=(2, 13, 11, 2)).astype(np.float32)
 @pytest.mark.parametrize(
     "options",
     [{}, {"layer": "norm", "units": "all"}, {"layer": "output", "units": [[0, 1]]}, {"wrt": "stem", "channels": "sum", "score": "signed"},
-     {"apply_kwargs": {"train": True}, "channels": 1, "score": "abs"}],
-    ids=["output", "layer", "output as a layer", "layer to layer", "train mode"],
+     {"apply_kwargs": {"train": True}, "channels": 1, "score": "abs"},
+     {"apply_kwargs": {"train": True}, "layer": "norm", "units": [[0, 1], [2, 0]]}],
+    ids=["output", "layer", "output as a layer", "layer to layer", "train mode", "probes in train mode"],
 )  # fmt: skip
 def test_silent_when_right(options):
     """Random weights, layers, layer to layer, and a batch whose images see each other."""
