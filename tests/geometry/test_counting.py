@@ -194,3 +194,11 @@ def test_positions_read_by_features_are_those_that_any_of_them_reads():
     link = Product((5, 4), (5, 3), ((identity(5), 0), (some, 1)))
     found = counting.pull(link, Counts((True, False), (2, 0), np.array([[6]]), 6), (True, True))
     assert (found.start, found.values.tolist()) == ((2, 0), [[6, 0, 6, 0]])
+
+
+def test_doubled_counts_stay_exact():
+    """Paths that are joined with themselves double, exactly, from one to 2^70."""
+    counts = counting.unit_counts((True,), (3,), log=False)
+    for doubled in range(1, 71):
+        counts = counts.join(counts)
+        assert int(counts.values[0]) == 2**doubled
