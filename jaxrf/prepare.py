@@ -102,6 +102,7 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     axes = tables.axes_of(flat, source, subject.spatial_axes) if source else None
     row = tables.row(flat, target, found, subject.spatial_axes, source=axes)
     chosen = positions(request.units, row)
+    _check_seen(row, chosen, f"layer {request.wrt!r}" if request.wrt else "the input")
     program, tied = _program(subject, request, images.first, flat, target, "batch" in row.global_axes)
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     check_channels(request.channels, size, target.name)
@@ -142,6 +143,22 @@ def _program(
             "belongs to one of them. Return a value for each image, as mean((1, 2, 3)) does in place of mean()."
         )
     return program, True
+
+
+def _check_seen(row: Row, units: np.ndarray, source: str) -> None:
+    """Check that some unit has a path to the source.
+
+    Raises:
+        InputError: none has.
+    """
+    if any(all(lo < hi for lo, hi in row.box(unit, clip=True)) for unit in units.tolist()):
+        return
+    first = tuple(units[0].tolist())
+    found = f"Unit {first} of layer {row.name!r} has" if len(units) == 1 else f"All {len(units)} units asked for have"
+    raise InputError(
+        f"{found} an empty field: no path joins {'it' if len(units) == 1 else f'them, the first being {first},'} to "
+        f"{source}, as in padding or behind known zeros. Choose units of layer {row.name!r} that see {source}."
+    )
 
 
 def _tangent(program: TangentProgram, layer: str) -> Variable:
@@ -235,7 +252,8 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     if request.pool_units:
         centers = np.array([place.row.center(tuple(unit)) for unit in place.units])
         shift = np.array([lo for lo, _ in crop.box]) if crop.box else 0
-        pool = make_pool(pull.origin + shift, np.repeat(centers, place.repeats, axis=0), pull.map_shape)
+        centers = np.tile(np.repeat(centers, place.repeats, axis=0), (pull.groups, 1))
+        pool = make_pool(pull.origin + shift, centers, pull.map_shape)
     pull = replace(
         pull,
         per_batch=chosen.units_per_batch,

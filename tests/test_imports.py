@@ -47,7 +47,9 @@ FORBIDDEN = {
 }
 # These may import nothing of jaxrf but what stands here (and themselves).
 ONLY = {
-    "jaxrf.oracles": {"jaxrf.adapters", "jaxrf.compiler", "jaxrf.errors"},
+    "jaxrf.oracles": {"jaxrf.adapters", "jaxrf.compiler", "jaxrf.errors", "jaxrf.faults"},
+    "jaxrf.faults": {"jaxrf.place"},
+    "jaxrf.place": set(),
     "jaxrf.compiler": set(),
     "jaxrf.errors": set(),
     "jaxrf.registry": {"jaxrf.errors"},

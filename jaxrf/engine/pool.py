@@ -25,7 +25,7 @@ class Pool:
     middle: np.ndarray
 
     def add(self, maps: jax.Array, shifts: jax.Array, weights: jax.Array) -> jax.Array:
-        """The weighted sum of maps (unit, *map) in the frame."""
+        """Weighted sums of maps (unit, *map) in the frame: (group, *shape), by weights (unit, group)."""
         config = [(0, 0, 0)]
         begins = []
         for axis, size in enumerate(self.shape):
@@ -35,7 +35,7 @@ class Pool:
             begins.append(high - shifts[:, axis])
         wide = lax.pad(maps, jnp.zeros((), maps.dtype), config)
         framed = jax.vmap(lambda m, b: lax.dynamic_slice(m, b, self.shape))(wide, jnp.stack(begins, axis=1))
-        return jnp.tensordot(weights, framed, 1, precision=lax.Precision.HIGHEST)
+        return jnp.tensordot(weights.T, framed, 1, precision=lax.Precision.HIGHEST)
 
 
 def make_pool(origins: np.ndarray, centers: np.ndarray, map_shape: tuple[int, ...]) -> Pool:

@@ -93,6 +93,11 @@ class Pullback:
         return int(np.prod([span.size for span in self.windows.unit if not span.moving], dtype=np.int64))
 
     @property
+    def groups(self) -> int:
+        """Into how many means units are pooled: one for each image of those that see each other."""
+        return self.program.image.shape[0] if self.tied else 1
+
+    @property
     def map_shape(self) -> tuple[int, ...]:
         """Of the map of one unit."""
         region = self.windows.regions[self.windows.source]
@@ -142,7 +147,7 @@ class Pullback:
             keys: one key per entry of `images`.
 
         Yields:
-            A `Part` per call; with a pool one for all units, whose map is their mean (k, 1, *pool.shape).
+            A `Part` per call; with a pool one for all units, whose maps are their means (k, group, *pool.shape).
         """
         if self.pool is not None:
             yield self._pooled(list(self._calls(leaves, images, keys)))
@@ -168,10 +173,11 @@ class Pullback:
 
     def _pooled(self, results: list[Any]) -> Part:
         wide = [(np.asarray(m, np.float64), np.asarray(e, np.float64), np.asarray(x)) for m, x, e, _ in results]
-        total = np.sum([unscaled(maps, x).sum(axis=1) for maps, _, x in wide], axis=0) / self.count
-        elsewhere = np.sum([unscaled(e, x).sum(axis=(1, 2)) for _, e, x in wide], axis=0)
+        each = self.count // self.groups
+        total = np.sum([unscaled(maps, x).sum(axis=1) for maps, _, x in wide], axis=0) / each
+        elsewhere = np.sum([unscaled(e, x).sum(axis=1) for _, e, x in wide], axis=0) / each
         values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)[:, : self.count]
-        return Part(slice(0, 1), total[:, None], elsewhere[:, None], values)
+        return Part(slice(0, self.groups), total, elsewhere, values)
 
     def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
         """What `_one_image` gives, for images on one device: some side by side, in turns."""
@@ -183,7 +189,7 @@ class Pullback:
         return [a.reshape(-1, *a.shape[2:]) for a in results]
 
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
-        """Maps (batch, unit, *map_shape), or sums over units (batch, *pool.shape); exponents; the rest of a `Part`."""
+        """Maps (batch, unit, *map_shape), or sums over units (batch, group, *pool.shape); exponents; the rest of a `Part`."""
         plan, program = self.windows, self.program
         value = [self.layer.value] if self.layer.value is not None else []
         wanted = [*plan.coefficients(), *value]
@@ -205,8 +211,9 @@ class Pullback:
             exponents = degree(self.score) * pulled.exponents()
             if self.pool:
                 (maps, _), (elsewhere, exponents) = alike(maps, exponents), alike(elsewhere, exponents)
-                maps = self.pool.add(maps, shift, weight.astype(maps.dtype))
-            return maps, exponents, elsewhere * weight, values
+                own = jax.nn.one_hot(units // (self.count // self.groups), self.groups) * weight[:, None]
+                maps, elsewhere = self.pool.add(maps, shift, own.astype(maps.dtype)), elsewhere @ own
+            return maps, exponents, elsewhere, values
 
         batches = (numbers, tables, shifts, weights)
         jax.eval_shape(batch, *(a[0] for a in batches))
@@ -223,6 +230,7 @@ class Pullback:
         kept = (self.batch_axis, *(a for a in self.positions if a != self.batch_axis))
         features = [a for a in range(gradient.ndim - 1) if a not in kept]
         gradient = gradient.transpose(0, *(a + 1 for a in (*kept, *features)))
+        gradient = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))  # squares of a half have no room
         score = scores[self.score](gradient.reshape(*gradient.shape[: len(kept) + 1], -1))
         nothing = jnp.zeros(len(score), score.dtype)
         if self.batch_axis in self.positions:

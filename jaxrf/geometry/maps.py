@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -183,6 +183,25 @@ class Window(AxisMap):
     @property
     def identity(self) -> bool:
         return self.stride == 1 and self.holes == 1 and self.offsets == (0,) and self.in_size == self.out_size
+
+    @property
+    def met(self) -> np.ndarray:
+        """Which offsets meet a position at all: where stride and holes share a factor, the others fall into holes only."""
+        return np.asarray(self.offsets, np.int64) % math.gcd(self.holes, self.stride) == 0
+
+    @property
+    def reduced(self) -> Window | Fixed:
+        """The same dependence by the offsets that are `met`, their common factor taken out; a map of none without any.
+
+        Law: starts of the result at which the first offset meets a position exist and repeat with `holes`.
+
+        Example (stride 4, holes 2, offsets -1, 0, 1): stride 2, no holes, offset 0.
+        """
+        common = math.gcd(self.holes, self.stride)
+        offsets = tuple(int(t) // common for t, met in zip(self.offsets, self.met) if met)
+        if not offsets:
+            return Fixed(self.in_size, 1, 0, 0)
+        return replace(self, stride=self.stride // common, offsets=offsets, holes=self.holes // common)
 
     @property
     def repeat(self) -> tuple[int, int]:

@@ -27,11 +27,17 @@ class Relation(ABC):
     in_shape: Shape
     out_shape: Shape
 
+    @property
+    def empty(self) -> bool:
+        """Whether operand or result has no elements: then nothing depends on anything."""
+        return 0 in self.in_shape or 0 in self.out_shape
+
     @abstractmethod
     def push(self, field: Field) -> Field:
         """The field of the result, from the field of the operand.
 
-        Law: element e of the result has the hull of the fields of the operand's elements that e depends on.
+        Law: element e of the result has the hull of the fields of the operand's elements that e depends on;
+        an `empty` relation gives `nothing`, whose arrays have size 1 along every axis.
         """
 
     @abstractmethod
@@ -70,7 +76,7 @@ class Product(Relation):
     def push(self, field):
         if self.plain:
             return field
-        if 0 in self.in_shape:  # no elements, so nothing to say of them
+        if self.empty:
             return nothing(field.extent, self.out_shape)
         lo, hi = self._push(field.lo, field.hi)
         continuation = self._continue(field.continuation)
@@ -146,7 +152,7 @@ class Reshape(Relation):
         return reshape_groups(self.in_shape, self.out_shape)
 
     def push(self, field):
-        if 0 in self.in_shape:  # no elements, so nothing to say of them
+        if self.empty:
             return nothing(field.extent, self.out_shape)
         lo, hi = self._push(field.lo), self._push(field.hi)
         old = field.continuation
@@ -223,6 +229,8 @@ class Masked(Relation):
         return self.inner.out_shape
 
     def push(self, field):
+        if self.empty:
+            return nothing(field.extent, self.out_shape)
         field = self.inner.push(field)
         support = self.support.reshape([1] * (len(self.out_shape) - self.support.ndim) + [*self.support.shape])
         lo, hi = np.where(support, field.lo, EMPTY_LO), np.where(support, field.hi, EMPTY_HI)
@@ -255,10 +263,9 @@ class Union(Relation):
         return self.hull.out_shape
 
     def push(self, field):
+        if self.empty or not self.parts:
+            return nothing(field.extent, self.out_shape)
         around = self.hull.push(field)
-        if not self.parts:
-            nothing = np.zeros([1] * len(self.out_shape), np.int64)
-            return Field(field.extent, nothing + EMPTY_LO, nothing + EMPTY_HI)
         joined = reduce(merge, (part.push(field) for part in self.parts))
         lo, hi = _squeezed(joined.lo, joined.hi)
         old = joined.continuation
@@ -297,6 +304,8 @@ class Elements(Relation):
     index: np.ndarray
 
     def push(self, field):
+        if self.empty:
+            return nothing(field.extent, self.out_shape)
         flat_lo, flat_hi = (np.broadcast_to(a, self.in_shape).ravel() for a in (field.lo, field.hi))
         index = self.index.reshape(-1, math.prod(self.out_shape))
         lo, hi = union(flat_lo, flat_hi, np.maximum(index, 0), index >= 0, 0)

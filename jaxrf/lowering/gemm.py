@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrf.lowering.laying import laid
 from jaxrf.lowering.lowering import Lowering, lowerings, padded
 
 
@@ -29,7 +30,7 @@ class Gemm(Lowering):
         if not problem.strided:
             y = features(x, prepared, spec.precision)
             config = [(0, 0, 0), *((lo, hi, h - 1) for (lo, hi), h in zip(spec.padding, spec.lhs_dilation)), (0, 0, 0)]
-            return lax.pad(y, y.dtype.type(0), config) if any(map(any, config)) else y
+            return laid(y, config)
         if 0 in sizes:
             return jnp.zeros(problem.result, x.dtype)
         x = padded(x, problem)

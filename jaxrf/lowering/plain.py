@@ -6,6 +6,7 @@ import math
 
 from jax import lax
 
+from jaxrf.lowering.laying import cut
 from jaxrf.lowering.lowering import Lowering, in_order, lowerings
 from jaxrf.lowering.problem import Problem
 
@@ -25,11 +26,15 @@ class Plain(Lowering):
     def run(self, x, prepared, problem):
         spec, axes = problem.spec, tuple(a + 1 for a in problem.axes)
         mirrored = _mirrored(problem)
+        x = lax.rev(x, axes) if mirrored else x
+        padding = [(hi, lo) for lo, hi in spec.padding] if mirrored else spec.padding
+        amounts = [(lo, hi, h - 1) for (lo, hi), h in zip(padding, spec.lhs_dilation)]
+        x, left = cut(x, [(0, 0, 0), *amounts, (0, 0, 0)])
         y = lax.conv_general_dilated(
-            lax.rev(x, axes) if mirrored else x,
+            x,
             prepared,
             window_strides=spec.strides,
-            padding=[(hi, lo) for lo, hi in spec.padding] if mirrored else spec.padding,
+            padding=[(lo, hi) for lo, hi, _ in left[1:-1]],
             lhs_dilation=spec.lhs_dilation,
             rhs_dilation=spec.rhs_dilation,
             dimension_numbers=spec.numbers,

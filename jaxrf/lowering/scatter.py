@@ -6,9 +6,9 @@ import itertools
 import math
 
 import jax.numpy as jnp
-from jax import lax
 
 from jaxrf.lowering.gemm import features
+from jaxrf.lowering.laying import laid
 from jaxrf.lowering.lowering import Lowering, lowerings
 
 # Each tap is an operation of the program.
@@ -43,7 +43,7 @@ class Scatter(Lowering):
             ):
                 low = p - r * k
                 config.append((low, m - low - ((n - 1) * h + 1), h - 1))
-            part = lax.pad(z[..., number, :], z.dtype.type(0), [*config, (0, 0, 0)])
+            part = laid(z[..., number, :], [*config, (0, 0, 0)])
             total = part if total is None else total + part
         return total
 

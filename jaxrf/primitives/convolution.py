@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.geometry.maps import AxisMap, Blocks, Pattern, Window, identity, whole
@@ -71,7 +72,8 @@ class Convolution(Contraction):
             n, m = shape[feature], out[out_spec[1]]
             axes[feature] = (Blocks(n, m, n // groups, m // groups), out_spec[1])
         for window, a, o in zip(windows, spatial, out_spec[2:]):
-            axes[a] = (window, o)
+            reduced = window.reduced
+            axes[a] = (reduced, o if isinstance(reduced, Window) else None)
         return Product(shape, out, tuple(axes[a] for a in range(len(shape))))
 
     def _of_kernel(self, equation: Equation) -> Product:
@@ -162,6 +164,9 @@ class Convolution(Contraction):
         eqn, numbers = view.equation, view.equation.params["dimension_numbers"]
         if operand == 1 or eqn.params["batch_group_count"] > 1:
             return linear_transpose(view, operand, ct)
+        padding = self._padding(view)
+        if padding is None:
+            return jnp.zeros((len(ct), *(span.size for span in view.into)), eqn.operands[0].dtype)
         d, groups = len(numbers.lhs_spec) - 2, eqn.params["feature_group_count"]
 
         out, into, weights = numbers.out_spec, numbers.lhs_spec, numbers.rhs_spec
@@ -171,7 +176,7 @@ class Convolution(Contraction):
         ct = ct.reshape(units * batch, *ct.shape[2:])
         sizes = tuple(view.into[a].size for a in into[2:])
         spec = ConvolutionSpec(
-            tuple(eqn.params["window_strides"]), self._padding(view), tuple(eqn.params["lhs_dilation"]),
+            tuple(eqn.params["window_strides"]), padding, tuple(eqn.params["lhs_dilation"]),
             tuple(eqn.params["rhs_dilation"]), groups, eqn.params["precision"],
         )  # fmt: skip
         layout = (*weights[2:], weights[1], weights[0])
@@ -188,15 +193,19 @@ class Convolution(Contraction):
             back[axis] = place
         return pulled.transpose(back).astype(eqn.operands[0].dtype)
 
-    def _padding(self, view) -> tuple[tuple[int, int], ...]:
-        """A moving window starts where the first tap that is not zero reads; taps before it read in front of the window."""
+    def _padding(self, view) -> tuple[tuple[int, int], ...] | None:
+        """A moving window starts where the first tap that meets a position reads; taps before it read in front of it.
+
+        None where along some axis no tap meets any position.
+        """
         params, numbers = view.equation.params, view.equation.params["dimension_numbers"]
-        before = [
-            int(kept[0]) * d if len(kept) else 0 for kept, d in zip(self._kept(view.equation), params["rhs_dilation"])
-        ]
+        kept = self._kept(view.equation)
+        met = [taps[window.met] for taps, window in zip(kept, self._windows(view.equation, kept))]
+        if not all(map(len, met)):
+            return None
         return tuple(
-            (skipped, 0) if view.out[o].moving else tuple(pad)
-            for o, pad, skipped in zip(numbers.out_spec[2:], params["padding"], before)
+            (int(taps[0]) * d, 0) if view.out[o].moving else tuple(pad)
+            for o, pad, taps, d in zip(numbers.out_spec[2:], params["padding"], met, params["rhs_dilation"])
         )
 
     def flops(self, equation):

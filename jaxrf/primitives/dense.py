@@ -51,6 +51,9 @@ class TriangularSolve(Rule):
         full = support | np.eye(support.shape[-1], dtype=bool) if equation.params["unit_diagonal"] else support
         return "" if (full | ~inside(np.ones_like(full))).all() else "the zeros of its matrix are not followed"
 
+    def powers(self, equation, operand):
+        return {} if equation.params["unit_diagonal"] else {0: -1}
+
 
 @rule("tridiagonal_solve")
 class TridiagonalSolve(Rule):

@@ -95,7 +95,7 @@ _simple(("conj",), lambda ct, _: ct.conj())
 
 
 class Scaling(Elementwise):
-    """Each element times or over a coefficient, which may be any number: taken to be within 1/16 and 16."""
+    """Each element times or over a coefficient, whose elements are taken to be within 1/16 and 16 of each other."""
 
     def drift(self, equation):
         return 4.0 + super().drift(equation)
@@ -116,6 +116,9 @@ class Multiply(Scaling):
     def loose(self, equation, operand):
         return MASKED if equation.masked(1 - operand) else ""
 
+    def powers(self, equation, operand):
+        return {1 - operand: 1}
+
     def pull(self, view, operand, ct):
         return ct * view.read(1 - operand)
 
@@ -126,6 +129,9 @@ class Divide(Scaling):
 
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.div.html
     """
+
+    def powers(self, equation, operand):
+        return {1: -1}
 
     def pull(self, view, operand, ct):
         return ct / view.read(1)

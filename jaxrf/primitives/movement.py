@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jaxrf.geometry.maps import Window, identity
 from jaxrf.geometry.relations import Product, Relation, dense
+from jaxrf.lowering.laying import laid
 from jaxrf.primitives.rule import Rule, View, linear_transpose, rule
-
-
-def zero(ct: jax.Array) -> jax.Array:
-    return jnp.zeros((), ct.dtype)
 
 
 class Movement(Rule):
@@ -56,7 +52,7 @@ def fit(ct: jax.Array, axis: int, start: int, stride: int, size: int) -> jax.Arr
     config = [(0, 0, 0)] * ct.ndim
     length = (ct.shape[axis] - 1) * stride + 1 if ct.shape[axis] else 0
     config[axis] = (start, size - start - length, stride - 1)
-    return lax.pad(ct, zero(ct), config)
+    return laid(ct, config)
 
 
 @rule("pad")

@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
+from jaxrf.lowering.laying import laid
 from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient, winners
 from jaxrf.primitives.rule import Rule, rule
 from jaxrf.tangent.program import Equation
@@ -62,9 +63,9 @@ class Pooling(Rule):
         return tuple(span.size + lo + hi for span, (lo, hi) in zip(view.into, self._padded(view)))
 
 
-def _crop(x, pads, sizes):
-    index = (slice(None), *(slice(lo, lo + n) for (lo, _), n in zip(pads, sizes)))
-    return x[index]
+def _without(x: jax.Array, pads: list[tuple[int, int]]) -> jax.Array:
+    """`x` (unit, *sizes) without its padding, with zeros for what that had cut."""
+    return laid(x, [(0, 0, 0), *((-lo, -hi, 0) for lo, hi in pads)])
 
 
 @rule("select_and_gather_add")
@@ -93,7 +94,7 @@ class MaxPool(Pooling):
             for number, axis in enumerate(spec.axes)
         )
         pulled = max_gradient(ct, places, spec, (len(ct), *self._needed(view)))
-        return _crop(pulled, pads, [span.size for span in view.into])
+        return _without(pulled, pads)
 
 
 @rule("select_and_scatter_add")
@@ -126,4 +127,4 @@ class SumPool(Pooling):
             return Rule.transpose(self, view, operand, ct)
         shape = (ct.shape[0], *self._needed(view))
         pulled = sum_gradient(ct, self._spec(view.equation), shape)
-        return _crop(pulled, self._padded(view), [span.size for span in view.into])
+        return _without(pulled, self._padded(view))

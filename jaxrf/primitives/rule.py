@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 import jax
 import numpy as np
+from jax.custom_batching import sequential_vmap
 
 from jaxrf.geometry.relations import Relation
 from jaxrf.registry import Registry
@@ -114,19 +115,30 @@ class Rule(ABC):
         """
         return linear_transpose(view, operand, ct)
 
+    def powers(self, equation: Equation, operand: int) -> Mapping[int, int]:
+        """The coefficients by powers of which the pull-back to `operand` is multiplied, and these powers.
+
+        Law: with 2 c in place of coefficient number j the transpose gives 2**powers[j] times as much.
+        So a coefficient of any scale can be brought to about one, and its scale kept beside the cotangent.
+        """
+        return {}
+
     def flops(self, equation: Equation) -> int:
         """Multiply-adds of the equation, counted as two each."""
         return 0
 
+    def terms(self, equation: Equation) -> float:
+        """How many terms the sums of the equation have, about."""
+        return 1 + self.flops(equation) / max(1, 2 * math.prod(equation.result.shape))
+
     def drift(self, equation: Equation) -> float:
         """By how many powers of two the equation may change the magnitude of a cotangent, about.
 
-        By the number of terms in its sums: their weights are thought to be between one over that number and one.
+        By the number of terms in its sums, whose weights are brought to between one over that number and one.
         """
-        terms = 1 + self.flops(equation) / max(1, 2 * math.prod(equation.result.shape))
         sizes = [max(1, math.prod(equation.operands[i].shape)) for i in equation.tangents]
         repeats = max(1, math.prod(equation.result.shape)) / min(sizes)
-        return math.log2(terms) + max(0.0, math.log2(repeats))
+        return math.log2(self.terms(equation)) + max(0.0, math.log2(repeats))
 
 
 class Contraction(Rule):
@@ -144,18 +156,31 @@ class Contraction(Rule):
     def places(self, equation: Equation, coefficient: int) -> tuple[int, ...]:
         """Axes of factor `coefficient` along which it has positions or groups: those of a kernel, those of a batch."""
 
+    def powers(self, equation, operand):
+        return {1 - operand: 1}
 
-def linear_transpose(view: View, operand: int, ct: jax.Array) -> jax.Array:
-    """The transpose that JAX derives, on whole arrays, one unit after the other in a batch."""
+
+def linear_transpose(view: View, operand: int, ct: jax.Array, in_turn: bool = False) -> jax.Array:
+    """The transpose that JAX derives, on whole arrays.
+
+    Args:
+        view: of the equation.
+        operand: which tangent is pulled back to.
+        ct: cotangents (n, *out sizes).
+        in_turn: one unit and one image after the other, for primitives that JAX cannot vectorize.
+    """
     eqn = view.equation
     known = {i: view.read(i, whole_spans(v.shape))[0] for i, v in enumerate(eqn.operands) if not v.tangent}
     specs = [jax.ShapeDtypeStruct(eqn.operands[i].shape, eqn.operands[i].dtype) for i in eqn.tangents]  # type: ignore[union-attr]
 
-    def forward(*tangents: jax.Array) -> jax.Array:
-        values = known | dict(zip(eqn.tangents, tangents))
-        return eqn.evaluate(*(values[i] for i in range(len(eqn.operands))))[0]
+    def back(ct: jax.Array, known: dict[int, jax.Array]) -> jax.Array:
+        def forward(*tangents: jax.Array) -> jax.Array:
+            values = known | dict(zip(eqn.tangents, tangents))
+            return eqn.evaluate(*(values[i] for i in range(len(eqn.operands))))[0]
 
-    pulled = jax.vmap(jax.linear_transpose(forward, *specs))(ct)[eqn.tangents.index(operand)]
+        return jax.linear_transpose(forward, *specs)(ct)[eqn.tangents.index(operand)]
+
+    pulled = jax.vmap(sequential_vmap(back) if in_turn else back, in_axes=(0, None))(ct, known)
     return jax.lax.optimization_barrier(pulled)  # it may be a scatter: see the evaluation of equations
 
 

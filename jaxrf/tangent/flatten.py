@@ -6,8 +6,6 @@ Primitives are known by name; loop layouts are read off shapes, because the para
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +15,7 @@ import numpy as np
 from jax.extend import core as jex
 
 from jaxrf.errors import TraceError
+from jaxrf.place import place
 from jaxrf.tangent.loops import UNROLL_LIMIT
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, needed
 from jaxrf.tangent.rewrites import FORWARD, LINEAR, concatenate, cut, reshape
@@ -35,8 +34,6 @@ CALLS = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "eval_jaxpr": "call_jaxpr",
 }
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_HIDDEN = (_PACKAGE, os.path.dirname(jax.__file__) + os.sep, contextlib.__file__, f"{os.sep}site-packages{os.sep}")
 
 
 class Flattener:
@@ -122,9 +119,9 @@ class Flattener:
             layer = self.layer()
             for k, result in enumerate(results):
                 one = lambda *values, k=k: evaluate(*values)[k : k + 1]  # noqa: E731
-                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: _place(infos), layer))
+                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: place(infos), layer))
         else:
-            to.append(Equation(name, eqn.params, tuple(operands), results, evaluate, lambda: _place(infos)))
+            to.append(Equation(name, eqn.params, tuple(operands), results, evaluate, lambda: place(infos)))
         # Bodies of remat compute values again inside the derivative: those taps are not calls of their own.
         if name == TAP and (tangent or not self.differentiating):
             (self.tangent_taps if tangent else self.taps).setdefault(eqn.params["name"], []).append(results[0])
@@ -141,7 +138,7 @@ class Flattener:
         result = Variable(shape, dtype, tangent)
         infos, layer = self.calls, self.layer() if tangent else None
         evaluate = lambda *values: [run(*values)]  # noqa: E731
-        equation = Equation(name, params, tuple(operands), (result,), evaluate, lambda: _place(infos), layer)
+        equation = Equation(name, params, tuple(operands), (result,), evaluate, lambda: place(infos), layer)
         (self.linear if tangent else self.forward).append(equation)
         return result
 
@@ -230,16 +227,3 @@ def _evaluator(eqn: Any) -> Callable[..., Sequence[Any]]:
         return jax.lax.optimization_barrier(results) if apart else results
 
     return evaluate
-
-
-def _place(source_infos: Sequence[Any]) -> str:
-    """`called at model.py:41 (Net.__call__)`: the innermost frame that is not of a library.
-
-    Args:
-        source_infos: of an equation and of the calls around it, whose frames end where the call begins.
-    """
-    for info in source_infos:
-        for frame in getattr(info.traceback, "frames", None) or []:
-            if not any(part in frame.file_name for part in _HIDDEN):
-                return f"called at {os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
-    return ""

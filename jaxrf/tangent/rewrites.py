@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex
 
+from jaxrf.lowering.laying import kept
 from jaxrf.tangent.loops import while_loop
 from jaxrf.tangent.program import Literal, Operand
 
@@ -55,6 +56,24 @@ def concatenate(flat: Flattener, parts: Sequence[Operand], axis: int) -> Operand
     return flat.synthetic(
         "concatenate", parts, tuple(shape), lambda *values: jnp.concatenate(values, axis), dimension=axis
     )
+
+
+def cropped(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+    """A convolution of negative padding as one of a slice, without any.
+
+    So no part of jaxrf meets what XLA makes of them: see `lowering/laying.py`.
+    """
+    numbers, padding = eqn.params["dimension_numbers"], eqn.params["padding"]
+    if all(lo >= 0 and hi >= 0 for lo, hi in padding):
+        return None
+    x, left = operands[0], []
+    for axis, (lo, hi), holes in zip(numbers.lhs_spec[2:], padding, eqn.params["lhs_dilation"]):
+        first, last, (low, high, _) = kept(x.shape[axis], (lo, hi, holes - 1))
+        x = x if last - first == x.shape[axis] else cut(flat, x, axis, first, last)
+        left.append((low, high))
+    tangent = any(v.tangent for v in operands)
+    plain = eqn.replace(params={**eqn.params, "padding": tuple(left)})
+    return flat.append(plain, [x, operands[1]], flat.linear if tangent else flat.forward, tangent)
 
 
 def split(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
@@ -174,6 +193,7 @@ def _abstract(operand: Operand) -> Any:
 
 
 LINEAR: dict[str, Rewrite] = {
+    "conv_general_dilated": cropped,
     "custom_lin": custom_lin,
     "custom_linear_solve": custom_linear_solve,
     "device_put": passed_on,
@@ -195,6 +215,7 @@ LINEAR: dict[str, Rewrite] = {
 
 FORWARD: dict[str, Rewrite] = {
     "axis_index": lambda flat, eqn, operands: [Literal(np.int32(0))],
+    "conv_general_dilated": cropped,
     "pbroadcast": passed_on,
     "pcast": passed_on,
     "psum": psum,
@@ -202,4 +223,4 @@ FORWARD: dict[str, Rewrite] = {
     "pvary": passed_on,
     "shard_map": shard_map,
 }
-"""Rewrites of equations that compute values: those that would need a mesh to run."""
+"""Rewrites of equations that compute values: those that would need a mesh to run, or that XLA computes wrongly."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.engine import plan as planning
 from jaxrf.engine.pool import make_pool
+from jaxrf.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,43 @@ def test_pooling_is_the_mean_of_shifted_maps(model, shape, per_batch, monkeypatc
         want[tuple(slice(a, a + n) for a, n in zip(at, one.shape, strict=True))] += one
     np.testing.assert_allclose(pooled.mean[0], want / 20, rtol=0, atol=1e-6 * want.max())
     assert pooled.mean.shape[0] == len(pooled.units) == 1
+
+
+def test_images_that_see_each_other_are_pooled_apart():
+    """With batch statistics each image has a mean over its own units; the share on it is that of the single maps."""
+
+    def normed(x):
+        y = x - x.mean((0, 1))
+        y = y * jax.lax.rsqrt((y * y).mean((0, 1)) + 1e-3)
+        return y[:, 1:] * jnp.tanh(y[:, :-1])
+
+    images = np.random.default_rng(3).normal(size=(3, 7, 2)).astype(np.float32)
+    given = {"variables": None, "inputs": images, "units": "all", "channels": "sum"}
+    single, pooled = jaxrf.erf(normed, **given), jaxrf.erf(normed, pool_units=True, **given)
+    middle = np.floor(single.center).astype(int)[:, 0]
+    frame = pooled.origin[0, 0] - int(np.floor(pooled.center[0, 0]))
+    want = np.zeros(pooled.mean.shape[1:])
+    for one, origin, center in zip(single.mean, single.origin[:, 0], middle, strict=True):
+        at = origin - center - frame
+        want[at : at + len(one)] += one / len(middle)
+    np.testing.assert_allclose(pooled.mean[0], want, rtol=1e-4, atol=1e-6 * want.max())
+    assert pooled.count == single.count == 3
+    shares = [r.provenance["share_on_own_image"] for r in (single, pooled)]
+    assert 0.1 < shares[0] < 1 and abs(shares[0] - shares[1]) < 1e-5
+
+
+def test_units_without_a_field_are_refused():
+    """Where no unit has a path to the input there is no map; beside one that has, theirs is zero."""
+
+    def padded(x):
+        return jnp.pad(x, ((0, 0), (4, 0), (0, 0)))
+
+    images = np.ones((1, 9, 2), np.float32)
+    for units, found in (([[2]], r"Unit \(2,\) of layer 'output' has"), ([[0], [3]], "All 2 units asked for have")):
+        with pytest.raises(InputError, match=f"{found} an empty field"):
+            jaxrf.erf(padded, None, images, units=units, pool_units=True)
+    mixed = jaxrf.erf(padded, None, images, units=[[1], [7]], channels="sum")
+    assert mixed.mean.sum(1).tolist() == [0, 2] and mixed.dead == 1
 
 
 def test_the_frame_is_the_smallest_that_holds_all_maps():

@@ -125,6 +125,12 @@ case("pad interior and negative", (1, 5, 3), lambda x: lax.pad(x, 0.0, ((0, 0, 0
 case("pad with a tangent", (1, 5), lambda x: lax.pad(x, x.sum(), ((0, 0, 0), (2, 1, 1))))
 case("slice", (1, 9, 3), lambda x: x[:, 1:8:3, 1:])
 case("slice of nothing", (1, 5), lambda x: jnp.concatenate([x[:, 2:2], x], 1))
+case("slice to nothing", (1, 5, 3), lambda x: jnp.concatenate([x, jnp.tanh(2 * x[:, 4:1])], 1).sum(2))
+case("concatenate with an empty part", (1, 5, 4), lambda x: jnp.concatenate([x[:, :, 4:], x * 2, x[:, :, :0]], 2))
+case("roll by nothing", (1, 5, 7), lambda x: jnp.roll(x, (0, 3), (1, 2)))
+case("split with an empty part", (1, 7, 3), lambda x: jnp.split(x, [0, 4, 4], 1)[1] * jnp.split(x, [3, 3], 1)[2])
+case("an empty part through every layer", (1, 6, 4), lambda x: x[:, 1:] + jnp.pad(
+    conv(jnp.tanh(x[:, :0].reshape(1, 0, 2, 2).sum(3)), positive(1, 2, 4), (2,)), ((0, 0), (2, 3), (0, 0))))  # fmt: skip
 case("rev", (1, 5, 3), lambda x: x[:, ::-1])
 case("rev of two axes", (1, 5, 7), lambda x: lax.rev(x, (1, 2)))
 case("concatenate", (1, 5, 3), lambda x: jnp.concatenate([x[:, 1:3], 2 * x, x[:, :1]], 1))
@@ -165,6 +171,10 @@ case(
     (1, 3, 4),
     lambda x: lax.ragged_dot(positive(5, 3), jnp.concatenate([x, x * x]), np.array([2, 3])),
 )
+case("ragged_dot_general of three groups, one of them empty", (1, 7, 2),
+     lambda x: lax.ragged_dot(x[0], positive(3, 2, 5), np.array([2, 0, 4])))  # fmt: skip
+case("ragged_dot_general in batches", (2, 6, 3), lambda x: lax.ragged_dot_general(
+    x, positive(2, 2, 3, 4), np.array([[2, 4], [5, 1]]), lax.RaggedDotDimensionNumbers((((2,), (2,)), ((0,), (0,))), (1,), (1,))))  # fmt: skip
 case("ragged_dot_general, unknown sizes", (1, 3, 4),
      lambda x: lax.ragged_dot(positive(5, 3), jnp.concatenate([x, x * x]), jnp.int32(x[0, 0, :2])))  # fmt: skip
 
@@ -199,6 +209,30 @@ case(
 )
 case("conv dilated on both sides", (1, 4, 5, 1), lambda x: conv(
     x, positive(3, 2, 1, 2), (3, 1), ((2, 3), (1, 2)), lhs_dilation=(2, 3), rhs_dilation=(3, 2)))  # fmt: skip
+for stride, holes in ((2, 2), (4, 2), (2, 4), (6, 4), (4, 6), (3, 3)):
+    case(f"conv of stride {stride} over {holes - 1} holes", (1, 7, 2), lambda x, s=stride, h=holes: conv(
+        x, positive(5, 2, 3), (s,), ((3, 2),), lhs_dilation=(h,)))  # fmt: skip
+case("conv of strides and holes on both axes", (1, 5, 4, 1), lambda x: conv(
+    x, positive(3, 4, 1, 2), (2, 4), ((1, 2), (3, 1)), lhs_dilation=(4, 6), rhs_dilation=(3, 1)))  # fmt: skip
+case("conv whose taps fall into holes only", (1, 5, 4, 1), lambda x: x[:, :, :2] + conv(
+    x, positive(1, 3, 1, 1), (2, 2), ((1, 0), (0, 1)), lhs_dilation=(2, 1))[:, :5, :2])  # fmt: skip
+case("conv of stride and holes, dilated by their factor", (1, 6, 2), lambda x: conv(
+    x, positive(3, 2, 2), (2,), ((1, 3),), lhs_dilation=(2,), rhs_dilation=(2,)) + x.sum())  # fmt: skip
+case("conv of strides and holes in groups", (1, 6, 5, 4), lambda x: conv(
+    x, positive(3, 2, 2, 6), (2, 3), ((2, 1), (0, 2)), lhs_dilation=(2, 3), feature_group_count=2))  # fmt: skip
+case("conv of strides and holes by a kernel with zeros", (1, 6, 5, 1), lambda x: conv(
+    x, positive(3, 3, 1, 2) * causal(3), (2, 2), ((1, 1), (2, 1)), lhs_dilation=(2, 4)))  # fmt: skip
+case("conv cut on one side, padded on the other", (1, 9, 7, 4), lambda x: conv(
+    x, positive(3, 1, 4, 4), (1, 2), ((-3, 2), (2, -3))))  # fmt: skip
+case("conv of holes that are cut", (1, 6, 5, 1), lambda x: conv(
+    x, positive(2, 3, 1, 2), padding=((-3, 2), (4, -2)), lhs_dilation=(2, 3)))  # fmt: skip
+case("conv of one tap, cut, before one that pads", (1, 9, 7, 2), lambda x: conv(
+    conv(x, positive(1, 1, 2, 3), (2, 3), ((1, -2), (-1, 2))), positive(3, 3, 3, 1)))  # fmt: skip
+case(
+    "conv of no images' positions",
+    (1, 5, 4, 2),
+    lambda x: x[:, :2].sum() + conv(x[:, :, :0], positive(3, 1, 2, 2)).sum(),
+)
 case("conv transposed", (1, 4, 5, 2), lambda x: lax.conv_transpose(x, positive(3, 2, 2, 3), (2, 3), "SAME"))
 case("conv grouped", (1, 5, 4, 4), lambda x: conv(x, positive(3, 3, 2, 6), feature_group_count=2))
 case("conv depthwise", (1, 5, 4, 3), lambda x: conv(x, positive(3, 3, 1, 6), (2, 1), feature_group_count=3))
@@ -255,6 +289,19 @@ case("gradient of a max-pool over gaps", (1, 8), lambda x: jax.grad(
 case("sum-pool", (1, 5, 7, 2), lambda x: pool(x, lax.add, (1, 3, 2, 1), (1, 2, 1, 1)))
 case("sum-pool 1-D uneven", (1, 8, 2), lambda x: pool(x, lax.add, (1, 3, 2), (1, 2, 1), ((0, 0), (0, 1), (0, 1))))
 case("sum-pool with stride over window", (1, 11), lambda x: pool(x, lax.add, (1, 2), (1, 4), "VALID"))
+case(
+    "sum-pool of stride over holes",
+    (1, 7),
+    lambda x: pool(x, lax.add, (1, 3), (1, 4), ((0, 0), (2, 3)), base_dilation=(1, 2)),
+)
+case("sum-pool cut", (1, 9, 2), lambda x: pool(x, lax.add, (1, 3, 1), (1, 2, 1), ((0, 0), (-2, 1), (0, 0))))
+case(
+    "max-pool cut",
+    (1, 9, 2),
+    lambda x: pool(x, lax.max, (1, 3, 1), (1, 2, 1), ((0, 0), (-2, 1), (0, 0))),
+    60,
+    reverse=False,
+)
 case("sum-pool dilated twice", (1, 7, 5), lambda x: pool(
     x, lax.add, (1, 3, 2), (1, 2, 1), ((0, 0), (2, 1), (0, 1)), base_dilation=(1, 2, 1), window_dilation=(1, 3, 2)))  # fmt: skip
 
@@ -302,6 +349,12 @@ case("scatter-add by values and images", (2, 3, 2),
      lambda x: jax.vmap(lambda y: y.at[jnp.argmax(y[:, 0])].add(2 * y[1]))(x), draws=60)  # fmt: skip
 case("scatter-sub a row", (1, 5, 3), lambda x: x.at[:, 2].subtract(0.3 * x[:, 0]))
 case("scatter-sub at indices", (1, 5, 3), lambda x: x.at[:, np.array([1, 4])].subtract(0.3 * x[:, :2]))
+case(
+    "scatter of nothing", (1, 5, 3), lambda x: x.at[:, np.zeros(0, int)].set(2 * x[:, :0]) + x.at[:, 2:2].add(x[:, :0])
+)
+case("gather of nothing", (1, 5, 3), lambda x: jnp.concatenate([x[:, np.zeros(0, int)], x[:, ::2]], 1))
+case("dynamic slices of nothing", (1, 5, 3), lambda x: lax.dynamic_update_slice(
+    x, lax.dynamic_slice(x, (0, 2, 0), (1, 0, 3)), (0, 1, 0)))  # fmt: skip
 case("scatter-mul by zero", (1, 5, 3), lambda x: x.at[:, np.array([1, 2])].multiply(np.array([0.0, 2.0])[:, None]))
 case("scatter-mul", (1, 5, 3), lambda x: x.at[:, np.array([1, 1, 2])].multiply(2.0))
 

@@ -15,6 +15,7 @@ from jaxrf.adapters import Subject
 from jaxrf.engine.pull import Shared, pull_back
 from jaxrf.engine.range import times
 from jaxrf.engine.windows import windows
+from jaxrf.lowering.forward import lower
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
 from jaxrf.tangent.trace import trace
 from tests.primitives.cases import CASES, Case
@@ -100,11 +101,12 @@ def _basis(variable: Variable) -> jax.Array:
 def pulled(name: str, choices: list[tuple[int, ...]]) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each choice of moving axes of the result: gradients by the engine on windows, and by JAX on whole arrays.
 
+    As in a run, two inputs go side by side through forward pass and pull-back, in the forms of `lowering`.
     Each position along the moving axes is a unit; other axes are whole and have random cotangents.
-    Without moving axes every window is a whole array. Gradients are (unit, *input shape).
+    Without moving axes every window is a whole array. Gradients are (input, unit, *input shape).
     """
     case, traced = CASES[name], program(name)
-    x, target = next(inputs(name)), traced.layers["output"].tangent
+    xs, target = np.stack([next(inputs(name)), 2 - next(inputs(name))]), traced.layers["output"].tangent
     assert target is not None
     plans, cotangents, full = [], [], []
     for moving in choices:
@@ -115,16 +117,22 @@ def pulled(name: str, choices: list[tuple[int, ...]]) -> list[tuple[np.ndarray, 
         cotangents.append(np.random.default_rng(3).standard_normal((count, *shape)).astype(target.dtype))
         full.append(_on_whole_arrays(cotangents[-1], moving, places, target.shape))
 
-    @jax.jit
-    def both(x: jax.Array, tables: list[jax.Array], cts: list[jax.Array], full: jax.Array) -> Any:
+    def gradients(x: jax.Array, tables: list[jax.Array], cts: list[jax.Array]) -> list[jax.Array]:
         wanted = list({v: None for plan in plans for v in plan.coefficients()})
-        values = dict(zip(wanted, traced.evaluate(wanted, {traced.image: x})))
+        computed = traced.evaluate(wanted, {traced.image: x}, lambda e, values: lower(e.primitive, e.params, values))
+        values = dict(zip(wanted, computed))
         found = [pull_back(p, Shared(values, p.starts), t, ct) for p, t, ct in zip(plans, tables, cts)]
-        return [times(one.array, one.exponents()) for one in found], _gradient(case, x, full)
+        return [times(one.array, one.exponents()) for one in found]
 
-    mine, theirs = both(x, [p.starts.table(p.count) for p in plans], cotangents, np.concatenate(full))
-    parts = np.split(np.asarray(theirs), np.cumsum([p.count for p in plans])[:-1])
-    return [(_embed(np.asarray(m), plan, case.shape), part) for m, plan, part in zip(mine, plans, parts)]
+    @jax.jit
+    def both(xs: jax.Array, tables: list[jax.Array], cts: list[jax.Array], full: jax.Array) -> Any:
+        mine = jax.vmap(gradients, in_axes=(0, None, None))(xs, tables, cts)
+        return mine, lax.map(lambda x: _gradient(case, x, full), xs)
+
+    mine, theirs = both(xs, [p.starts.table(p.count) for p in plans], cotangents, np.concatenate(full))
+    parts = np.split(np.asarray(theirs), np.cumsum([p.count for p in plans])[:-1], axis=1)
+    laid = [np.stack([_embed(one, plan, case.shape) for one in np.asarray(m)]) for m, plan in zip(mine, plans)]
+    return list(zip(laid, parts, strict=True))
 
 
 def _on_whole_arrays(

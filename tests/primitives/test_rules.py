@@ -9,10 +9,11 @@ import pytest
 
 from jaxrf.adapters import adapt
 from jaxrf.geometry.merge import source
-from jaxrf.primitives import rules
+from jaxrf.primitives import Rule, rules
+from jaxrf.tangent.program import Variable
 from jaxrf.tangent.trace import trace
 from tests.primitives.cases import CASES, conv, positive
-from tests.primitives.equations import program, pulled, supports
+from tests.primitives.equations import inputs, jacobian, program, pulled, supports
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,25 @@ def test_pull_back_is_the_gradient(name):
     for moving, (mine, theirs) in zip(choices, pulled(name, choices), strict=True):
         scale = max(1, np.abs(theirs).max(initial=0))
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12 * scale, err_msg=f"moving axes {moving}")
+
+
+SCALED = [name for name in rules if type(rules[name]).powers is not Rule.powers]
+
+
+@pytest.mark.parametrize("primitive", SCALED)
+def test_powers_of_coefficients_come_out(primitive):
+    """Eight times a coefficient gives 8**power times the derivative, for every coefficient that a rule names."""
+    pairs = ((n, e, i) for n in CASES for e in program(n).linear if e.primitive == primitive for i in e.tangents)
+    name, equation, operand = next((n, e, i) for n, e, i in pairs if rules[primitive].powers(e, i))
+    for j, power in rules[primitive].powers(equation, operand).items():
+        others = [v for k, v in enumerate(equation.operands) if isinstance(v, Variable) and not v.tangent and k != j]
+        known = dict(zip(others, program(name).evaluate(others, {program(name).image: next(inputs(name))})))
+        coefficient = equation.operands[j]
+        if isinstance(coefficient, Variable):
+            (value,) = program(name).evaluate([coefficient], {program(name).image: next(inputs(name))})
+            once, more = (jacobian(equation, operand, {**known, coefficient: c * value}) for c in (1.0, 8.0))
+            np.testing.assert_allclose(more, once * 8.0**power, rtol=1e-12)
+            assert np.asarray(once).any()
 
 
 def test_every_rule_has_a_case():
