@@ -7,6 +7,7 @@ The first batch is run through the user's model as it is, and both must agree.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from jaxrf.adapters import Subject, intercepting
 from jaxrf.compiler import jit
 from jaxrf.errors import CheckError
+from jaxrf.faults import fault
 from jaxrf.tangent.trace import output_name
 
 LIMIT = {"float64": 1e-9, "float32": 1e-2}
@@ -42,7 +44,7 @@ def certify(
 
     Returns:
         The largest difference relative to the largest value; None where the layer is inside a loop of the model,
-        its type is too coarse to tell, or a value is not finite.
+        its type is too coarse to tell, a value is not finite, or XLA is known to compute the model wrongly.
 
     Raises:
         CheckError: they differ by more than rounding.
@@ -64,7 +66,10 @@ def certify(
 
 
 def model_values(subject: Subject, layer: str, variables: Any, calls: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-    """The values of a layer, or of an output, when the model is simply called; None where they cannot be read."""
+    """The values of a layer, or of an output, when the model is simply called.
+
+    None where they cannot be read, or where XLA is known to compute the model wrongly, with a warning.
+    """
     found = re.fullmatch(r"(.*?)(?:#(\d+))?", layer)
     assert found is not None
     name, number = found[1], int(found[2] or 0)
@@ -87,6 +92,14 @@ def model_values(subject: Subject, layer: str, variables: Any, calls: Sequence[n
 
     compiled = jit(call, quick=True)
     try:
+        wrong = fault(compiled.trace(variables, calls[0]).jaxpr)
+        if wrong:
+            warnings.warn(
+                f"{subject.name} runs {wrong}. The maps are those of the model as it is written; its own forward pass is "
+                "wrong on this device, and was not compared with the engine's.",
+                stacklevel=2,
+            )
+            return None
         values = [compiled(variables, images) for images in calls]
     except jax.errors.UnexpectedTracerError:
         return None  # the layer is inside the body of a loop or of another transformation

@@ -19,7 +19,8 @@ from jaxtyping import Array, Float
 
 from jaxrf.adapters import Subject, intercepting
 from jaxrf.compiler import jit
-from jaxrf.errors import InputError, unknown
+from jaxrf.errors import CheckError, InputError, unknown
+from jaxrf.faults import fault
 
 PyTree = Any
 Select = str | Callable[[PyTree], jax.Array] | None
@@ -59,6 +60,7 @@ def jacobian(
         An array of shape `output.shape + images.shape` (or `+ wrt.shape`).
 
     Raises:
+        CheckError: XLA is known to compute the derivative wrongly.
         InputError: the output is not one array, or a layer is inside a body that is traced on its own.
         UnknownNameError: there is no such layer or output.
 
@@ -71,7 +73,7 @@ def jacobian(
     """
     images = jnp.asarray(images)
     value, shift = _value_of_shift(subject, layer, wrt, select, variables, images)
-    return jit(jax.jacrev(value, argnums=2))(variables, images, jnp.zeros(shift.shape, shift.dtype))
+    return _run(jit(jax.jacrev(value, argnums=2)), variables, images, jnp.zeros(shift.shape, shift.dtype))
 
 
 def erf_map(
@@ -116,6 +118,7 @@ def erf_map(
         Where the images of a batch see each other, each map shows the unit's own image alone.
 
     Raises:
+        CheckError: XLA is known to compute the derivative wrongly.
         InputError: the unit, the cotangent or the output does not fit, or a layer is out of reach.
         UnknownNameError: there is no such layer, output or score.
 
@@ -146,11 +149,26 @@ def erf_map(
     order = (*sorted(axes), *channels)
     maps = []
     for number, one in enumerate(cotangents):
-        gradient = np.asarray(pull(variables, images, one))
+        gradient = np.asarray(_run(pull, variables, images, one))
         own = gradient[number * rows : (number + 1) * rows]
         own = own.transpose(order)
         maps.append(SCORES[score](own.reshape(*own.shape[: len(axes)], -1)))
     return np.stack(maps)
+
+
+def _run(program: Any, *arguments: Any) -> jax.Array:
+    """What a jitted program gives.
+
+    Raises:
+        CheckError: XLA computes it wrongly.
+    """
+    wrong = fault(program.trace(*arguments).jaxpr)
+    if wrong:
+        raise CheckError(
+            f"The oracle runs {wrong}. So it is no reference here. Cut by a slice and pad apart from it, or compare in "
+            "float64 or on another device."
+        )
+    return program(*arguments)
 
 
 @dataclass(frozen=True)
