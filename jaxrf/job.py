@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
 from jaxrf.inputs import Images
 from jaxrf.interpret.table import axes_of
+from jaxrf.lost import Lost
 from jaxrf.request import Request
 from jaxrf.result import Result
 from jaxrf.statistics import Gathered, gathered
@@ -74,6 +75,11 @@ class Job:
     def _initialize(self) -> Any:
         return jit(lambda key: jax.tree.leaves(self.subject.initialize(key)), quick=True)
 
+    @cached_property
+    def lost(self) -> Lost:
+        """What finds maps that the forward pass spoils; they are NaN in `samples`."""
+        return Lost(self.pullback)
+
     @property
     def side(self) -> int:
         """Images per call of the compiled program."""
@@ -95,7 +101,8 @@ class Job:
             if self.request.certify and not number and "certificate" not in self.description:
                 self._certify(leaves, batch, sample.values)
                 self._check_steady(leaves, batch, sample)
-            yield sample
+            maps = self.lost.marked(sample.maps, sample.values, self._crop(batch), leaves)
+            yield replace(sample, maps=maps)
             number += len(batch)
 
     def _sample(self, leaves: list[jax.Array], batch: np.ndarray, keys: jax.Array) -> Sample:
@@ -167,7 +174,8 @@ class Job:
             result.warn_of_few(stacklevel=4)  # with fewer of them, nobody takes the errors for known
         every = f"of {result.count * len(result.mean)} maps"
         if result.nonfinite:
-            warnings.warn(f"{result.nonfinite} {every} hold NaN or infinity; so does the mean.", stacklevel=3)
+            causes = "".join(f" {count} for {cause}." for cause, count in self.lost.causes.items())
+            warnings.warn(f"{result.nonfinite} {every} hold NaN or infinity; so does the mean.{causes}", stacklevel=3)
         if result.dead:
             warnings.warn(f"{result.dead} {every} are zero everywhere: their unit is dead.", stacklevel=3)
         return result

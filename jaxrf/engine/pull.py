@@ -6,6 +6,7 @@ Whatever a rule yields there is masked by a select, never by a product, since ze
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.engine.range import Scaled, patience
+from jaxrf.engine.range import Scaled, patience, room, scale, times
 from jaxrf.engine.windows import Starts, Windows
 from jaxrf.primitives.elementwise import Elementwise
 from jaxrf.primitives.rule import Span, Spans, View, rules
@@ -47,7 +48,13 @@ class Shared:
         return make()
 
     def prepare(self) -> None:
-        self.made.update({key: make() for key, make in self.makers.items()})
+        for key, make in list(self.makers.items()):  # a later one may use an earlier one
+            self.made[key] = make()
+
+    def scale(self, equation: Equation, operand: int) -> jax.Array:
+        """By how many powers of two a coefficient of an equation is away from a usual magnitude: `range.scale`."""
+        source, terms = equation.operands[operand], rules[equation.primitive].terms(equation)
+        return self.once(("scale", source, terms), lambda: scale(self.value(source), terms))
 
     def value(self, operand: Operand) -> jax.Array:
         return self.coefficients[operand] if isinstance(operand, Variable) else jnp.asarray(operand.value)
@@ -55,17 +62,20 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class WindowView:
-    """What a rule sees of one equation (the protocol `View`)."""
+    """What a rule sees of one equation (the protocol `View`): those coefficients that are `tamed` without their scale."""
 
     equation: Equation
     out: Spans
     into: Spans
     shared: Shared
     table: jax.Array
+    tamed: Collection[int]
 
     def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
         source = self.equation.operands[operand]
-        return self.shared.once((label, source, self.equation), lambda: make(self.shared.value(source)))
+        return self.shared.once(
+            (label, source, self.equation), lambda: make(self._tamed(operand, self.shared.value(source)))
+        )
 
     def made(
         self, label: str, operand: int, make: Callable[[jax.Array], jax.Array], spans: Spans, fill: float = 0.0
@@ -76,10 +86,14 @@ class WindowView:
     def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
         source = self.equation.operands[operand]
         spans = self._aligned(source.shape) if spans is None else spans
-        return read(self.shared, source, lambda: self.shared.value(source), spans, self.table, fill)
+        array = read(self.shared, source, lambda: self.shared.value(source), spans, self.table, fill)
+        return self._tamed(operand, array)
 
     def window(self, label: str, array: np.ndarray, spans: Spans, fill: float = 0.0) -> jax.Array:
         return read(self.shared, (label, self.equation), lambda: jnp.asarray(array), spans, self.table, fill)
+
+    def _tamed(self, operand: int, coefficient: jax.Array) -> jax.Array:
+        return times(coefficient, -self.shared.scale(self.equation, operand)) if operand in self.tamed else coefficient
 
     def _aligned(self, shape: tuple[int, ...]) -> Spans:
         """The window of the result, for an operand that is broadcast along axes of size 1 or has none."""
@@ -157,23 +171,59 @@ def pull_back(
         # The product by a power of two costs nothing where it is fused with an elementwise one,
         # and where no other cotangent is on its way all of them share the exponent.
         handy = isinstance(rule, Elementwise) and not pending
-        arriving = arriving.looked_at(patient * patience(arriving.array.dtype) * (1.0 if handy else LATEST))
-        drift = rule.drift(step.equation)
+        allowed, limit = _look(step.equation, arriving, step.equation in others, handy)
+        arriving = arriving.looked_at(patient * allowed, limit)
         transpose = others.get(step.equation, rule.transpose)
         for i, into in step.into.items():
             operand = step.equation.operands[i]
             assert isinstance(operand, Variable)
-            view = WindowView(step.equation, plan.regions[step.equation.result], into, shared, table)
+            out, powers = plan.regions[step.equation.result], rule.powers(step.equation, i)
+            steady = [j for j in powers if _steady(step.equation, j, plan)]
+            scales = {j: shared.scale(step.equation, j) for j in steady}
+            view = WindowView(step.equation, out, into, shared, table, steady)
             pulled = transpose(view, i, arriving.array)
             pulled = mask(pulled, into, step.masked[i], plan.starts, table)
-            pulled = arriving.then(place(pulled, into, plan.regions[operand], plan.starts, table), drift)
+            pulled = place(pulled, into, plan.regions[operand], plan.starts, table)
+            drift = rule.drift(step.equation) if len(steady) == len(powers) else math.inf
+            pulled = arriving.then(pulled, drift)
+            for j, exponent in scales.items():
+                pulled = pulled.times_two_to(powers[j] * exponent)
             if operand in pending:
                 pulled = pending[operand].apart(pulled) if operand in apart else pending[operand] + pulled
             pending[operand] = pulled
     region = plan.regions[plan.source]
     if plan.source not in pending:
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))
-    return pending[plan.source].looked_at(min(patient, 1.0))
+    final = pending[plan.source]
+    return final.looked_at(min(patient, 1.0), room(final.array.dtype))
+
+
+def _look(equation: Equation, arriving: Scaled, squared: bool, handy: bool) -> tuple[float, int]:
+    """After which drift a cotangent is looked at before an equation, and by how much it may then be away from one.
+
+    Args:
+        equation: what is pulled back through.
+        arriving: the cotangent.
+        squared: whether its square is pulled back.
+        handy: whether rescaling costs nothing here.
+    """
+    dtype = arriving.array.dtype
+    limit = min(room(dtype), *(room(equation.operands[i].dtype) for i in equation.tangents))
+    if limit < room(dtype):
+        return 0.0, limit
+    if squared:
+        return limit - 4.0, limit
+    return patience(dtype) * (1.0 if handy else LATEST), limit
+
+
+def _steady(equation: Equation, operand: int, plan: Windows) -> bool:
+    """Whether a coefficient is one for all images, and about as large wherever the windows of units are."""
+    source, out = equation.operands[operand], plan.regions[equation.result]
+    if source in plan.varying:
+        return False
+    if not isinstance(rules[equation.primitive], Elementwise) or len(source.shape) != len(out):
+        return True
+    return not any(span.moving and n > 1 for n, span in zip(source.shape, out))
 
 
 def mask(ct: jax.Array, spans: Spans, axes: tuple[int, ...], starts: Starts, table: jax.Array) -> jax.Array:

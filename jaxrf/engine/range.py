@@ -2,10 +2,16 @@
 
 Forty sigmoid layers shrink a gradient by 2^-90; its square underflows in single precision.
 Multiplying by a power of two is exact, so where nothing leaves the range nothing changes.
+
+Two things keep a product within range. Weights are brought to a usual magnitude before it (`scale`), once for all
+images and units. And what it gives is looked at once it may have drifted far: by how much weights of a usual magnitude
+let it drift is known beforehand, and behind a coefficient that depends on the image it is looked at in any case.
+Law: weights times powers of two give the same bits, times a power of two, as long as no weight leaves the range by itself.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrf.errors import InputError
+
+SLACK = 8
+"""Weights may be away from their usual magnitude by one part in so many of the room: by 2**4 in single precision."""
 NOTHING = -(2**20)
 """The exponent of a cotangent that is zero, so that it sets no scale where it is added to another."""
 
@@ -55,11 +65,17 @@ class Scaled:
         common = jnp.maximum(mine, theirs)
         return Scaled(join(times(self.array, mine - common), times(other.array, theirs - common)), common, drift)
 
-    def looked_at(self, allowed: float) -> Scaled:
-        """Rescaled where its largest magnitude is out of range; as it is if it drifted by less than `allowed`."""
+    def times_two_to(self, exponent: jax.Array | int) -> Scaled:
+        """`self * 2**exponent`, by its exponent alone."""
+        return Scaled(self.array, self.exponents() + exponent, self.drift)
+
+    def looked_at(self, allowed: float, limit: int) -> Scaled:
+        """Rescaled where its largest magnitude is not within `2**-limit` and `2**limit`.
+
+        As it is if it drifted by less than `allowed`.
+        """
         if self.drift < allowed or not self.array.size:
             return self
-        limit = room(self.array.dtype)
         largest = _largest(self.array)
         usual = (largest >= 2.0**-limit) & (largest <= 2.0**limit)
         change = jnp.where(usual | (largest == 0) | ~jnp.isfinite(largest), 0, jnp.frexp(largest)[1])
@@ -91,11 +107,28 @@ def room(dtype: np.dtype) -> int:
     return int(jnp.finfo(dtype).maxexp) // 4
 
 
+def scale(coefficient: jax.Array, terms: float) -> jax.Array:
+    """The exponent () by which a coefficient's largest magnitude is away from what suits a sum of so many terms.
+
+    That is one over the root of their number: terms that cancel as random ones do leave the magnitude of a cotangent as
+    it is. Zero where it is away by less than `SLACK` of the room, or where it is zero or no number.
+    """
+    dtype = coefficient.dtype
+    if not coefficient.size or not jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.int32(0)
+    rows = next(k for k in range(16, 0, -1) if coefficient.size % k == 0)
+    row = jnp.abs(coefficient).reshape(rows, -1).max(axis=0)  # in whole vectors, as `_largest`
+    largest = lax.optimization_barrier(row).max()
+    away = jnp.frexp(largest)[1] + math.ceil(math.log2(terms) / 2)
+    tame = (jnp.abs(away) <= room(dtype) // SLACK) | (largest == 0) | ~jnp.isfinite(largest)
+    return jnp.where(tame, 0, away)
+
+
 def times(array: jax.Array, exponent: jax.Array) -> jax.Array:
-    """`array * 2**exponent`, exactly, one exponent per unit; in two steps, since the power itself may not be a number."""
+    """`array * 2**exponent`, exactly, one exponent per unit, or one for all; in two steps, for the power may be none."""
     half = exponent // 2
     for part in (half, exponent - half):
-        array = array * _power(part, array.dtype).reshape(-1, *(1,) * (array.ndim - 1))
+        array = array * _power(part, array.dtype).reshape(exponent.shape + (1,) * (array.ndim - exponent.ndim))
     return array
 
 
@@ -119,7 +152,22 @@ def unscaled(maps: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     Args:
         maps: (..., *spatial).
         exponent: (...).
+
+    Raises:
+        InputError: double precision does not hold the largest score of a map.
     """
     if not exponent.any():
         return maps
-    return np.ldexp(maps.astype(np.float64), exponent.reshape(*exponent.shape, *(1,) * (maps.ndim - exponent.ndim)))
+    wide = maps.astype(np.float64)
+    with np.errstate(over="ignore"):
+        scaled = np.ldexp(wide, exponent.reshape(*exponent.shape, *(1,) * (maps.ndim - exponent.ndim)))
+    axes = tuple(range(exponent.ndim, maps.ndim))
+    before, after = np.abs(wide).max(axes, initial=0), np.abs(scaled).max(axes, initial=0)
+    beyond = np.isfinite(before) & (before > 0) & ~((after >= np.finfo(np.float64).tiny) & np.isfinite(after))
+    if beyond.any():
+        power = int(exponent[beyond].flat[0])
+        raise InputError(
+            f"{int(beyond.sum())} of {beyond.size} maps hold scores of about 2**{power}, which double precision does not. "
+            'Use score="abs", which takes half as many powers of two as "square", or weights of a more usual scale.'
+        )
+    return scaled

@@ -6,7 +6,7 @@ Yields a `Windows`; computes no values, and all of it is numpy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,6 +68,8 @@ class Windows:
     starts: Starts
     count: int
     """Number of units."""
+    varying: Set[Operand] = frozenset()
+    """Coefficients that depend on the image."""
 
     def coefficients(self) -> list[Variable]:
         """The forward variables that the steps read."""
@@ -126,7 +128,8 @@ class _Planner:
             regions[eqn.result] = out = self._region(eqn.result, rules[eqn.primitive].needs_whole(eqn))
             steps.append(self._step(eqn, out))
         regions[self.source] = self._region(self.source, frozenset())
-        return Windows(self.target, self.source, unit, regions, tuple(steps), self.starts, self.count)
+        varying = self.program.image_dependent
+        return Windows(self.target, self.source, unit, regions, tuple(steps), self.starts, self.count, varying)
 
     def _step(self, eqn: Equation, out: Spans) -> Step:
         box = [self._interval(span) for span in out]

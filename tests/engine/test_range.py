@@ -14,6 +14,7 @@ from jaxrf.engine.pull import Shared, pull_back
 from jaxrf.engine.range import NOTHING, Scaled, alike, patience, room, times, unscaled
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.windows import windows
+from jaxrf.errors import InputError
 from jaxrf.programs import traced
 from tests.engine.models import LAYOUTS, RESIDUAL, images, residual, weights
 
@@ -91,14 +92,14 @@ def test_nothing_changes_where_nothing_leaves_the_range():
 def test_a_look_brings_each_unit_into_range():
     """Units out of range are scaled to about one, others stay; zeros, infinities and NaN are left as they are."""
     rows = np.array([[1e-20, -3e-21], [1e20, 1.0], [0.5, 4.0], [0.0, 0.0], [np.inf, 1.0], [np.nan, 1.0]], np.float32)
-    found = Scaled(jnp.asarray(rows), None, 60.0).looked_at(patience(np.dtype(np.float32)))
+    found = Scaled(jnp.asarray(rows), None, 60.0).looked_at(patience(np.dtype(np.float32)), 32)
     array, exponent = np.asarray(found.array), np.asarray(found.exponent)
     assert (exponent != 0).tolist() == [True, True, False, True, False, False]
     assert ((np.abs(array[:2]).max(axis=1) >= 0.5) & (np.abs(array[:2]).max(axis=1) < 1)).all()
     np.testing.assert_array_equal(np.ldexp(array[:2].astype(np.float64), exponent[:2, None]), rows[:2])
     np.testing.assert_array_equal(array[2:], rows[2:])
     young = Scaled(jnp.asarray(rows), None, 1.0)
-    assert young.looked_at(2.0) is young
+    assert young.looked_at(2.0, 32) is young
 
 
 def test_sums_take_the_larger_exponent():
@@ -110,7 +111,7 @@ def test_sums_take_the_larger_exponent():
     total = a + b
     assert np.asarray(total.exponent).tolist() == [-40, 3]
     assert np.asarray(total.array).ravel().tolist() == [1.25, 1.25]
-    zero = Scaled(jnp.zeros((2, 1)), None, 1.0).looked_at(1.0)
+    zero = Scaled(jnp.zeros((2, 1)), None, 1.0).looked_at(1.0, 32)
     assert np.asarray(zero.exponent).tolist() == [NOTHING, NOTHING]
     far = Scaled(jnp.ones((2, 1)), jnp.array([-400, -400]))
     assert np.asarray((far + zero).array).tolist() == np.asarray((zero + far).array).tolist() == [[1.0], [1.0]]
@@ -140,3 +141,116 @@ def test_every_score_has_a_degree(name):
     """Twice the gradient gives 2**degree times the score."""
     gradient = jnp.asarray(images(1, 5, 3)[0], jnp.float32)
     np.testing.assert_allclose(scores[name](2 * gradient), 2.0 ** degree(name) * scores[name](gradient), rtol=1e-6)
+
+
+def stack(scales, dtype=np.float32, act=lambda x: x):
+    """A one-dimensional convolution of three taps for each scale, its weights times that."""
+    kernels = weights(*[(3, 2, 2)] * len(scales))
+
+    def f(x):
+        for kernel, factor in zip(kernels, scales):
+            kernel = jnp.asarray(kernel * factor, dtype)
+            x = act(jax.lax.conv_general_dilated(x, kernel, (1,), "SAME", dimension_numbers=LAYOUTS[1]))
+        return x
+
+    return f
+
+
+STACKS = {
+    "small": [1e-12] * 3,
+    "tiny": [1e-20] * 5,
+    "large": [1e15] * 4,
+    "down and up": [1e-20, 1e-20, 1e15, 1e15, 1e10],
+    "up and down": [1e15, 1e15, 1e15, 1e-20, 1e-20],
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_weights_of_any_scale(name):
+    """The map is that of weights of scale one, times the product of the scales."""
+    scales, inputs = STACKS[name], np.ones((1, 11, 2), np.float32)
+    given = {"inputs": inputs, "units": [[4], [10]], "channels": 0, "score": "abs"}
+    found, plain = jaxrf.erf(stack(scales), None, **given), jaxrf.erf(stack([1.0] * len(scales)), None, **given)
+    assert found.dead == found.nonfinite == 0
+    np.testing.assert_allclose(found.mean / np.prod(scales), plain.mean, rtol=1e-4, atol=1e-6 * plain.mean.max())
+
+
+@pytest.mark.parametrize(
+    "dtype, scales", [("float16", [1e-3] * 4), ("float16", [200.0] * 3), ("bfloat16", [1e-20] * 4)]
+)
+def test_halves_have_the_map_of_single_precision(dtype, scales):
+    """Up to their rounding, though products of their weights are no numbers of their type."""
+    inputs = np.ones((1, 11, 2), np.float32)
+    given = {"units": [[4]], "channels": 0}
+    found = jaxrf.erf(stack(scales, dtype), None, inputs.astype(dtype), **given)
+    plain = jaxrf.erf(stack(scales), None, inputs, **given)
+    np.testing.assert_allclose(found.mean, plain.mean, rtol=0, atol=4e-2 * plain.mean.max())
+
+
+def test_coefficients_of_any_scale():
+    """Products with numbers, divisions, matrices and activations of any scale give the map of those of scale one."""
+
+    def model(s):
+        a, b = (np.float32(w) for w in weights((2, 2), (2, 2), seed=3))
+
+        def f(x):
+            x = (x * np.float32(s)) / np.float32(1 / s) @ (a * np.float32(s))
+            gate = jax.nn.sigmoid(x[:, ::-1] / np.float32(s) ** 3)
+            return (x * (gate * np.float32(s))) @ (b * np.float32(s))
+
+        return f
+
+    inputs = images(1, 9, 2, dtype=np.float32)
+    for s in (1e-7, 1e7):
+        found, plain = (jaxrf.erf(model(c), None, inputs, units=[[2]], channels=1, score="abs") for c in (s, 1.0))
+        np.testing.assert_allclose(found.mean / s**5, plain.mean, rtol=1e-3, atol=1e-5 * plain.mean.max())
+
+
+def test_saturated_units_are_not_dead():
+    """Derivatives of sigmoids far from zero are tiny, not zero; three of them are below 1e-70 in the map."""
+
+    def f(x):
+        for kernel in weights(*[(3, 2, 2)] * 3):
+            kernel = jnp.asarray(kernel, x.dtype)
+            x = jax.nn.sigmoid(jax.lax.conv_general_dilated(x, kernel, (1,), "SAME", dimension_numbers=LAYOUTS[1]) - 40)
+        return x
+
+    inputs = np.full((1, 7, 2), 0.5, np.float32)
+    found = jaxrf.erf(f, None, inputs, units=[[3]], channels=0)
+    with jax.enable_x64(True):
+        gradient = jax.grad(lambda x: f(x)[0, 3, 0])(inputs.astype(np.float64))
+    assert found.dead == 0 and found.mean.max() < 1e-70
+    np.testing.assert_allclose(found.mean[0], np.square(gradient[0]).sum(-1), rtol=1e-3)
+
+
+def test_scores_beyond_double_precision_are_refused():
+    """Eight layers of 1e-24 squared are below 1e-308: no map of zeros is given for them."""
+    inputs, given = np.ones((1, 9, 2), np.float32), {"units": [[4]], "channels": 0}
+    with pytest.raises(InputError, match=r"1 of 1 maps hold scores of about 2\*\*-1.*score=\"abs\""):
+        jaxrf.erf(stack([1e-24] * 8), None, inputs, **given)
+    assert 0 < jaxrf.erf(stack([1e-24] * 8), None, inputs, score="abs", **given).mean.max() < 1e-180
+
+
+@pytest.mark.parametrize(
+    "scale, poison, cause",
+    [(1.0, True, "2 for NaN or infinity in their images"), (1e15, False, "4 for values of the forward pass that are NaN"),
+     (1e-20, False, "4 for a forward pass that underflows to zero")],
+)  # fmt: skip
+def test_a_forward_pass_out_of_range_is_called_that(scale, poison, cause):
+    """Masks of a ReLU that are made of NaN, infinity or underflow give no map, and no dead unit."""
+    inputs = images(2, 11, 2, dtype=np.float32)
+    inputs[1, 4, 0] = np.nan if poison else 1.0
+    leaky = lambda x: jnp.where(x > 0, x, 0.5 * x)  # noqa: E731
+    with pytest.warns(UserWarning, match=f"hold NaN or infinity; so does the mean. {cause}"):
+        found = jaxrf.erf(stack([scale] * 4, act=leaky), None, inputs, units=[[3], [5]], channels="sum")
+    assert (found.dead, found.nonfinite) == (0, int(cause[0]))
+
+
+def test_dead_units_are_dead():
+    """Behind a ReLU that is closed, and behind a saturated tanh, the gradient is zero and so are the maps."""
+    inputs, given = images(2, 11, 2, dtype=np.float32), {"units": [[3], [5]], "channels": "sum"}
+    closed, saturated = (lambda x: jax.nn.relu(stack([1.0])(x) - 100)), stack([1e6, 1.0], act=jnp.tanh)
+    for model in (closed, saturated):
+        with pytest.warns(UserWarning, match="4 of 4 maps are zero everywhere: their unit is dead"):
+            found = jaxrf.erf(model, None, inputs, **given)
+        assert (found.dead, found.nonfinite) == (4, 0)
