@@ -22,6 +22,7 @@ INTRODUCTION = """\
 
 A measure turns an ERF map into numbers, for all units at once, with one, two or three spatial axes.
 Lengths are in input positions. The true center of a unit comes from the geometry.
+Measures marked as *about the center* are refused where a unit has none, as behind global pooling.
 A map that is zero everywhere, or holds a NaN or an infinity, measures as NaN.
 
 ```python
@@ -114,6 +115,9 @@ def _measure(name: str) -> str:
     lines = [f"\n### `{name}`\n", text, ""]
     if options:
         lines += [f"Options: {', '.join(options)}.", ""]
+    only = getattr(function, "about_center", None)
+    if only is not None:
+        lines += ["About the center" + "".join(f", with `{k}={v!r}`" for k, v in only.items()) + ".", ""]
     lines += [*_uncertainty(function), ""]
     if "References" in sections:
         lines += [f"Source: {_flat(sections['References'])}", ""]

@@ -214,7 +214,8 @@ def erf(
             "positive_sum", the positive part of the sum.
         seeds: with `variables=None`: how many random initializations, or which; 1 if None.
         output: which leaf, where the model has several outputs.
-        pool_units: average over units in unit-centered coordinates; the result has one map.
+        pool_units: average over units in unit-centered coordinates; the result has one map. Positions outside of a
+            unit's map count as zeros. Units without a center, as behind global pooling, are refused.
         method, apply_kwargs, args, spatial_axes: as for `trf`.
         input_shape: needed with `jaxrf.noise` alone.
         precision: of products on accelerators, as for `jax.default_matmul_precision`.

@@ -223,7 +223,8 @@ class Job:
         pool = self.pullback.pool
         if pool is not None:
             unit = self.row.center_unit
-            return np.floor([self.row.center(unit)]).astype(np.int64) - pool.middle, np.array([unit])
+            middle = np.nan_to_num([self.row.center(unit)])  # no center: no unit sees anything, and the map is zero
+            return np.floor(middle).astype(np.int64) - pool.middle, np.array([unit])
         origin = self.pullback.origin[:maps] + (np.array(self.shift) if self.shift is not None else 0)
         return origin, np.repeat(self.units, maps // len(self.units), axis=0)
 

@@ -250,6 +250,11 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     )  # fmt: skip
     pool = None
     if request.pool_units:
+        place.row.check_centers(
+            place.units,
+            "pool_units lays maps over each other by the centers of their units: it",
+            "Choose units or a layer that have centers, or map the units one by one.",
+        )
         centers = np.array([place.row.center(tuple(unit)) for unit in place.units])
         shift = np.array([lo for lo, _ in crop.box]) if crop.box else 0
         centers = np.tile(np.repeat(centers, place.repeats, axis=0), (pull.groups, 1))

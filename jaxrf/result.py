@@ -23,6 +23,7 @@ from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
 from jaxrf.statistics import Groups, Interval, bands, groups, jackknife, measures
 from jaxrf.statistics.gathered import TRUSTED
+from jaxrf.statistics.measures.registry import is_about_center
 from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 if TYPE_CHECKING:
@@ -102,11 +103,9 @@ class Result:
     def center(self) -> Float[np.ndarray, "unit d"]:
         """True centers of the units as input positions, from the geometry; they may be halves.
 
-        A unit that no path joins to the input has none: there the middle of its map stands in.
+        NaN where a unit has none, as behind global pooling: see `Row.center`.
         """
-        centers = np.array([self.theoretical.center(tuple(unit)) for unit in self.units], np.float64)
-        middle = self.origin + (np.array(self.mean.shape[1:]) - 1) / 2
-        return np.where(np.isnan(centers), middle, centers)
+        return np.array([self.theoretical.center(tuple(unit)) for unit in self.units], np.float64)
 
     @cached_property
     def box(self) -> Int[np.ndarray, "unit d 2"]:
@@ -120,7 +119,8 @@ class Result:
 
         Raises:
             UnknownNameError: there is no such measure.
-            InputError: an option it does not have, or a map it cannot measure.
+            InputError: an option it does not have, a map it cannot measure, or a measure about the center of a unit
+                that has none.
         """
         return self.measuring(name, **options)(self.mean)
 
@@ -218,7 +218,7 @@ class Result:
 
         Raises:
             UnknownNameError: there is no such measure.
-            InputError: an option or part it does not have.
+            InputError: an option or part it does not have, or a measure about the center of a unit that has none.
         """
         measured = self._placed(measures[name], name, options)
         return measured if part is None else lambda maps: _part(measured(maps), part, name)
@@ -227,8 +227,11 @@ class Result:
         self, function: Callable[..., Any], name: str, options: Mapping[str, Any]
     ) -> Callable[[np.ndarray], Any]:
         """A function of maps and of where they lie, for maps that lie where this result's do."""
+        if is_about_center(name, options):
+            self._check_centers(name)
+        middle = (np.array(self.mean.shape[1:]) - 1) / 2  # stands in where the number does not depend on it
         context = {
-            "center": self.center - self.origin,
+            "center": np.where(np.isnan(self.center), middle, self.center - self.origin),
             "origin": self.origin,
             "input_shape": self.input_shape,
             "box": self.box - self.origin[..., None],
@@ -240,6 +243,14 @@ class Result:
                 raise InputError(f"The measure {name!r} has no option {option!r}. It has: {', '.join(own) or 'none'}.")
         given = {key: context[key] for key in parameters if key in context}
         return lambda maps: function(maps, **given, **options)
+
+    def _check_centers(self, name: str) -> None:
+        others = [f"{other!r}" for other in ("participation", "sigma", "size_luo2016")]
+        self.theoretical.check_centers(
+            self.units,
+            f"The measure {name!r} is about the center of a unit: it",
+            f"Use a measure that is not, such as {', '.join(others)}, or map units that have a center.",
+        )
 
     def warn_of_few(self, stacklevel: int = 3) -> None:
         """Warn where the mean is worth fewer than 30 equally strong samples of the leading factor."""

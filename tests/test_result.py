@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -111,12 +112,43 @@ def test_arrays_that_do_not_fit_are_refused(changes):
 
 
 def test_a_unit_without_a_path_is_measured_about_the_middle_of_its_map():
-    """Where the geometry has no center, measures still give numbers or NaN, and never fail."""
+    """It has no center, measures still give numbers or NaN, and never fail: its map is zero."""
     row = row_of((5, 7), stride=4, size=0, padding=0)
     result = result_of(theoretical=row)
-    np.testing.assert_array_equal(result.center, [[4, 8], [0, 16]])
+    assert np.isnan(result.center).all()
     assert np.isnan(result.coverage()).all()
     assert np.isfinite(result.radial().positions).all()
+
+
+ABOUT_THE_CENTER = {"area_ratio", "axial", "center_offset", "energy_radius", "energy_within", "radial"}
+
+
+@pytest.mark.parametrize("name", measures)
+def test_measures_about_a_center_that_does_not_exist_are_refused(name):
+    """Behind global pooling they say why and what works; the others give the numbers of a center anywhere."""
+    whole = tuple(
+        replace(one, lo=np.array([[0]]), hi=np.array([[one.extent]])) for one in result_of().theoretical.fields
+    )
+    pooled = tuple(replace(one, continuation=None, local=()) for one in whole)
+    row = replace(result_of().theoretical, fields=pooled, global_cause={"y": "reduce_sum in layer 'mean'"})
+    result = result_of(theoretical=row)
+    assert np.isnan(result.center).all()
+    if name in ABOUT_THE_CENTER:
+        match = (
+            rf"'{name}' is about the center.*of unit \(1, 2\) of layer 'body/conv'.*y is seen whole behind reduce_sum"
+        )
+        with pytest.raises(InputError, match=match + r".*such as 'participation'"):
+            result.measure(name)
+        return
+    some = result_of(theoretical=replace(row, fields=tuple(replace(one, local=None) for one in pooled)))
+    for found, right in zip(numbers(result.measure(name)), numbers(some.measure(name)), strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-9, atol=1e-12)
+    with pytest.raises(InputError, match="'size_half_width' is about the center"):
+        result.measure("size_half_width", kind="slice")
+
+
+def numbers(value):
+    return list(vars(value).values()) if is_dataclass(value) else [value]
 
 
 def test_repr_says_what_was_measured():

@@ -198,8 +198,8 @@ def summary(result: Result) -> dict[str, Any]:
         "input_shape": list(result.input_shape),
         "theoretical_size": [int(size) for size in row.size],
         "effective_size": _first(result.size("luo2016")),
-        "area_ratio_50": _first(result.area_ratio(0.5)),
-        "area_ratio_95": _first(result.area_ratio(0.95)),
+        "area_ratio_50": _area_ratio(result, 0.5),
+        "area_ratio_95": _area_ratio(result, 0.95),
     }
 
 
@@ -210,11 +210,22 @@ def describe(facts: dict[str, Any]) -> list[str]:
         f"layer {facts['layer']}, {facts['units']} unit(s), the first is ({first}); {facts['samples']} sample(s)",
         f"theoretical size  {' x '.join(map(str, facts['theoretical_size']))} input positions",
         f"effective size    {facts['effective_size']:.1f} (luo2016: root of the area above 4.55 % of the peak)",
-        f"area ratio        {facts['area_ratio_50']:.4f} for 50 %, {facts['area_ratio_95']:.4f} for 95 % of the map",
     ]
+    if facts["area_ratio_50"] is None:
+        lines.append("area ratio        not defined: a unit has no center, as behind global pooling")
+    else:
+        half, most = facts["area_ratio_50"], facts["area_ratio_95"]
+        lines.append(f"area ratio        {half:.4f} for 50 %, {most:.4f} for 95 % of the map")
     if facts["dead"] or facts["nonfinite"]:
         lines.append(f"warning: {facts['dead']} dead and {facts['nonfinite']} non-finite sample(s)")
     return lines
+
+
+def _area_ratio(result: Result, share: float) -> float | None:
+    """Of the first unit; None where a unit has no center."""
+    import numpy as np
+
+    return None if np.isnan(result.center).any() else _first(result.area_ratio(share))
 
 
 def _first(numbers: Any) -> float:

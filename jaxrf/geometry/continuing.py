@@ -87,6 +87,19 @@ def extended(
     return lo[source] + moved, hi[source] + moved
 
 
+def moving_end(lo: np.ndarray, hi: np.ndarray, extent: int) -> tuple[int, int] | None:
+    """Step and first position of the ends that move on evenly, where all intervals have the other end of the axis.
+
+    >>> moving_end(np.array([0, 0, 0]), np.array([2, 3, 4]), 4)
+    (1, 1)
+    """
+    for pinned, end, moving in ((lo, 0, hi - 1), (hi, extent, lo)):
+        steps = np.diff(moving)
+        if (pinned == end).all() and len(steps) > 1 and steps[0] > 0 and (steps == steps[0]).all():
+            return int(steps[0]), int(moving[0])
+    return None
+
+
 def shortest(continuation: Continuation) -> Continuation:
     """The same continuation with the smallest period that describes it."""
     period, axis = continuation.period, continuation.axis

@@ -122,6 +122,7 @@ def _encode_field(one: Field) -> dict[str, Any]:
             "aligned": p.aligned,
         },
         "global_cause": one.global_cause,
+        "local": None if one.local is None else [_encode_field(part) for part in one.local],
     }
 
 
@@ -144,7 +145,15 @@ def _decode_field(values: Mapping[str, Any]) -> Field:
             p["aligned"],
         ),
         global_cause=values["global_cause"],
+        local=_decode_local(values),
     )
+
+
+def _decode_local(values: Mapping[str, Any]) -> tuple[Field, ...] | None:
+    """The local parts; what was written before there were any knows none for a field that is global."""
+    if "local" in values:
+        return None if values["local"] is None else tuple(map(_decode_field, values["local"]))
+    return () if values["continuation"] is None and values["global_cause"] is not None else None
 
 
 def _encode_array(array: np.ndarray) -> dict[str, Any]:

@@ -64,6 +64,8 @@ class Field:
     `lo` and `hi` are int64, broadcastable to the variable's shape, and clipped to the input at every variable on the way.
     An element without any path has `lo >= hi`.
     `continuation` is None where the field is not a repeated pattern along one axis; `global_cause` then may say why.
+    `local` is None where the field itself says where its elements lie, by the middles of its intervals.
+    Elsewhere it holds the parts of the field that say so: of `x - mean(x)` that of `x`. Where none does it is empty.
     """
 
     extent: int
@@ -72,3 +74,9 @@ class Field:
     continuation: Continuation | None = None
     paths: Paths | None = None
     global_cause: str | None = None
+    local: tuple[Field, ...] | None = None
+
+    @property
+    def parts(self) -> tuple[Field, ...]:
+        """The fields that say where the elements lie: itself, or its local parts."""
+        return (self,) if self.local is None else self.local

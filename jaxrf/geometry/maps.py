@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jaxrf.geometry.continuing import repeated
+from jaxrf.geometry.continuing import moving_end, repeated
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Paths
 
 Interval = tuple[np.ndarray, np.ndarray]
@@ -29,9 +29,9 @@ class AxisMap(ABC):
     out_size: int
 
     @property
-    @abstractmethod
     def repeat(self) -> tuple[int, int] | None:
         """`(period, shift)` of the map without borders, or None where it has none."""
+        return None
 
     @abstractmethod
     def taps(self, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +44,11 @@ class AxisMap(ABC):
     @abstractmethod
     def pull(self, lo: np.ndarray, hi: np.ndarray) -> Interval:
         """Interval that contains the input positions of every output position in `[lo, hi)`, unclipped, per entry."""
+
+    @property
+    def place(self) -> AxisMap:
+        """The map that says where outputs stand among the inputs: this one, unless they see all on one side."""
+        return self
 
     def push(self, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:
         """The union over this map of the intervals that lie along `axis`, clipped to the input axis."""
@@ -260,10 +265,6 @@ class Fixed(AxisMap):
     def whole(self) -> bool:
         return self.lo == 0 and self.hi == self.in_size
 
-    @property
-    def repeat(self):
-        return None
-
     def taps(self, out):
         index = np.broadcast_to(np.arange(self.lo, self.hi)[:, None], (self.hi - self.lo, len(out)))
         return index, np.ones(index.shape, bool)
@@ -295,13 +296,13 @@ def whole(in_size: int, out_size: int = 1) -> Fixed:
 
 @dataclass(frozen=True, eq=False)
 class Scan(AxisMap):
-    """Cumulative operations: output `o` reads every position up to `o`, or from `o` on where `reverse`."""
+    """Cumulative operations: output `o` reads every position up to `o`, where it stands, or from `o` on if `reverse`."""
 
     reverse: bool = False
 
     @property
-    def repeat(self):
-        return None
+    def place(self):
+        return Window(self.in_size, self.out_size)
 
     def taps(self, out):
         index = np.broadcast_to(np.arange(self.in_size)[:, None], (self.in_size, len(out)))
@@ -342,6 +343,12 @@ class Pattern(AxisMap):
     """
 
     support: np.ndarray = field(default=None)  # type: ignore[assignment]
+
+    @cached_property
+    def place(self):
+        """Rows that all begin, or all end, where the axis does stand at their other ends: so in a triangle."""
+        found = moving_end(*self._rows, self.in_size)
+        return self if found is None else Window(self.in_size, self.out_size, found[0], (found[1],))
 
     def push(self, lo, hi, axis):
         if lo.shape[axis] == 1:

@@ -65,10 +65,17 @@ class Pattern:
 
 
 def pattern_of(continuation: Continuation) -> Pattern | None:
-    """The continuation as a pattern of one axis; None where it changes along another one too, or does not move on."""
+    """The continuation as a pattern of one axis.
+
+    None where it changes along another one too, where it does not move on, and where no unit has a path.
+    """
     others = tuple(a for a in range(continuation.lo.ndim) if a != continuation.axis)
     lo, hi = continuation.lo, continuation.hi
-    if lo.size == 0 or continuation.step == 0 or any((b != b.min(axis=others, keepdims=True)).any() for b in (lo, hi)):
+    if (
+        not (lo < hi).any()
+        or continuation.step == 0
+        or any((b != b.min(axis=others, keepdims=True)).any() for b in (lo, hi))
+    ):
         return None
     return Pattern(continuation.step, lo.min(axis=others), hi.min(axis=others))
 

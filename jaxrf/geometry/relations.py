@@ -17,6 +17,7 @@ from jaxrf.geometry.continuing import merged_paths, refit, regrouped, shortest
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field, Paths
 from jaxrf.geometry.maps import AxisMap, Fixed, Interval, Window, union, whole
 from jaxrf.geometry.merge import merge
+from jaxrf.geometry.places import kept, lost
 
 Shape = tuple[int, ...]
 
@@ -34,11 +35,26 @@ class Relation(ABC):
 
     @abstractmethod
     def push(self, field: Field) -> Field:
-        """The field of the result, from the field of the operand.
+        """The field of the result, from the field of the operand; `carry` says where its elements lie too.
 
         Law: element e of the result has the hull of the fields of the operand's elements that e depends on;
         an `empty` relation gives `nothing`, whose arrays have size 1 along every axis.
         """
+
+    @property
+    def place(self) -> Relation:
+        """The relation that says where the result's elements lie: itself, unless they see all that is on one side."""
+        return self
+
+    def carry(self, field: Field) -> Field:
+        """As `push`, with the parts that say where the result's elements lie."""
+        found = self.push(field)
+        if found is field:
+            return field
+        place = self.place
+        if field.local is None and place is self:
+            return replace(found, local=()) if lost(field, found) else found
+        return replace(found, local=kept((part, place.push(part)) for part in field.parts))
 
     @abstractmethod
     def pull(self, box: Sequence[Interval]) -> list[Interval]:
@@ -72,6 +88,12 @@ class Product(Relation):
         return self.in_shape == self.out_shape and all(
             o == a and isinstance(m, Window) and m.identity for a, (m, o) in enumerate(self.axes)
         )
+
+    @cached_property
+    def place(self) -> Product:  # type: ignore[override]
+        places = tuple((axis_map.place, out) for axis_map, out in self.axes)
+        same = all(new is old for (new, _), (old, _) in zip(places, self.axes))
+        return self if same else Product(self.in_shape, self.out_shape, places)
 
     def push(self, field):
         if self.plain:
@@ -151,19 +173,24 @@ class Reshape(Relation):
         """Pairs (operand axes, result axes) of equal product, in order; axes of size 1 are in groups of their own."""
         return reshape_groups(self.in_shape, self.out_shape)
 
+    @cached_property
+    def pairs(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The groups, and axes of size 1 that keep their place among them."""
+        return [*self.groups, *single_pairs(self.groups, self.in_shape, self.out_shape)]
+
     def push(self, field):
         if self.empty:
             return nothing(field.extent, self.out_shape)
         lo, hi = self._push(field.lo), self._push(field.hi)
         old = field.continuation
-        continuation = None if old is None else regrouped(old, self.groups, self.in_shape, self.out_shape)
+        continuation = None if old is None else regrouped(old, self.pairs, self.in_shape, self.out_shape)
         paths = self._follow(field.paths, old.axis) if old is not None and continuation is not None else None
         result = Field(field.extent, lo, hi, continuation, paths, field.global_cause)
         return result if continuation is not None or field.global_cause else refit(result, self.out_shape)
 
     def _follow(self, paths: Paths | None, axis: int) -> Paths | None:
         """What paths agree on where `axis` stays, or is the slowest of those that are merged into one."""
-        ins, outs = next(group for group in self.groups if axis in group[0])
+        ins, outs = next(group for group in self.pairs if axis in group[0])
         if paths is None or len(outs) > 1 or ins[0] != axis:
             return None
         return merged_paths(paths, math.prod(self.in_shape[a] for a in ins[1:]))
@@ -213,6 +240,26 @@ def reshape_groups(in_shape: Shape, out_shape: Shape) -> list[tuple[tuple[int, .
     return groups
 
 
+def single_pairs(
+    groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], in_shape: Shape, out_shape: Shape
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Axes of size 1 before, between and behind the same groups, in order, where there are as many on both sides.
+
+    >>> single_pairs([((1,), (0,))], (1, 6, 1), (6, 1))
+    [((2,), (1,))]
+    """
+    places: list[dict[int, list[int]]] = []
+    for side, shape in enumerate((in_shape, out_shape)):
+        axes: dict[int, list[int]] = {}
+        for axis, size in enumerate(shape):
+            inside = any(group[side][0] < axis < group[side][-1] for group in groups)
+            if size == 1 and not inside:
+                axes.setdefault(sum(group[side][-1] < axis for group in groups), []).append(axis)
+        places.append(axes)
+    alike = (gap for gap in places[0] if len(places[0][gap]) == len(places[1].get(gap, ())))
+    return [((a,), (b,)) for gap in alike for a, b in zip(places[0][gap], places[1][gap])]
+
+
 @dataclass(frozen=True, eq=False)
 class Masked(Relation):
     """Another relation, at result elements where `support` (broadcastable to the result) is true; nothing elsewhere."""
@@ -227,6 +274,14 @@ class Masked(Relation):
     @property
     def out_shape(self):  # type: ignore[override]
         return self.inner.out_shape
+
+    @property
+    def place(self) -> Relation:
+        """Known zeros everywhere leave each element where it stands."""
+        inner = self.inner.place
+        if not self.support.any():
+            return inner
+        return self if inner is self.inner else replace(self, inner=inner)
 
     def push(self, field):
         if self.empty:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
+from jaxrf.geometry.center import centers
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.pattern import Pattern, pattern_of, plain, smallest_input
 
@@ -207,14 +208,44 @@ class Row:
         )
 
     def center(self, unit: Unit) -> tuple[float, ...]:
-        """Middle of the unit's unclipped box, start + (size - 1)/2, in input positions; may be a half, nan if empty."""
-        return tuple((lo + hi - 1) / 2 if lo < hi else math.nan for lo, hi in self.box(unit))
+        """Where the unit lies: the middle of its unclipped box, start + (size - 1)/2, in input positions; may be a half.
+
+        A box that other units share, as behind attention and normalization over positions, does not say where a unit lies.
+        There it is the middle of the unit's local paths: those of the skip, of what the statistics are taken from,
+        of the query. It is nan on an axis where the unit has none, as behind global pooling, and where it sees nothing.
+
+        Raises:
+            InputError: the unit has another rank than the layer, or is no unit of it.
+        """
+        index = self._check(unit)
+        return tuple(float(np.broadcast_to(middle, self.unit_shape)[index]) for middle in self._centers)
+
+    def check_centers(self, units: Iterable[Unit], what: str, instead: str) -> None:
+        """Fail where a unit sees the input and no local path says where it lies.
+
+        Args:
+            units: positions in the layer.
+            what: what needs their centers, as the beginning of a sentence.
+            instead: what to do, as a sentence.
+
+        Raises:
+            InputError: names the first of these units, and what made its field global.
+        """
+        for unit in units:
+            pairs = zip(self.center(unit), self.box(unit, clip=True), strict=True)
+            if any(math.isnan(middle) and lo < hi for middle, (lo, hi) in pairs):
+                causes = "; ".join(f"{axis} is seen whole behind {cause}" for axis, cause in self.global_cause.items())
+                raise InputError(
+                    f"{what} needs the center of unit {tuple(map(int, np.ravel(unit)))} of layer {self.name!r}, which "
+                    f"has none: no local path says where it lies{causes and f' ({causes})'}. {instead}"
+                )
 
     @cached_property
     def center_unit(self) -> tuple[int, ...]:
         """The unit whose center is nearest to the middle of the input, (extent - 1)/2.
 
-        Of several that are equally near, the lower middle one: unit axes that no field distinguishes give their middle.
+        Of several that are equally near, the lower middle one: unit axes along which centers do not differ, or do not
+        exist, give their middle.
 
         Raises:
             InputError: the layer has no units.
@@ -223,7 +254,7 @@ class Row:
             raise InputError(
                 f"Layer {self.name!r} has no units: its unit shape is {self.unit_shape}. Use a larger input."
             )
-        distances = [self._distance(one) for one in self.fields]
+        distances = [self._distance(*pair) for pair in zip(self._centers, self.input_shape, strict=True)]
         axes = [tuple(a for a, n in enumerate(d.shape) if n > 1) for d in distances]
         used = [a for some in axes for a in some]
         if len(used) != len(set(used)):
@@ -311,12 +342,17 @@ class Row:
         shape = (*self.unit_shape[: c.axis], 1, *self.unit_shape[c.axis + 1 :])
         return _interval(np.broadcast_to(lo, shape)[index], np.broadcast_to(hi, shape)[index])
 
-    def _distance(self, one: Field) -> np.ndarray:
+    @cached_property
+    def _centers(self) -> tuple[np.ndarray, ...]:
+        """Per input axis, the centers of all units, broadcastable to the unit shape; nan where there is none."""
+        lines = (one is not None for one in self.patterns)
+        return tuple(centers(one, self.unit_shape, line) for one, line in zip(self.fields, lines, strict=True))
+
+    @staticmethod
+    def _distance(middles: np.ndarray, extent: int) -> np.ndarray:
         """Squared distance, in half positions, of each unit's center from the middle of the input on one axis."""
-        c = one.continuation
-        lo, hi = (one.lo, one.hi) if c is None else c.at(np.arange(self.unit_shape[c.axis]))
-        away = np.where(lo < hi, lo + hi - one.extent, 2**30) ** 2
-        return away.reshape((1,) * (len(self.unit_shape) - away.ndim) + away.shape)
+        away = np.where(np.isnan(middles), 2**30, 2 * middles + 1 - extent)
+        return away.astype(np.int64) ** 2
 
 
 def _broadcast(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -63,7 +63,7 @@ def boxes(program: TangentProgram, start: Variable | None = None, unknown: str =
 
 def push(link: Relation, old: Field, equation: Equation) -> Field:
     """The field behind one equation; a field that has become global says by which equation it did."""
-    new = link.push(old)
+    new = link.carry(old)
     if new.global_cause == old.global_cause:
         return new
     return replace(new, global_cause=f"{equation.primitive} {equation.where()}")

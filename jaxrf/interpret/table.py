@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
+from jaxrf.geometry.places import kept, lost
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
 from jaxrf.geometry.table import Table
@@ -104,4 +105,7 @@ def _on_units(field: Field, shape: tuple[int, ...], axes: UnitAxes) -> Field:
         lo, hi = reduce(c.lo, np.minimum, c.axis), reduce(c.hi, np.maximum, c.axis)
         continuation = Continuation(place, c.period, c.step, lo, hi)
     lo, hi = reduce(field.lo, np.minimum), reduce(field.hi, np.maximum)
-    return replace(field, lo=lo, hi=hi, continuation=continuation)
+    found = replace(field, lo=lo, hi=hi, continuation=continuation)
+    if field.local is None:
+        return replace(found, local=()) if lost(field, found) else found
+    return replace(found, local=kept((part, _on_units(part, shape, axes)) for part in field.local))

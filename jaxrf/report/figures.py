@@ -37,7 +37,7 @@ def plot(
 
     Colors and profiles are the mean score over its largest value; the band is one standard error to each side.
     Contours enclose the smallest regions that hold `shares` of the map, after a smoothing by a fifth of its sigma.
-    The dashed box is the theoretical one, clipped to the input; the cross is the true center of the unit.
+    The dashed box is the theoretical one, clipped to the input; the cross is the true center of the unit, where it has one.
     One spatial axis gives a line, three give the middle slices. A signed map has colors about zero and no contours.
 
     Args:
@@ -100,7 +100,7 @@ def _plane(shown: View, gray: np.ndarray | None, scale: str, shares: list[float]
     left.set_title(shown.title)
     panels.colorbar(figure, left, image)
     panels.profile(right, shown, [1, 0], scale, zoom)
-    right.set_title("through the center")
+    right.set_title(f"through the {shown.middle}")
     log = scale == "log"  # there is room for a line above the peak
     panels.finish_beside(right, "upper center" if log else "upper left", 2 if log else 1)
     figure.legend(handles=panels.handles(shown, shares), loc="outside lower center", ncols=4, frameon=False)

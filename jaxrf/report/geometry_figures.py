@@ -35,7 +35,7 @@ def plot_boxes(
     clip: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Boxes of units over an image: one color per layer, a dot at each center.
+    """Boxes of units over an image: one color per layer, a dot at the center of each unit that has one.
 
     The input is drawn with a frame; an unclipped box that leaves it lies over the hatched padding.
 
@@ -68,15 +68,16 @@ def plot_boxes(
         raise InputError(f"Boxes over an image need an input of two spatial axes; here they are {shape}.")
     height, width = shape
     shown = _picture(image, height, width)
-    boxes = [[row.box(unit, clip) for unit in _units(row, units)] for row in rows]
+    chosen = [_units(row, units) for row in rows]
+    boxes = [[row.box(unit, clip) for unit in mine] for row, mine in zip(rows, chosen, strict=True)]
     ax = _axes(ax, (7.4, 4.6))
     ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5), zorder=1)
     ax.add_patch(_rectangle(((0, height), (0, width)), edgecolor="black", linewidth=0.8, zorder=2))
     largest_first = sorted(range(len(rows)), key=lambda i: -_area(boxes[i][0]))
     for i, (row, color, mine) in enumerate(zip(rows, _colors(len(rows)), boxes, strict=True)):
         label = f"{row.name}  {_extent(mine[0])}"
-        for box in mine:
-            _draw_box(ax, box, color, label, zorder=3 + largest_first.index(i))
+        for unit, box in zip(chosen[i], mine, strict=True):
+            _draw_box(ax, box, row.center(unit), color, label, zorder=3 + largest_first.index(i))
             label = None
     _frame(ax, [box for mine in boxes for box in mine], height, width)
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, borderaxespad=0, fontsize=9)
@@ -267,16 +268,13 @@ def _picture(image: np.ndarray | None, height: int, width: int) -> np.ndarray:
     return np.clip(image / 255 if image.dtype == np.uint8 else image, 0, 1)
 
 
-def _draw_box(ax: Axes, box: Box, color: str, label: str | None, zorder: float) -> None:
-    """A frame with a light rim, so that it is seen on dark and on bright ground, and a dot at its center."""
+def _draw_box(ax: Axes, box: Box, center: Sequence[float], color: str, label: str | None, zorder: float) -> None:
+    """A frame with a light rim, so that it is seen on dark and on bright ground, and a dot at the unit's center."""
     from matplotlib import patheffects
 
     rim = [patheffects.withStroke(linewidth=3.2, foreground="white", alpha=0.8)]
     ax.add_patch(_rectangle(box, edgecolor=color, linewidth=1.8, zorder=zorder, label=label, path_effects=rim))
-    (top, bottom), (left, right) = box
-    ax.plot(
-        (left + right - 1) / 2, (top + bottom - 1) / 2, "o", color=color, markersize=4, path_effects=rim, zorder=zorder
-    )
+    ax.plot(*center[::-1], "o", color=color, markersize=4, path_effects=rim, zorder=zorder)
 
 
 def _rectangle(box: Box, **style):

@@ -51,7 +51,8 @@ def plane(
     if shown.measurable:
         _contours(ax, shown, axes, shares)
     _box(ax, shown, axes)
-    ax.plot(*shown.center[list(axes)][::-1], "+", color=BOX_COLOR, markersize=9, markeredgewidth=1.6, zorder=5)
+    if shown.centered:
+        ax.plot(*shown.center[list(axes)][::-1], "+", color=BOX_COLOR, markersize=9, markeredgewidth=1.6, zorder=5)
     (low_y, high_y), (low_x, high_x) = shown.box[list(axes)] if zoom else ((top, bottom), (left, right))
     pad = 0.02 * max(high_y - low_y, high_x - low_x)
     ax.set_xlim(low_x - 0.5 - pad, high_x - 0.5 + pad)
@@ -93,7 +94,7 @@ def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) 
     else:
         ax.axhline(0, color="black", linewidth=0.6, zorder=1)
         ax.set_ylim(-1.08 if shown.signed else -0.03, 1.08)
-    ax.set_xlabel("offset from the center (input positions)")
+    ax.set_xlabel(f"offset from the {shown.middle} (input positions)")
     ax.set_ylabel("mean score / peak")
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -140,21 +141,11 @@ def handles(shown: View, shares: Sequence[float]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     on_plane: dict[str, Any] = {"linewidth": 1.6}
-    items = [
-        Line2D(
-            [], [], color=BOX_COLOR, linestyle=(0, (5, 3)), label=f"theoretical box ({shown.theoretical})", **on_plane
-        ),
-        Line2D(
-            [],
-            [],
-            color=BOX_COLOR,
-            marker="+",
-            linestyle="",
-            markersize=9,
-            markeredgewidth=1.6,
-            label="center of the unit",
-        ),
-    ]
+    label = f"theoretical box ({shown.theoretical})"
+    items = [Line2D([], [], color=BOX_COLOR, linestyle=(0, (5, 3)), label=label, **on_plane)]
+    if shown.centered:
+        cross: dict[str, Any] = {"marker": "+", "linestyle": "", "markersize": 9, "markeredgewidth": 1.6}
+        items.append(Line2D([], [], color=BOX_COLOR, label="center of the unit", **cross))
     if shown.measurable:
         for share, style in zip(shares, CONTOUR_STYLES, strict=False):
             items.append(Line2D([], [], color="black", linestyle=style, label=f"{share:.0%} of the map", **on_plane))

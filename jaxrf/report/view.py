@@ -32,7 +32,8 @@ class View:
         errors: its standard error, on the same scale.
         peak: in the unit of the score; 0 for a zero map.
         origin: input position of element [0, ..., 0].
-        center: true center of the unit.
+        center: true center of the unit; where it has none, the middle of its box, through which profiles then go.
+        centered: whether it has one.
         box: theoretical box, clipped to the input, (d, 2).
         input_shape: spatial shape of the input.
         title: layer and unit, and what ails the map.
@@ -44,6 +45,7 @@ class View:
     peak: float
     origin: np.ndarray
     center: np.ndarray
+    centered: bool
     box: np.ndarray
     input_shape: tuple[int, ...]
     title: str
@@ -58,6 +60,11 @@ class View:
     def measurable(self) -> bool:
         """Whether there is a field to draw contours of."""
         return self.peak > 0 and not self.signed and bool(np.isfinite(self.values).all())
+
+    @property
+    def middle(self) -> str:
+        """What `center` is, in words."""
+        return "center" if self.centered else "middle of the box"
 
     def positions(self, axis: int) -> np.ndarray:
         """Input positions along one axis of the map."""
@@ -117,13 +124,15 @@ def view(result: Result, unit: int) -> View:
     title = f"{row.name}, unit ({position})" if position else row.name
     if not 0 < peak < np.inf:
         title += ": the map is zero" if peak == 0 else ": the map is not finite"
+    center, box = result.center[unit], result.box[unit]
     return View(
         values / scale,
         result.stderr[unit] / scale,
         peak,
         result.origin[unit],
-        result.center[unit],
-        result.box[unit],
+        np.where(np.isnan(center), (box.sum(axis=1) - 1) / 2, center),
+        bool(np.isfinite(center).all()),
+        box,
         result.input_shape,
         title,
         " × ".join(map(str, row.size)),

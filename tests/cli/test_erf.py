@@ -43,6 +43,16 @@ def test_json_counts_units_and_samples(capsys):
     assert 0 < facts["area_ratio_50"] < facts["area_ratio_95"] <= 25 / 143 * 1.01
 
 
+def test_a_unit_without_a_center_has_no_area_ratio(capsys, tmp_path, monkeypatch):
+    """Behind global pooling the text says why, and the JSON holds null."""
+    (tmp_path / "pooled.py").write_text("def mean(x):\n    return (x**2).mean((1, 2))\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["erf", "pooled.py:mean", "--input", "5x7x1"]) == 0
+    assert "area ratio        not defined: a unit has no center" in capsys.readouterr().out
+    assert main(["erf", "pooled.py:mean", "--input", "5x7x1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["area_ratio_50"] is None
+
+
 def test_photos_are_the_inputs_and_the_result_is_saved(photo, tmp_path, capsys):
     """The Zarr group in --out is the result, the figure is a picture, and run.json tells the options."""
     out, figure = tmp_path / "run", tmp_path / "figures" / "erf.png"

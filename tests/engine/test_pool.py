@@ -74,6 +74,33 @@ def test_units_without_a_field_are_refused():
     assert mixed.mean.sum(1).tolist() == [0, 2] and mixed.dead == 1
 
 
+def causal(x):
+    """Softmax attention to what came before, by distance alone; queries are zero."""
+    n = x.shape[1]
+    away = np.arange(n)[:, None] - np.arange(n)
+    bias = np.where(away >= 0, -0.7 * away, -60.0).astype(np.float32)
+    scores = jnp.einsum("bnc,bmc->bnm", 0 * x, x) + jnp.asarray(bias)
+    return jnp.einsum("bnm,bmc->bnc", jax.nn.softmax(scores), x)
+
+
+def test_maps_on_the_whole_input_are_pooled_by_distance():
+    """Where every unit sees all, maps are laid over each other by the units' places; outside the input they are zero."""
+    n = 9
+    result = jaxrf.erf(causal, None, jnp.ones((1, n, 1)), units="all", pool_units=True, channels="sum", score="abs")
+    weights = np.tril(np.exp(-0.7 * (np.arange(n)[:, None] - np.arange(n))))
+    rows = weights / weights.sum(1, keepdims=True)
+    want = [np.mean([rows[u, u - d] if u >= d else 0.0 for u in range(n)]) for d in range(n)]
+    at = int(result.center[0, 0] - result.origin[0, 0])
+    assert result.mean.shape == (1, 2 * n - 1) and at == n - 1
+    np.testing.assert_allclose(result.mean[0, at::-1], want, rtol=1e-5, atol=1e-7)
+
+
+def test_units_without_a_center_are_not_pooled():
+    """A sum over all positions has no place, and the error says what to do."""
+    with pytest.raises(InputError, match=r"pool_units lays maps.*center of unit \(0,\).*Choose units or a layer that"):
+        jaxrf.erf(lambda x: jnp.sort(x, 1), None, jnp.ones((1, 5, 1)), units="all", pool_units=True)
+
+
 def test_the_frame_is_the_smallest_that_holds_all_maps():
     """Maps of 4 positions whose centers lie at 1 and at 2 need 5."""
     pool = make_pool(np.array([[0], [0]]), np.array([[1.0], [2.5]]), (4,))

@@ -15,8 +15,8 @@ from jaxrf.geometry.row import Row
 
 
 def conv(x, size=3, stride=1, padding="SAME", dilation=1, features=None):
-    """A convolution with ones, in one or two dimensions."""
-    rank, letters = x.ndim - 2, "HW"[: x.ndim - 2]
+    """A convolution with ones, in one to three dimensions."""
+    rank, letters = x.ndim - 2, "HWD"[: x.ndim - 2]
     kernel = jnp.ones((*(size,) * rank, x.shape[-1], features or x.shape[-1]))
     return lax.conv_general_dilated(
         x, kernel, (stride,) * rank, padding, rhs_dilation=(dilation,) * rank,

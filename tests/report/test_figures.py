@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -208,6 +209,17 @@ def test_signed_maps_have_colors_about_zero_and_no_contours():
     assert (ax.images[-1].norm.vmin, ax.images[-1].norm.vmax) == (-1, 1)
     assert not ax.collections
     assert beside.get_yscale() == "linear"
+
+
+def test_a_unit_without_a_center_has_no_cross():
+    """Profiles then go through the middle of its box, and figure and legend say so."""
+    row = result_of().theoretical
+    fields = tuple(replace(one, continuation=None, local=()) for one in row.fields)
+    figure = result_of(theoretical=replace(row, fields=fields)).plot()
+    plane, profile = figure.axes[0], next(ax for ax in figure.axes if ax.get_xlabel().startswith("offset"))
+    assert not [line for line in plane.lines if line.get_marker() == "+"]
+    assert "center of the unit" not in labels(figure)
+    assert profile.get_title() == "through the middle of the box" and "middle of the box" in profile.get_xlabel()
 
 
 @pytest.mark.parametrize(("value", "words"), [(0.0, "the map is zero"), (np.nan, "the map is not finite")])

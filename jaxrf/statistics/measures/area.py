@@ -8,7 +8,15 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.statistics.measures.energy import within
-from jaxrf.statistics.measures.registry import check_share, flatten, measures, offsets, read, spatial_shape
+from jaxrf.statistics.measures.registry import (
+    about_center,
+    check_share,
+    flatten,
+    measures,
+    offsets,
+    read,
+    spatial_shape,
+)
 from jaxrf.statistics.measures.uncertainty import ROUNDING, Curve, Uncertainty, uncertainty
 
 
@@ -36,6 +44,7 @@ def _squares(
 
 
 @measures.register("area_ratio")
+@about_center()
 @uncertainty(Uncertainty(curve=_squares))
 def area_ratio(
     maps: np.ndarray,

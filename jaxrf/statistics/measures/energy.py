@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from jaxrf.errors import InputError
 from jaxrf.statistics.measures.registry import (
+    about_center,
     check_share,
     flatten,
     measures,
@@ -28,6 +29,7 @@ def _disks(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Curve
 
 
 @measures.register("energy_radius")
+@about_center()
 @uncertainty(Uncertainty(curve=_disks))
 def energy_radius(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Radius of the smallest disk about the true center that holds `share` of the map, in input positions.
@@ -47,6 +49,7 @@ def energy_radius(maps: np.ndarray, share: float = 0.5, *, center: np.ndarray) -
 
 
 @measures.register("energy_within")
+@about_center()
 @uncertainty(Uncertainty(scale="log"))
 def energy_within(maps: np.ndarray, radius: float = 20, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
     """Share of the map within `radius` input positions of the true center; no unit.

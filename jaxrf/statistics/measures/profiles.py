@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.errors import unknown
-from jaxrf.statistics.measures.registry import flatten, measures, offsets, read, spatial_shape
+from jaxrf.statistics.measures.registry import about_center, flatten, measures, offsets, read, spatial_shape
 from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
@@ -43,6 +43,7 @@ class Axial:
 
 
 @measures.register("radial")
+@about_center()
 @uncertainty(mean=Uncertainty(scale="log"))
 def radial(
     maps: np.ndarray,
@@ -83,6 +84,7 @@ def _rings(shape: tuple[int, ...], center: np.ndarray) -> np.ndarray:
 
 
 @measures.register("axial")
+@about_center()
 @uncertainty(value=Uncertainty(scale="log"))
 def axial(maps: np.ndarray, axis: int = -1, kind: str = "slice", *, center: np.ndarray) -> Axial:
     """The map along one spatial axis, against the offset from the true center.
@@ -117,6 +119,7 @@ def axial(maps: np.ndarray, axis: int = -1, kind: str = "slice", *, center: np.n
 
 
 @measures.register("size_half_width")
+@about_center(kind="slice")
 @uncertainty(Uncertainty(scale="log"))
 def half_width(maps: np.ndarray, kind: str = "marginal", *, center: np.ndarray) -> Float[np.ndarray, "..."]:
     """Full width at half maximum of the profile along each axis, (*lead, d), in input positions.

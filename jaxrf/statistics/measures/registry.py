@@ -4,6 +4,7 @@ A measure has the signature `f(maps, *, center, ...)` and works on any leading a
 
 - `maps` is (*lead, *spatial), not negative; one, two or three spatial axes.
 - `center` is (d,) or (*lead, d): the true center of each unit, in positions of its map. It may be a half.
+  A measure whose numbers depend on it is marked by `about_center`: it is refused where a unit has no center.
 - A measure that names `origin`, `input_shape` or `box` as an argument gets them from the result:
   the input position of element [0, ..., 0] of each map, (d,) or (*lead, d);
   the spatial shape of the input, (d,);
@@ -15,7 +16,7 @@ A map that is zero everywhere, or holds a NaN or an infinity, has no field: ever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,25 @@ from jaxrf.errors import InputError
 from jaxrf.registry import Registry
 
 measures: Registry[Callable[..., Any]] = Registry("measure")
+
+
+def about_center(**only: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a measure that is about the true center, with `only` where options have these values.
+
+    Others take from the center the number of axes alone.
+    """
+
+    def mark(measure: Callable[..., Any]) -> Callable[..., Any]:
+        measure.about_center = only  # type: ignore[attr-defined]
+        return measure
+
+    return mark
+
+
+def is_about_center(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the measure of that name, with these options, is about the true center of the unit."""
+    only = getattr(measures[name], "about_center", None)
+    return only is not None and all(options.get(option) == value for option, value in only.items())
 
 
 def read(maps: np.ndarray, center: np.ndarray) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
+from jaxrf.statistics.measures.registry import about_center, measures, offsets, read, spatial_axes, spatial_shape
 from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 OF_A_ROUND_MAP = Uncertainty(missing='a round map has no widest direction. Take the interval of "covariance".')
 
 
 @measures.register("center_offset")
+@about_center()
 def center_offset(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "..."]:
     """Center of mass minus the true center of the unit, (*lead, d), in input positions.
 

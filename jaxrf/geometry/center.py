@@ -1,0 +1,55 @@
+"""Centers of units: the middles of the intervals that say where a unit lies."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+
+from jaxrf.geometry.field import Field
+from jaxrf.geometry.places import reach
+
+
+def centers(field: Field, unit_shape: tuple[int, ...], line: bool) -> np.ndarray:
+    """Center of every unit on one input axis, broadcastable to `unit_shape`; NaN where a unit has none.
+
+    It is the middle of the unit's unclipped interval. Where the field is global, or is that of a group of units, it is
+    the middle of the smallest of the local parts; where several are the smallest, of their hull.
+
+    Args:
+        field: of the layer on the input axis.
+        unit_shape: of the layer.
+        line: whether units lie on one line of their own on this input axis. Then those beyond the first and the last
+            have a center there too, although they see padding only.
+    """
+    ends = [_ends(part, unit_shape, line and field.local is None) for part in field.parts]
+    if not ends:
+        return np.full([1] * len(unit_shape), np.nan)
+    seeing = True if field.local is None else field.lo < field.hi
+    ranks = [np.where((lo < hi) & seeing, reach(part), np.inf) for part, (lo, hi) in zip(field.parts, ends)]
+    least = reduce(np.minimum, ranks)
+    first = reduce(np.minimum, (np.where(rank == least, lo, np.inf) for rank, (lo, _) in zip(ranks, ends)))
+    last = reduce(np.maximum, (np.where(rank == least, hi, -np.inf) for rank, (_, hi) in zip(ranks, ends)))
+    middles = np.where(np.isfinite(least), (first + last - 1) / 2, np.nan)
+    return _squeezed(middles.reshape([1] * (len(unit_shape) - middles.ndim) + [*middles.shape]))
+
+
+def _squeezed(middles: np.ndarray) -> np.ndarray:
+    """The same with size 1 along every axis along which centers do not differ."""
+    for axis, size in enumerate(middles.shape):
+        begin = np.take(middles, range(min(size, 1)), axis)
+        if size > 1 and np.array_equal(np.broadcast_to(begin, middles.shape), middles, equal_nan=True):
+            middles = begin
+    return middles
+
+
+def _ends(field: Field, unit_shape: tuple[int, ...], beyond: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Unclipped intervals of all units; empty ones where a unit sees nothing, unless `beyond` says to go on there."""
+    c = field.continuation
+    if c is None:
+        return field.lo, field.hi
+    lo, hi = c.at(np.arange(unit_shape[c.axis]))
+    if beyond:
+        return lo, hi
+    some = field.lo < field.hi
+    return np.where(some, lo, 0), np.where(some, hi, 0)
