@@ -21,6 +21,7 @@ from jaxrf.geometry.table import Table
 from jaxrf.init import Initializer
 from jaxrf.inputs import Images
 from jaxrf.interpret import table as tables
+from jaxrf.interpret.axes import positions
 from jaxrf.interpret.emptiness import check_not_empty
 from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count as path_counts
@@ -157,11 +158,12 @@ def paths(
     program, spatial = traced(subject, treat_as_constant), subject.spatial_axes
     check_not_empty(program, spatial, subject.name)
     target = choose(program, layer, output)
-    row = tables.row(program, target, boxes(program), spatial)
+    known = positions(program, spatial)
+    row = tables.row(program, target, boxes(program), known.units, spatial)
     if isinstance(unit, str) and unit != "center":
         raise errors.unknown("choice of a unit", unit, ["center"], hint="Or give its position.")
     place = row.center_unit if isinstance(unit, str) else unit
-    return path_counts(program, target, row, place, spatial, log)
+    return path_counts(program, target, row, place, spatial, log, known)
 
 
 def erf(

@@ -13,7 +13,6 @@ from jaxrf import oracles
 from jaxrf.engine.channels import cotangents
 from jaxrf.errors import CheckError, InputError
 from jaxrf.inputs import Images, as_images
-from jaxrf.interpret import table as tables
 from jaxrf.job import Job, Sample
 from jaxrf.prepare import prepare
 from jaxrf.request import Request
@@ -49,16 +48,15 @@ def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance:
 
 def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number: int, request: Request) -> np.ndarray:
     """Maps (image, *spatial) of one unit on the whole input."""
-    pull, wrt = job.pullback, request.wrt
-    axes = tables.axes_of(pull.program, pull.layer, job.subject.spatial_axes)
-    below = tables.axes_of(pull.program, pull.program.layers[wrt], job.subject.spatial_axes).units if wrt else None
-    target = pull.windows.target
-    channels = tuple(n for a, n in enumerate(target.shape) if a not in axes.units and a != (axes.batch or 0))
+    pull, axes, below = job.pullback, job.axes, job.pullback.below
+    sizes = {a: span.size for a, span in enumerate(pull.windows.unit) if a not in axes.units}
+    channels = [n for a, n in sizes.items() if a != axes.batch or n > 1]
     rows = []
     for image in range(len(batch)):
         key = sample.keys[0 if pull.tied else image]
         drawn = jnp.array([number + image * len(job.units) if pull.tied else number])
-        rows.append(cotangents(pull.channels, key, drawn, pull.channel_count, target.dtype)[0].reshape(channels))
+        drawn = cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)
+        rows.append(drawn.reshape(channels))
     layer, output = request.layer, request.output
     if layer in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers
         layer, output = None, layer.removeprefix(OUTPUT).removeprefix("/") or None
@@ -66,8 +64,8 @@ def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number:
     def maps(images: np.ndarray, cotangents: list[jax.Array]) -> np.ndarray:
         return oracles.erf_map(
             job.subject, variables, jnp.asarray(images), tuple(int(u) for u in job.units[number]), jnp.stack(cotangents),
-            output=output, score=pull.score, layer=layer, wrt=wrt,
-            unit_axes=axes.units, wrt_axes=below,
+            output=output, score=pull.score, layer=layer, wrt=request.wrt,
+            unit_axes=axes.units, wrt_axes=below.units, batch_axis=axes.batch or 0, wrt_batch_axis=below.batch or 0,
         )  # fmt: skip
 
     if job.alone:

@@ -22,7 +22,7 @@ from jaxrf.engine.symmetry import check_symmetric
 from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
 from jaxrf.inputs import Images
-from jaxrf.interpret.table import axes_of
+from jaxrf.interpret.units import UnitAxes
 from jaxrf.lost import Lost
 from jaxrf.request import Request
 from jaxrf.result import Result
@@ -52,7 +52,7 @@ class Sample:
 class Job:
     """A prepared map: the program to run, and how its result is described.
 
-    `alone` says that the model takes one image at a time, and no batch.
+    `axes` are those of the units' layer; `alone` says that the model takes one image at a time, and no batch.
     """
 
     subject: Subject
@@ -60,6 +60,7 @@ class Job:
     pullback: Pullback
     plan: Plan
     row: Row
+    axes: UnitAxes
     units: np.ndarray
     shift: tuple[int, ...] | None
     description: dict[str, Any]
@@ -122,16 +123,15 @@ class Job:
 
     def _certify(self, leaves: list[jax.Array], batch: np.ndarray, values: np.ndarray) -> None:
         """Note how far the units' values of the first batch are from those of the model itself."""
-        axes = axes_of(self.pullback.program, self.pullback.layer, self.subject.spatial_axes)
+        axes = self.axes
         repeats = values.shape[1] // len(self.units)
 
         def pick(value: np.ndarray, images: int) -> np.ndarray:
             """(image, unit, channel) of a layer's value for so many images."""
-            columns = dict(zip(axes.units, self.units.T))
-            batch_axis = axes.batch or 0
-            image = np.arange(images)[:, None] * axes.per_image + columns.pop(batch_axis, 0)
-            value = np.moveaxis(value, [batch_axis, *columns], range(1 + len(columns)))
-            picked = value[(np.broadcast_to(image, (images, len(self.units))), *columns.values())]
+            value = axes.by_image(value, images)
+            kept = [a for a in range(1, value.ndim) if a - 1 not in axes.units]
+            value = value.transpose(0, *(a + 1 for a in axes.units), *kept)
+            picked = value[(slice(None), *self.units.T)]
             return np.repeat(picked.reshape(images, len(self.units), -1), repeats, axis=1)
 
         variables = jax.tree.unflatten(jax.tree.structure(self.subject.abstract), leaves)

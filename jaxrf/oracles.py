@@ -89,6 +89,8 @@ def erf_map(
     wrt: str | None = None,
     unit_axes: tuple[int, ...] | None = None,
     wrt_axes: tuple[int, ...] | None = None,
+    batch_axis: int | None = None,
+    wrt_batch_axis: int | None = None,
 ) -> Float[np.ndarray, "image *spatial"]:
     """The ERF map of one unit for each image, by a plain `jax.vjp` over the whole model.
 
@@ -99,7 +101,7 @@ def erf_map(
         variables: its variables.
         images: a batch of images.
         unit: the unit's position on `unit_axes` of the output.
-        cotangent: what is pulled back: one number per channel (all output axes besides batch and `unit_axes`),
+        cotangent: what is pulled back: one number per channel (all output axes besides images and `unit_axes`),
             or an array with a leading axis of one such cotangent per image.
         output: which output, where the model has several: a leaf's name such as "logits" or "0", or a function.
         score: what an input position gets from its gradient g:
@@ -110,8 +112,12 @@ def erf_map(
         wrt: the map is one on this layer instead of on the images.
         unit_axes: axes of the output that are positions.
             None: the subject's, where the output has the rank of the input, else all between batch and features.
-            If axis 0 is among them, it holds the images one after another, and the unit counts from its image's start.
-        wrt_axes: axes of the input, or of `wrt`, that are positions of the map; None: as for the output.
+            If the axis of images is among them, it holds the images one after another, and the unit counts from its
+            image's start.
+        wrt_axes: axes of the input, or of `wrt`, that are positions of the map, in order; None: as for the output.
+        batch_axis: the output's axis of images, which may hold several channels or positions of each.
+            None: axis 0, with one entry per image unless it is among `unit_axes`.
+        wrt_batch_axis: that of the input, or of `wrt`.
 
     Returns:
         Scores in the input's dtype, of shape (image, *spatial).
@@ -134,7 +140,9 @@ def erf_map(
     images = jnp.asarray(images)
     value, shift = _value_of_shift(subject, layer, wrt, output, variables, images)
     result = jax.eval_shape(value, variables, images, shift)
-    place = _Place(len(images), result.shape, _axes(unit_axes, subject, result.shape), tuple(unit))
+    axes = _axes(unit_axes, subject, result.shape)
+    batch = _batch_axis(batch_axis, result.shape, axes, len(images), "unit_axes")
+    place = _Place(len(images), result.shape, axes, batch, tuple(unit))
     cotangents = place.cotangents(np.asarray(cotangent), result.dtype)
 
     @jit
@@ -144,14 +152,13 @@ def erf_map(
         return vjp(cotangent)[0]
 
     axes = _axes(wrt_axes, subject, shift.shape)
-    rows = _rows_per_image(shift.shape, axes, len(images), "wrt_axes")
+    batch = _batch_axis(wrt_batch_axis, shift.shape, axes, len(images), "wrt_axes")
     channels = tuple(axis for axis in range(len(shift.shape)) if axis not in axes)
-    order = (*sorted(axes), *channels)
+    order = (*axes, *channels)
     maps = []
     for number, one in enumerate(cotangents):
         gradient = np.asarray(_run(pull, variables, images, one))
-        own = gradient[number * rows : (number + 1) * rows]
-        own = own.transpose(order)
+        own = _of_image(gradient, batch, number, len(images)).transpose(order)
         maps.append(SCORES[score](own.reshape(*own.shape[: len(axes)], -1)))
     return np.stack(maps)
 
@@ -178,31 +185,32 @@ class _Place:
     images: int
     shape: tuple[int, ...]
     axes: tuple[int, ...]
+    batch: int
     unit: tuple[int, ...]
 
     def cotangents(self, channels: np.ndarray, dtype: np.dtype) -> list[np.ndarray]:
         """One array of the output's shape per image: zero, but for the channels at the unit of that image."""
-        rows = _rows_per_image(self.shape, self.axes, self.images, "unit_axes")
-        sizes = tuple(rows if axis == 0 else self.shape[axis] for axis in self.axes)
+        mine = _of_image(np.broadcast_to(0, self.shape), self.batch, 0, self.images).shape
+        sizes = tuple(mine[axis] for axis in self.axes)
         inside = len(self.unit) == len(sizes) and all(0 <= u < n for u, n in zip(self.unit, sizes, strict=True))
         if not inside:
             raise InputError(f"Unit {self.unit} is outside of the output, whose positions have the sizes {sizes}.")
-        wanted = tuple(size for axis, size in enumerate(self.shape) if axis not in self.axes and axis != 0)
+        alone = {*self.axes, *([self.batch] if mine and mine[self.batch] == 1 else [])}
+        wanted = tuple(size for axis, size in enumerate(mine) if axis not in alone)
         if channels.shape not in (wanted, (self.images, *wanted)):
             raise InputError(
                 f"The cotangent has shape {channels.shape}; needed is the shape of the channels, {wanted}, "
                 f"or one cotangent per image, {(self.images, *wanted)}."
             )
         each = np.broadcast_to(channels, (self.images, *wanted))
-        return [self._one(number * rows, each[number], dtype) for number in range(self.images)]
+        return [self._one(number, each[number], dtype) for number in range(self.images)]
 
-    def _one(self, first_row: int, channels: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        index: list[Any] = [slice(None)] * len(self.shape)
-        index[0] = first_row
-        for axis, position in zip(self.axes, self.unit, strict=True):
-            index[axis] = position + (first_row if axis == 0 else 0)
+    def _one(self, number: int, channels: np.ndarray, dtype: np.dtype) -> np.ndarray:
         cotangent = np.zeros(self.shape, dtype)
-        cotangent[tuple(index)] = channels
+        own = _of_image(cotangent, self.batch, number, self.images)
+        at: dict[int, int] = dict(zip(self.axes, self.unit, strict=True))
+        index = tuple(at.get(axis, slice(None)) for axis in range(own.ndim))
+        own[index] = channels.reshape(own[index].shape)
         return cotangent
 
 
@@ -294,15 +302,24 @@ def _selected(outputs: PyTree, select: Select) -> jax.Array:
     return leaves[select]
 
 
-def _rows_per_image(shape: tuple[int, ...], axes: tuple[int, ...], images: int, option: str) -> int:
-    """How many entries of axis 0 belong to one image."""
-    rows, rest = divmod(shape[0], images) if shape else (0, 1)
-    if rest or (rows != 1 and 0 not in axes):
+def _batch_axis(given: int | None, shape: tuple[int, ...], axes: tuple[int, ...], images: int, option: str) -> int:
+    """The axis of images, checked to hold as many entries of each image as of every other."""
+    batch = given or 0
+    rows, rest = divmod(shape[batch], images) if shape else (1, images - 1)
+    if rest or (given is None and rows != 1 and 0 not in axes):
         raise InputError(
-            f"An array of shape {shape} does not have the {images} images on axis 0. Say with {option} which axes are "
+            f"An array of shape {shape} does not have the {images} images on axis {batch}. Say with {option} which axes are "
             "positions; axis 0 may be one of them, where each image has as many entries there as every other."
         )
-    return rows
+    return batch
+
+
+def _of_image(array: np.ndarray, batch: int, number: int, images: int) -> np.ndarray:
+    """The part of one image, as a view: its entries of the axis of images, all of the others."""
+    if not array.ndim:
+        return array
+    rows = array.shape[batch] // images
+    return array[(slice(None),) * batch + (slice(number * rows, (number + 1) * rows),)]
 
 
 def _axes(given: tuple[int, ...] | None, subject: Subject, shape: tuple[int, ...]) -> tuple[int, ...]:

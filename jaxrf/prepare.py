@@ -24,6 +24,7 @@ from jaxrf.init import Initializer, with_init
 from jaxrf.inputs import Images, as_images
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.fields import boxes
+from jaxrf.interpret.units import UnitAxes, unit_axes
 from jaxrf.job import Job
 from jaxrf.programs import choose, geometry_program, traced
 from jaxrf.protocols import protocols
@@ -99,14 +100,19 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     found = boxes(flat, source.tangent if source else None)
     if target.tangent not in found.fields or (source and target.tangent is source.tangent):
         raise InputError(f"Layer {target.name!r} does not lie behind layer {request.wrt!r}.")
-    axes = tables.axes_of(flat, source, subject.spatial_axes) if source else None
-    row = tables.row(flat, target, found, subject.spatial_axes, source=axes)
+    axes = unit_axes(flat, subject.spatial_axes)
+    below = axes[source.name] if source else UnitAxes(tuple(subject.spatial_axes), 0, 1)
+    row = tables.row(flat, target, found, axes, subject.spatial_axes, source=below)
     chosen = positions(request.units, row)
     _check_seen(row, chosen, f"layer {request.wrt!r}" if request.wrt else "the input")
-    program, tied = _program(subject, request, images.first, flat, target, "batch" in row.global_axes)
+    seen = tables.row(flat, target, boxes(flat), axes, subject.spatial_axes) if source else row
+    program, tied = _program(
+        subject, request, images.first, flat, target, axes[target.name], "batch" in seen.global_axes
+    )
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     check_channels(request.channels, size, target.name)
-    place = Place(subject, request, target.name, row, chosen, size if request.channels == "each" else 1, tied)
+    repeats = size if request.channels == "each" else 1
+    place = Place(subject, request, target.name, row, axes[target.name], below, chosen, repeats, tied)
     windows, crop, shift = place.windows(program), Crop(None, "the images are one batch"), None
     if not tied:
         program, windows, crop, shift = _cropped(place, program, windows)
@@ -118,26 +124,27 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
         facts["estimator"] = pull.signs.record()
     if request.treat_as_constant:
         facts["treat_as_constant"] = list(request.treat_as_constant)
-    return Job(subject, request, pull, plan, row, chosen, shift, facts, alone=flat.image.shape[0] == 1)
+    return Job(subject, request, pull, plan, row, place.above, chosen, shift, facts, alone=flat.image.shape[0] == 1)
 
 
 def _program(
-    subject: Subject, request: Request, first: int, flat: TangentProgram, target: Layer, mixed: bool
-) -> tuple[TangentProgram, bool]:
+    subject: Subject, request: Request, first: int, flat: TangentProgram, target: Layer, axes: UnitAxes,
+    mixed: bool,
+) -> tuple[TangentProgram, bool]:  # fmt: skip
     """The program to run, and whether its images are tied to each other.
 
     They are where they are `mixed`, and where random numbers are drawn for each: the batch of the `first` images then
     is one call of the model, as the user would make it. `flat` is the program that was traced for boxes.
 
     Raises:
-        InputError: the layer is mixed of all images and has no axis of them.
+        InputError: the layer is mixed of all images and has no axis of them, and there are several.
     """
     if not mixed:
         program = traced(subject, request.treat_as_constant)
         if flat.image.shape[0] == 1 or draws(program, program.layers[target.name]) == draws(flat, target):
             return program, False
     program = traced(subject, request.treat_as_constant, batch=first)
-    if tables.axes_of(program, program.layers[target.name], subject.spatial_axes).batch is None:
+    if axes.batch is None and first > 1:
         raise InputError(
             f"Layer {target.name!r} is made of all images of a batch and has no axis of images, so that none of its units "
             "belongs to one of them. Return a value for each image, as mean((1, 2, 3)) does in place of mean()."
@@ -169,38 +176,39 @@ def _tangent(program: TangentProgram, layer: str) -> Variable:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Which units of which layer are pulled back to what: the same on the whole image and on a crop."""
+    """Which units of which layer are pulled back to what: the same on the whole image and on a crop.
+
+    `above` are the axes of the layer, `below` those of what is pulled back to.
+    """
 
     subject: Subject
     request: Request
     layer: str
     row: Row
+    above: UnitAxes
+    below: UnitAxes
     units: np.ndarray
     repeats: int
     tied: bool
 
     def windows(self, program: TangentProgram, shift: Sequence[int] | None = None) -> Windows:
         """The windows of all units, moved back by `shift` units where the program is one of a crop."""
-        target = program.layers[self.layer]
-        above = tables.axes_of(program, target, self.subject.spatial_axes)
+        target, batch = _tangent(program, self.layer), self.above.batch
         units = self.units - np.asarray(shift, np.int64) if shift is not None else self.units
-        at = {axis: np.repeat(units[:, i], self.repeats) for i, axis in enumerate(above.units)}
-        if self.tied and above.batch is not None and above.batch not in above.units:
-            images = program.image.shape[0]
-            at = {axis: np.tile(column, images) for axis, column in at.items()}
-            at = {above.batch: np.repeat(np.arange(images), len(units) * self.repeats), **at}
-        return windows(program, _tangent(program, self.layer), self.source(program), at)
+        at = {axis: np.repeat(units[:, i], self.repeats) for i, axis in enumerate(self.above.units)}
+        if not self.tied or batch is None:
+            return windows(program, target, self.source(program), at)
+        images = program.image.shape[0]
+        rows = target.shape[batch] // images
+        first = np.repeat(rows * np.arange(images), len(units) * self.repeats)
+        at = {axis: np.tile(column, images) for axis, column in at.items()}
+        own, widths = {batch: first + at.get(batch, 0)}, {batch: 1 if batch in at else rows}
+        kept = frozenset() if self.below.batch is None else frozenset({self.below.batch})
+        return windows(program, target, self.source(program), at | own, widths, kept)
 
     def source(self, program: TangentProgram) -> Variable:
         """What is pulled back to."""
         return program.input if self.request.wrt is None else _tangent(program, self.request.wrt)
-
-    def axes(self, program: TangentProgram) -> tuple[tuple[int, ...], int]:
-        """Axes of the source that are positions, and its axis of images."""
-        if self.request.wrt is None:
-            return tuple(self.subject.spatial_axes), 0
-        below = tables.axes_of(program, program.layers[self.request.wrt], self.subject.spatial_axes)
-        return below.units, below.batch or 0
 
 
 def _cropped(place: Place, program: TangentProgram, plan: Windows):
@@ -214,8 +222,8 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
             None,
         )
     step = total_step(boxes(program), [step.equation.result for step in plan.steps], spatial)
-    strides = [s for s in row.stride if isinstance(s, int)]
-    if step is None or not len(strides) == len(row.unit_shape) == len(spatial):
+    strides = {one.continuation.axis: s for one, s in zip(row.fields, row.stride) if isinstance(s, int)}  # type: ignore[union-attr]
+    if step is None or list(strides) != list(range(len(row.unit_shape))) or len(strides) != len(spatial):
         return program, plan, Crop(None, "some layer on the way has no stride"), None
     crop = find_crop(program, plan, spatial, step)
     if crop.box is None:
@@ -228,7 +236,7 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
     except InputError:
         return program, plan, Crop(None, "the model does not take an input of the crop's size"), None
     shift = tuple(lo for lo, _ in crop.box)
-    moved = place.windows(small, [lo // s for lo, s in zip(shift, strides)])
+    moved = place.windows(small, [lo // s for lo, s in zip(shift, strides.values())])
     if not same_boxes(plan, moved, shift, spatial):
         return program, plan, Crop(None, "its boxes differ from those of the crop"), None
     if not same_constants(program, plan, small, moved, crop.box, spatial):
@@ -237,10 +245,10 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
 
 
 def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, images: int) -> tuple[Pullback, Plan]:
-    request, (spatial, batch_axis) = place.request, place.axes(program)
+    request = place.request
     devices = tuple(request.devices or ())
     pull = Pullback(
-        program, program.layers[place.layer], plan, spatial, batch_axis, request.score, request.channels,
+        program, program.layers[place.layer], plan, place.below, request.score, request.channels,
         per_batch=1, side=1, batches_per_call=1, tied=place.tied, devices=devices,
     )  # fmt: skip
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize

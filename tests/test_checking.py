@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 
@@ -33,6 +34,30 @@ class Net(nn.Module):
 
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 13, 11, 2)).astype(np.float32)
+
+
+def layouts(x, norm=True):
+    """Tokens before images, heads beside images, windows beside images, and features first with turned axes."""
+    n = len(x)
+    draw = np.random.default_rng(1)
+    y = jnp.tanh(x.reshape(n, 2, 2, 3, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2, 3, 8) @ draw.normal(size=(8, 6)))
+    y = y - y.mean((0, 1, 2)) * y[..., :1] if norm else y
+    t = jaxrf.tap(y.reshape(n, 6, 6).transpose(1, 0, 2), "tokens first")
+    q = jaxrf.tap(t.transpose(1, 0, 2).reshape(n, 6, 2, 3) * draw.normal(size=(2, 3)), "heads")
+    q = jaxrf.tap(q.transpose(0, 2, 1, 3).reshape(n * 2, 6, 3), "beside images")
+    q = (jax.nn.softmax(q @ q.transpose(0, 2, 1)) @ q).reshape(n, 2, 2, 3, 3).transpose(0, 2, 3, 1, 4)
+    w = jaxrf.tap(jnp.tanh(q.transpose(0, 2, 1, 3, 4).reshape(n * 3, 2, 6)), "windows")
+    return jaxrf.tap(w.reshape(n, 3, 2, 6).transpose(3, 1, 2, 0), "turned")
+
+
+@pytest.mark.parametrize(
+    ("layer", "wrt", "norm"),
+    [("tokens first", None, True), ("beside images", None, True), ("windows", "beside images", True),
+     ("turned", "tokens first", True), ("turned", "windows", False), ("heads", None, False)],
+)  # fmt: skip
+def test_every_layout_has_its_map(layer, wrt, norm):
+    """Units and maps on any axes are right, with images that see each other or not, on the image or an inner layer."""
+    jaxrf.check(functools.partial(layouts, norm=norm), None, IMAGES[:, :4, :6], layer=layer, wrt=wrt)
 
 
 @pytest.mark.parametrize(

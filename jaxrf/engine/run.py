@@ -23,6 +23,7 @@ from jaxrf.engine.range import alike, unscaled
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.signs import Signs
 from jaxrf.engine.windows import Windows
+from jaxrf.interpret.units import UnitAxes
 from jaxrf.lowering.forward import lower
 from jaxrf.tangent.program import Layer, TangentProgram
 from jaxrf.typing import Device
@@ -52,8 +53,7 @@ class Pullback:
         program: the model, traced for one image; or for all of them, where they see each other (`tied`).
         layer: whose units are pulled back.
         windows: of all variables, for all units.
-        positions: axes of the source that are positions of a map.
-        batch_axis: the source's axis of images.
+        below: how the axes of the source are read: its units are the positions of a map.
         score: name of the score.
         channels: the rule for a unit's channels.
         per_batch: units per batch.
@@ -69,8 +69,7 @@ class Pullback:
     program: TangentProgram
     layer: Layer
     windows: Windows
-    positions: tuple[int, ...]
-    batch_axis: int
+    below: UnitAxes
     score: str
     channels: str | int
     per_batch: int
@@ -90,7 +89,7 @@ class Pullback:
     @property
     def channel_count(self) -> int:
         """Number of channels of a unit."""
-        return int(np.prod([span.size for span in self.windows.unit if not span.moving], dtype=np.int64))
+        return int(np.prod([span.size for span in self.windows.unit], dtype=np.int64))
 
     @property
     def groups(self) -> int:
@@ -101,14 +100,15 @@ class Pullback:
     def map_shape(self) -> tuple[int, ...]:
         """Of the map of one unit."""
         region = self.windows.regions[self.windows.source]
-        return tuple(region[axis].size for axis in self.positions)
+        images = self.program.image.shape[0] if self.tied else 1
+        return tuple(region[a].size // (images if a == self.below.batch else 1) for a in self.below.units)
 
     @property
     def origin(self) -> np.ndarray:
         """(unit, axis): position of element 0 of each map."""
         region, rows = self.windows.regions[self.windows.source], self.windows.starts.rows
         zero = np.zeros(self.count, np.int64)
-        columns = [zero if (start := region[a].start) is None else rows[start] for a in self.positions]
+        columns = [zero if (start := region[a].start) is None else rows[start] for a in self.below.units]
         return np.stack(columns, axis=1) if columns else np.zeros((self.count, 0), np.int64)
 
     @cached_property
@@ -207,7 +207,7 @@ class Pullback:
                     ct = jnp.where(here > 0, ct, jnp.zeros((), ct.dtype))
             others, apart = (self.signs.pulls(key, units), self.signs.apart) if self.signs else ({}, ())
             pulled = pull_back(plan, shared, table, ct, others, apart=apart)
-            maps, elsewhere = self._score(pulled.array, table)
+            maps, elsewhere = self._score(pulled.array, units * program.image.shape[0] // self.count)
             exponents = degree(self.score) * pulled.exponents()
             if self.pool:
                 (maps, _), (elsewhere, exponents) = alike(maps, exponents), alike(elsewhere, exponents)
@@ -225,18 +225,22 @@ class Pullback:
         ct = cotangents(self.channels, key, units, self.channel_count, self.windows.target.dtype)
         return ct.reshape(len(units), *(span.size for span in self.windows.unit))
 
-    def _score(self, gradient, table):
-        """Scores (unit, *map_shape), and the sum of those on other images (unit,)."""
-        kept = (self.batch_axis, *(a for a in self.positions if a != self.batch_axis))
+    def _score(self, gradient, own):
+        """Scores (unit, *map_shape) on the image `own` of each unit, and the sum of those on other images (unit,)."""
+        kept, batch = self.below.units, self.below.batch
+        if not self.tied or batch is None:  # the one image of the program, or no image's own
+            score = self._scored(gradient, kept)
+            return score, jnp.zeros(len(score), score.dtype)
+        images = self.program.image.shape[0]
+        apart = jnp.moveaxis(gradient, batch + 1, 1)
+        apart = apart.reshape(len(apart), images, -1, *apart.shape[2:])
+        score = self._scored(jnp.moveaxis(apart, 2, batch + 2), (0, *(a + 1 for a in kept)))
+        cut = jax.vmap(lambda s, b: s[b])(score, own)
+        return cut, jnp.abs(score).sum(axis=range(1, score.ndim)) - jnp.abs(cut).sum(axis=range(1, cut.ndim))
+
+    def _scored(self, gradient, kept):
+        """The score over all axes but those `kept`, in their order: (unit, *kept)."""
         features = [a for a in range(gradient.ndim - 1) if a not in kept]
         gradient = gradient.transpose(0, *(a + 1 for a in (*kept, *features)))
         gradient = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))  # squares of a half have no room
-        score = scores[self.score](gradient.reshape(*gradient.shape[: len(kept) + 1], -1))
-        nothing = jnp.zeros(len(score), score.dtype)
-        if self.batch_axis in self.positions:
-            return score, nothing
-        if not self.tied:
-            return score[:, 0], nothing
-        own = table[next(span.start for span in self.windows.unit if span.start is not None)]
-        cut = jax.vmap(lambda s, b: s[b])(score, own)
-        return cut, jnp.abs(score).sum(axis=range(1, score.ndim)) - jnp.abs(cut).sum(axis=range(1, cut.ndim))
+        return scores[self.score](gradient.reshape(*gradient.shape[: len(kept) + 1], -1))

@@ -82,8 +82,9 @@ class Windows:
 
 
 def windows(
-    program: TangentProgram, target: Variable, source: Variable, units: Mapping[int, np.ndarray], whole: bool = False
-) -> Windows:
+    program: TangentProgram, target: Variable, source: Variable, units: Mapping[int, np.ndarray],
+    widths: Mapping[int, int] | None = None, kept: frozenset[int] = frozenset(), whole: bool = False,
+) -> Windows:  # fmt: skip
     """The windows of all variables between `source` and `target`.
 
     Args:
@@ -91,14 +92,17 @@ def windows(
         target: the layer whose units are pulled back.
         source: what they are pulled back to.
         units: position of each unit on each unit axis of the target; other axes are whole.
+        widths: how many positions a unit has along an axis, from that one on, where it is more than one.
+        kept: axes of the source that are whole.
         whole: use whole arrays for everything but the unit, as a plain pull-back does.
     """
-    return _Planner(program, target, source, units, whole).plan()
+    return _Planner(program, target, source, units, widths or {}, kept, whole).plan()
 
 
 class _Planner:
-    def __init__(self, program, target, source, units, whole):
-        self.program, self.target, self.source, self.whole = program, target, source, whole
+    def __init__(self, program, target, source, units, widths, kept, whole):
+        self.program, self.target, self.source = program, target, source
+        self.widths, self.kept, self.whole = widths, kept, whole
         self.equations: list[Equation] = program.ancestors(target, source)
         self.count = len(next(iter(units.values()))) if units else 1
         self.units = units
@@ -115,7 +119,7 @@ class _Planner:
 
     def plan(self) -> Windows:
         box: list[Interval | None] = [
-            (self.units[axis], self.units[axis] + 1) if axis in self.units else None
+            (self.units[axis], self.units[axis] + self.widths.get(axis, 1)) if axis in self.units else None
             for axis in range(len(self.target.shape))
         ]
         unit = tuple(self._span(interval, n) for interval, n in zip(box, self.target.shape))
@@ -127,7 +131,7 @@ class _Planner:
                 continue
             regions[eqn.result] = out = self._region(eqn.result, rules[eqn.primitive].needs_whole(eqn))
             steps.append(self._step(eqn, out))
-        regions[self.source] = self._region(self.source, frozenset())
+        regions[self.source] = self._region(self.source, self.kept)
         varying = self.program.image_dependent
         return Windows(self.target, self.source, unit, regions, tuple(steps), self.starts, self.count, varying)
 

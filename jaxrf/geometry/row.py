@@ -29,15 +29,16 @@ Interval = tuple[int, int]
 class Row:
     """The theoretical receptive field of one layer.
 
-    A unit is an index of the layer's own axes `unit_shape`: (y, x) for an image-like layer, (token,) for a token layer,
-    () where space is gone.
+    A unit is an index of those of the layer's axes that hold positions, `unit_shape`: (y, x) for an image-like layer,
+    (token,) for a token layer, () where space is gone. They are in the order of the input's axes where each comes from one
+    of these, so (y, x) too where the layer is laid out (channel, x, y); elsewhere in the layer's own order.
     All positions and sizes are input positions, one number per spatial axis of the input, in the order of those axes.
 
     Attributes:
         name: the layer's name in the model.
         kind: what the layer is, usually the name of its class.
         shape: output of the layer for one image, without the batch axis.
-        unit_shape: the part of `shape` that a unit indexes.
+        unit_shape: the sizes of the axes that a unit indexes.
         fields: one `Field` per spatial axis of the input; bounds broadcast to `unit_shape`.
         parameters: number of trained numbers of the layer, None where unknown.
         flops: operations from the input to this layer, a multiply-add counted as two; None where unknown.

@@ -1,29 +1,16 @@
-"""Relations of all equations of a program, and which axes of its variables hold positions."""
+"""Which axes of a program's variables hold positions, for the interpretations that tell them from features."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxrf.geometry.counting import Kinds, backward, forward, merged, moved_only, windowed
-from jaxrf.geometry.relations import Relation
-from jaxrf.interpret.fields import relation
+from jaxrf.interpret.links import Link, Links, links_of
+from jaxrf.interpret.units import UnitAxes, unit_axes
 from jaxrf.primitives.rule import contraction
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
-
-
-@dataclass(frozen=True, eq=False)
-class Link:
-    """One operand of one linear equation, and how the result depends on it."""
-
-    equation: Equation
-    operand: int
-    relation: Relation
-
-    @property
-    def source(self) -> Variable:
-        return self.equation.operands[self.operand]  # type: ignore[return-value]
+from jaxrf.tangent.program import TangentProgram, Variable
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +20,12 @@ class Positions:
     An axis holds positions if it comes from a position axis of the input, if it is added to or multiplied with one that
     does, if it is merged into one (upsampling, depth to space), or if it is made by repetition and a window slides on it.
     All others are features: channels, heads, hidden units.
+    `units` says how the axes of each layer are read.
     """
 
-    links: dict[Equation, list[Link]]
+    links: Links
     kinds: dict[Variable, Kinds]
+    units: Mapping[str, UnitAxes]
 
     def pointwise(self, link: Link) -> bool:
         """Whether the equation only computes on values at one position, with features of that position.
@@ -56,15 +45,11 @@ def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "r
         spatial: axes of the batched input that are positions; the batch axis is one too.
         unknown: as for `boxes`.
     """
-    links: dict[Equation, list[Link]] = {}
-    reached = {program.input}
-    for equation in program.linear:
-        mine = [i for i in equation.tangents if equation.operands[i] in reached]
-        if mine and 0 not in equation.result.shape:  # nothing comes through an array without elements
-            links[equation] = [Link(equation, i, relation(program, equation, i, unknown)[0]) for i in mine]
-            reached.add(equation.result)
+    every = links_of(program, unknown)
+    units = unit_axes(program, spatial, links=every)
+    links, reached = _with_elements(program, every)
     each = [link for group in links.values() for link in group]
-    used, named = _used(program, each, spatial), _named(program, links, spatial)
+    used, named = _used(program, each, units), _named(program, links, spatial)
     kinds = Marks()
     kinds.enter(program.input, tuple(a == 0 or a in spatial for a in range(len(program.input.shape))))
     for variable in reached:
@@ -76,7 +61,19 @@ def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "r
         return tuple(map(operator.or_, backward(link.relation, theirs), merges))
 
     kinds.spread(each, lambda link: forward(link.relation, kinds[link.source]), back)
-    return Positions(links, {variable: kinds[variable] for variable in reached})
+    return Positions(links, {variable: kinds[variable] for variable in reached}, units)
+
+
+def _with_elements(program: TangentProgram, links: Links) -> tuple[Links, set[Variable]]:
+    """The links that lead on from the input, and the variables there: nothing comes through an array without elements."""
+    kept: Links = {}
+    reached = {program.input}
+    for equation, each in links.items():
+        mine = [link for link in each if link.source in reached]
+        if mine and 0 not in equation.result.shape:
+            kept[equation] = mine
+            reached.add(equation.result)
+    return kept, reached
 
 
 class Marks:
@@ -107,19 +104,20 @@ class Marks:
                 grown |= self.enter(link.source, back(link))  # type: ignore[misc]
 
 
-def _used(program: TangentProgram, links: Sequence[Link], spatial: Sequence[int]) -> Marks:
-    """Axes along which a window slides further on, or that are the positions of a layer: they are no mere list."""
+def _used(program: TangentProgram, links: Sequence[Link], units: Mapping[str, UnitAxes]) -> Marks:
+    """Axes along which a window slides further on, or that are the units of a layer: they are no mere list."""
     used = Marks()
-    for layer in program.layers.values():
-        if layer.tangent is not None and len(layer.tangent.shape) == len(program.input.shape):
-            used.enter(layer.tangent, tuple(a in spatial for a in range(len(layer.tangent.shape))))
+    for name, axes in units.items():
+        tangent = program.layers[name].tangent
+        assert tangent is not None
+        used.enter(tangent, tuple(a in axes.units for a in range(len(tangent.shape))))
     for link in links:
         used.enter(link.source, windowed(link.relation))
     used.spread(links, None, lambda link: backward(link.relation, used[link.equation.result]))
     return used
 
 
-def _named(program: TangentProgram, links: dict[Equation, list[Link]], spatial: Sequence[int]) -> Marks:
+def _named(program: TangentProgram, links: Links, spatial: Sequence[int]) -> Marks:
     """Axes that hold features: those of the input, of kernels and matrices, and what is joined with them."""
     named = Marks()
     named.enter(program.input, tuple(a != 0 and a not in spatial for a in range(len(program.input.shape))))

@@ -22,7 +22,8 @@ import numpy as np
 from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.maps import Fixed, Window
 from jaxrf.geometry.relations import Product
-from jaxrf.interpret.axes import Link, Positions, positions
+from jaxrf.interpret.axes import Positions, positions
+from jaxrf.interpret.links import Link
 from jaxrf.tangent.program import Equation, Layer, Literal, Operand, TangentProgram, Variable
 from jaxrf.tangent.tap import TAP
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jaxrf.errors import InputError
+from jaxrf.interpret.units import unit_axes
 from jaxrf.tangent.program import TangentProgram
 
 WINDOWED = ("conv_general_dilated", "reduce_window_sum", "reduce_window", "select_and_gather_add")
@@ -31,7 +32,10 @@ def check_not_empty(program: TangentProgram, spatial: Sequence[int], model: str)
                 f"{equation.primitive} {equation.where()} makes an empty array of shape {equation.result.shape[1:]} "
                 f"from one of shape {before[1:]}. {advice}"
             )
-    for layer in program.layers.values():
-        shape = layer.value.shape if layer.value is not None else ()
-        if len(shape) == len(program.input.shape) and any(shape[axis] == 0 for axis in spatial):
+    empty = [layer for layer in program.layers.values() if layer.tangent is not None and 0 in layer.tangent.shape]
+    units = unit_axes(program, spatial) if empty else {}
+    for layer in empty:
+        assert layer.tangent is not None
+        shape = layer.tangent.shape
+        if layer.name in units and any(shape[axis] == 0 for axis in units[layer.name].units):
             raise InputError(f"Layer {layer.name!r} comes out empty, of shape {shape[1:]}. {advice}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from jaxrf.errors import UnknownPrimitiveError
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.geometry.relations import Relation, dense
+from jaxrf.interpret.moves import Moved, moved
 from jaxrf.primitives import rules
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
 
@@ -43,22 +45,32 @@ def boxes(program: TangentProgram, start: Variable | None = None, unknown: str =
     start = start or program.input
     fields: dict[Variable, Fields] = {start: tuple(source(start.shape, axis) for axis in range(len(start.shape)))}
     loose: dict[Variable, tuple[str, ...]] = {start: ()}
+    sums: dict[Variable, Moved] = {}
     for equation in program.linear:
         result = equation.result
         operands = [i for i in equation.tangents if equation.operands[i] in fields]
         if not operands or result is start:
             continue
-        notes = [note for i in operands for note in loose[equation.operands[i]]]  # type: ignore[index]
-        joined: Fields | None = None
-        for i in operands:
-            link, note = relation(program, equation, i, unknown)
-            notes += [note] if note else []
-            pushed = tuple(push(link, f, equation) for f in fields[equation.operands[i]])  # type: ignore[index]
-            joined = pushed if joined is None else tuple(map(merge, joined, pushed))
-        assert joined is not None
-        fields[result] = joined
+        found = [(equation.operands[i], *relation(program, equation, i, unknown)) for i in operands]
+        links: list[tuple[Variable, Relation]] = [(v, link) for v, link, _ in found]  # type: ignore[misc]
+        whole = _sum_of_reads(result, links, sums)
+        pushed = [tuple(push(link, f, equation) for f in fields[v]) for v, link in whole or links]
+        fields[result] = reduce(lambda a, b: tuple(map(merge, a, b)), pushed)
+        notes = [note for v, _ in links for note in loose[v]] + [note for *_, note in found if note]
         loose[result] = tuple(dict.fromkeys(notes))
     return Boxes(fields, loose)
+
+
+def _sum_of_reads(
+    result: Variable, links: list[tuple[Variable, Relation]], sums: dict[Variable, Moved]
+) -> list[tuple[Variable, Relation]] | None:
+    """The one link of a result that is a sum of reads of a variable, from that variable; `sums` are those known so far."""
+    one = moved(links, sums)
+    if one is None:
+        return None
+    sums[result] = one
+    link = one.relation(result.shape) if len(links) > 1 else None
+    return [(one.base, link)] if link is not None else None
 
 
 def push(link: Relation, old: Field, equation: Equation) -> Field:

@@ -17,7 +17,6 @@ from jaxrf.geometry.counting import Counts, let_through, pull, unit_counts
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.axes import Positions, positions
-from jaxrf.interpret.units import axes_of
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
 
 Sources = dict[Variable, dict[Variable, np.ndarray]]
@@ -46,7 +45,7 @@ def count(
     box = row.box(unit, clip=True)
     unit = tuple(int(u) for u in np.atleast_1d(unit))
     known = known or positions(program, spatial)
-    at, kinds = dict(zip(axes_of(program, layer, spatial).units, unit)), known.kinds[layer.tangent]
+    at, kinds = dict(zip(known.units[layer.name].units, unit)), known.kinds[layer.tangent]
     start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
     found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
     if found is not None:

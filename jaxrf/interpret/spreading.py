@@ -14,7 +14,8 @@ import numpy as np
 from jaxrf.geometry.counting import Kinds
 from jaxrf.geometry.maps import AxisMap
 from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Union
-from jaxrf.interpret.axes import Link, Positions, positions
+from jaxrf.interpret.axes import Positions, positions
+from jaxrf.interpret.links import Link
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
 
 JOINS = {"add", "add_any", "sub"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxrf.geometry.row import Row
 from jaxrf.geometry.table import Table
 from jaxrf.interpret.fields import Boxes, boxes, flops
 from jaxrf.interpret.paths import Densities
-from jaxrf.interpret.units import UnitAxes, axes_of
+from jaxrf.interpret.units import UnitAxes, unit_axes
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
 
 
@@ -25,28 +25,28 @@ def table(
 
     With `wrt`, the rows of the layers behind that layer, in positions of its units.
     """
-    inputs = boxes(program, unknown=unknown)
+    inputs, units = boxes(program, unknown=unknown), unit_axes(program, spatial)
     reached = [layer.tangent for layer in program.layers.values() if layer.tangent in inputs.fields]
     costs = flops(program, reached)  # type: ignore[arg-type]
     if wrt is None:
         dense = Densities(program, spatial, unknown)
-        rows = [row(program, layer, inputs, spatial, costs) for layer in program.layers.values()]
+        rows = [row(program, layer, inputs, units, spatial, costs) for layer in program.layers.values()]
         rows = [replace(one, counted=dense) for one in rows]
         return Table(rows, model=model, input_shape=program.input.shape[1:])
-    found, source = boxes(program, wrt.tangent, unknown), axes_of(program, wrt, spatial, inputs)
+    found, source = boxes(program, wrt.tangent, unknown), units[wrt.name]
     behind = [one for one in program.layers.values() if one.tangent in found.fields and one.tangent is not wrt.tangent]
-    rows = [row(program, layer, found, spatial, costs, source, inputs) for layer in behind]
+    rows = [row(program, layer, found, units, spatial, costs, source) for layer in behind]
     return Table(rows, model=f"{model} seen from {wrt.name!r}", input_shape=_one_image(wrt.tangent.shape, source))  # type: ignore[union-attr]
 
 
 def row(
-    program: TangentProgram, layer: Layer, found: Boxes, spatial: Sequence[int],
-    costs: dict[Variable, int] | None = None, source: UnitAxes | None = None, inputs: Boxes | None = None,
+    program: TangentProgram, layer: Layer, found: Boxes, units: Mapping[str, UnitAxes], spatial: Sequence[int],
+    costs: dict[Variable, int] | None = None, source: UnitAxes | None = None,
 ) -> Row:  # fmt: skip
     """One layer's row.
 
-    `source` says which axes of the variable that `found` starts from are positions, where that is not the input;
-    `inputs` then are the boxes on the input, where the caller has them.
+    `units` says how the axes of the layers are read, `source` those of the variable that `found` starts from, where that
+    is not the input.
     """
     images = program.input.shape[0]
     if layer.tangent not in found.fields:
@@ -56,7 +56,7 @@ def row(
         note = layer.note or "does not depend on the input"
         return Row(layer.name, layer.kind, tuple(shape), (), none, parameters=layer.parameters, notes=(note,))
     fields, shape = found.fields[layer.tangent], layer.tangent.shape
-    axes = axes_of(program, layer, spatial, found if source is None else inputs)
+    axes = units[layer.name]
     start = source or UnitAxes(tuple(spatial), 0, 1)
     chosen = tuple(_on_units(fields[a], shape, axes) for a in start.units)
     chosen = tuple(replace(f, extent=start.per_image) if a == start.batch else f for a, f in zip(start.units, chosen))

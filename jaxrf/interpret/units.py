@@ -2,63 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Field
-from jaxrf.interpret.fields import Boxes, boxes
-from jaxrf.tangent.program import Layer, TangentProgram
+from jaxrf.interpret.links import Links, links_of
+from jaxrf.interpret.origins import FEATURES, Marks, Origin, origins
+from jaxrf.tangent.program import TangentProgram
+
+IMAGES: Marks = frozenset({0})
 
 
 @dataclass(frozen=True)
 class UnitAxes:
-    """How the axes of a layer's output are read.
+    """How the axes of a layer's output are read; the same for any number of images and any size of them.
 
-    `units` are the axes that a unit indexes, in order; `batch` the axis of images (None where there is none);
-    `images` how many there are, `per_image` how many positions of the batch axis belong to one image.
+    `units` are the axes that a unit indexes. They are in the order of the input's axes where each of them comes from
+    one of these alone, however the layer is laid out; elsewhere, as for tokens, in the layer's own order.
+    `batch` is the axis of images (None where there is none), `per_image` how many of its positions belong to one image.
     """
 
     units: tuple[int, ...]
     batch: int | None
     per_image: int
 
+    def by_image(self, value: np.ndarray, images: int) -> np.ndarray:
+        """(image, *axes of the layer): a value of the layer, with its images on an axis of their own, in front."""
+        if self.batch is None:
+            return np.broadcast_to(value, (images, *value.shape))
+        value = np.moveaxis(value, self.batch, 0)
+        return np.moveaxis(value.reshape(images, -1, *value.shape[1:]), 1, self.batch + 1)
 
-def unit_axes(shape: tuple[int, ...], batch_field: Field, images: int, spatial: Sequence[int], rank: int) -> UnitAxes:
-    """The axes of a layer of `shape` whose dependence on the batch is `batch_field`.
 
-    A layer with the input's rank has the input's axes.
-    Elsewhere the last axis holds features, the batch axis is the one along which images lie one after the other,
-    and all others are units; so is the batch axis where an image has several.
+def unit_axes(
+    program: TangentProgram, spatial: Sequence[int], unknown: str = "global", links: Links | None = None
+) -> Mapping[str, UnitAxes]:
+    """How the axes of all layers behind the input are read, by name.
+
+    Ask a program of two images: one image leaves no trace where it is merged with other axes.
+
+    Args:
+        program: the traced model.
+        spatial: axes of the batched input that are positions.
+        unknown: as for `boxes`.
+        links: the program's, where the caller has them.
     """
-    if len(shape) == rank and shape[0] == images:
-        return UnitAxes(tuple(spatial), 0, 1)
-    batch = next((a for a in range(len(shape)) if _moves(batch_field, a)), None)
-    if batch is None and images in shape[:-1] and shape[0] != images:
-        batch = shape.index(images)
-    if batch is None and shape and shape[0] % images == 0:
-        batch = 0
+    found = origins(program, spatial, links_of(program, unknown) if links is None else links)
+    images = program.input.shape[0]
+    return {
+        layer.name: _read(layer.tangent.shape, found[layer.tangent], images, frozenset(spatial))
+        for layer in program.layers.values()
+        if layer.tangent in found
+    }
+
+
+def _read(shape: tuple[int, ...], origin: Origin, images: int, spatial: Marks) -> UnitAxes:
+    """The axes of one layer."""
+    each = [origin.marks(a) for a in range(len(shape))]
+    batch = next((a for a, marks in enumerate(each) if marks >= IMAGES), None)
+    if batch is None:  # an axis of a single image may have come and gone
+        batch = next((a for a, marks in enumerate(each) if shape[a] == images == 1 and not marks), None)
     per_image = shape[batch] // images if batch is not None else 1
-    features = len(shape) - 1 if len(shape) > 1 and len(shape) - 1 != batch else None
-    units = tuple(a for a in range(len(shape)) if a != features and (a != batch or per_image > 1))
-    return UnitAxes(units, batch, per_image)
+    units = _units(shape, each, batch, spatial)
+    if batch is not None and per_image > 1 and each[batch] != IMAGES | FEATURES:  # not heads: windows, copies
+        units = sorted([batch, *units])
+    return UnitAxes(_in_order(units, origin, spatial), batch, per_image)
 
 
-def _moves(field: Field, axis: int) -> bool:
-    """Whether elements that see something see other images along `axis`."""
-    some = field.lo < field.hi
-    first = np.where(some, field.lo, EMPTY_LO).min(axis=axis, initial=EMPTY_LO)
-    last = np.where(some, field.lo, EMPTY_HI).max(axis=axis, initial=EMPTY_HI)
-    return bool((first < last).any())
+def _units(shape: tuple[int, ...], each: Sequence[Marks], batch: int | None, spatial: Marks) -> list[int]:
+    """The axes besides that of images that are units, from the marks of `each` axis.
 
-
-def axes_of(program: TangentProgram, layer: Layer, spatial: Sequence[int], inputs: Boxes | None = None) -> UnitAxes:
-    """How the axes of a layer's output are read.
-
-    `inputs` are the boxes on the input, where the caller has them.
+    An axis made of positions and features is one of units behind a shuffle of depth to space, where no other axis has its
+    positions and another one is left for features; it is one of features where a map was flattened, or packed by space to
+    depth. One of a single element that nothing tells of is one of units where an axis of the image is missing.
     """
-    assert layer.tangent is not None
-    found = inputs or boxes(program, unknown="global")
-    batch = found.fields[layer.tangent][0]
-    return unit_axes(layer.tangent.shape, batch, program.input.shape[0], spatial, len(program.input.shape))
+    others = [a for a in range(len(shape)) if a != batch and not each[a] >= IMAGES]
+    placed = [a for a in others if not each[a] <= FEATURES]
+    shuffled = [
+        a
+        for a in placed
+        if each[a] >= FEATURES and not any((each[a] - FEATURES) & m for b, m in enumerate(each) if b != a)
+    ]
+    units = [a for a in placed if not each[a] >= FEATURES]
+    complete = spatial <= frozenset().union(
+        *(each[a] for a in [*units, *shuffled, *([] if batch is None else [batch])])
+    )
+    units += [a for a in others if not each[a] and not (complete and shape[a] == 1)]
+    room = len(units) + len(shuffled) < len(others)
+    return sorted([*units, *(shuffled if room else [])])
+
+
+def _in_order(units: list[int], origin: Origin, spatial: Marks) -> tuple[int, ...]:
+    """Unit axes in the order of the input's axes, where each comes from one of its own."""
+    sources = {a: sorted(origin.marks(a) & spatial) for a in units}  # type: ignore[type-var]
+    alone = all(len(axes) == 1 and not origin.marks(a) >= IMAGES for a, axes in sources.items())
+    if not alone or len({axes[0] for axes in sources.values()}) < len(units):
+        return tuple(units)
+    return tuple(sorted(units, key=lambda a: sources[a]))  # type: ignore[arg-type, return-value]

@@ -57,6 +57,9 @@ class Convolution(Contraction):
             return "groups of its batch are not told apart"
         return ""
 
+    def slides(self, equation, operand):
+        return frozenset(equation.params["dimension_numbers"].lhs_spec[2:]) if operand == 0 else frozenset()
+
     def _of_image(self, equation: Equation, windows: Sequence[Window], features: AxisMap | None = None) -> Product:
         shape, out = equation.operands[0].shape, equation.result.shape
         numbers = equation.params["dimension_numbers"]

@@ -104,6 +104,10 @@ class Rule(ABC):
         """Why the relation names more than the true dependence; empty where it is exact."""
         return ""
 
+    def slides(self, equation: Equation, operand: int) -> frozenset[int]:
+        """Axes of operand `operand` that the operation itself takes for positions, as a convolution does."""
+        return frozenset()
+
     def needs_whole(self, equation: Equation) -> frozenset[int]:
         """Axes of the result on which the pull-back cannot work on a part."""
         return frozenset(range(len(equation.result.shape)))
@@ -190,7 +194,9 @@ R = TypeVar("R", bound=Rule)
 
 def contraction(equation: Equation) -> Contraction | None:
     """The rule of an equation that multiplies with a kernel or a matrix; None for all others."""
-    found = rules.get(equation.primitive)
+    if equation.primitive not in rules:
+        return None
+    found = rules[equation.primitive]
     return found if isinstance(found, Contraction) else None
 
 

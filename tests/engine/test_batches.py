@@ -14,7 +14,7 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
-from jaxrf.interpret.table import axes_of
+from jaxrf.interpret.units import unit_axes
 from jaxrf.job import Job
 from jaxrf.prepare import prepare
 from jaxrf.request import Request
@@ -199,4 +199,5 @@ def test_axes_do_not_depend_on_the_number_of_images():
     expected = {"tokens": (1,), "with a class token": (1,), "tokens first": (0,), "windows": (0, 1)}
     for count in (1, 2):
         program = trace(subject, count)
-        assert {name: axes_of(program, program.layers[name], (1, 2)).units for name in expected} == expected
+        found = unit_axes(program, (1, 2))
+        assert {name: found[name].units for name in expected} == expected

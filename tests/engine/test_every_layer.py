@@ -15,7 +15,7 @@ from jaxrf.adapters import Subject, intercepting
 from jaxrf.compiler import jit
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import Images, as_images
-from jaxrf.interpret.table import axes_of
+from jaxrf.interpret.units import unit_axes
 from jaxrf.request import Request
 from jaxrf.tangent.trace import OUTPUT
 from tests.engine.dense import difference
@@ -93,8 +93,7 @@ def test_every_layer(name, double, quick, monkeypatch):
 
 def errors(subject: Subject, images: Images, layer: str, reference: Reference) -> np.ndarray:
     """Of some units of a layer: the larger one of the errors of map and value, as a share of their peak; NaN where both maps are zero."""
-    program = prepare.traced(subject, ())
-    axes = axes_of(program, program.layers[layer], subject.spatial_axes).units
+    axes = unit_axes(prepare.traced(subject, ()), subject.spatial_axes)[layer].units
     value = np.asarray(reference.values[layer])
     units = some_units(tuple(value.shape[axis] for axis in axes))
     job = prepare.prepare(subject, images, Request(units=units, layer=layer, crop=False, certify=False))

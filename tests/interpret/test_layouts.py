@@ -140,6 +140,66 @@ def test_resizes_by_odd_factors_have_no_stride(old, new):
     assert row.stride == (None,) and row.exact
 
 
+def interpolation(n, m):
+    """Lower and upper neighbor of each of `m` positions among `n`, and the weight of the upper one."""
+    at = np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1).astype(np.float32)
+    lower = np.floor(at).astype(int)
+    return lower, np.minimum(lower + 1, n - 1), at - lower
+
+
+def weighted(x, axis, m):
+    """One axis, as `x[i] * (1 - w) + x[j] * w`."""
+    i, j, w = interpolation(x.shape[axis], m)
+    w = w.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return jnp.take(x, i, axis) * (1 - w) + jnp.take(x, j, axis) * w
+
+
+def lerped(x, axis, m):
+    """One axis, as `x[i] + w * (x[j] - x[i])`, with indices that are computed in the model."""
+    i, j, w = interpolation(x.shape[axis], m)
+    w = w.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    lower = jnp.take(x, jnp.asarray(i), axis)
+    return lower + w * (jnp.take(x, jnp.asarray(j), axis) - lower)
+
+
+def of_corners(x, height, width):
+    """Both axes at once, as a sum over four corners."""
+    (i, k, v), (j, m, w) = interpolation(x.shape[2], height), interpolation(x.shape[3], width)
+    v = v[:, None]
+    top = x[:, :, i[:, None], j] * ((1 - v) * (1 - w)) + x[:, :, i][..., m] * (1 - v) * w
+    return top + x[:, :, k][..., j] * v * (1 - w) + x[:, :, k[:, None], m] * (v * w)
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [
+        lambda x, m, n: weighted(weighted(x, 2, m), 3, n),
+        lambda x, m, n: lerped(jnp.tanh(lerped(x, 3, n)), 2, m),
+        of_corners,
+    ],
+    ids=["weights", "lerp", "corners"],
+)
+@pytest.mark.parametrize("sizes", [(18, 26), (27, 39), (9, 20)])
+def test_an_interpolation_by_indices_is_a_resize(resize, sizes):
+    """Bilinear upsampling of channels first, by indices and weights, has the row of `jax.image.resize` of channels last."""
+    behind = lambda x: conv(x, 3, 2)  # noqa: E731
+    mine = jaxrf.trf(lambda x: behind(resize(x, *sizes).transpose(0, 2, 3, 1)), (2, 9, 13), spatial_axes=(2, 3))[-1]
+    theirs = jaxrf.trf(lambda x: behind(jax.image.resize(x, (len(x), *sizes, 2), "bilinear")), (9, 13, 2))[-1]
+    for fact in ("sizes", "stride", "padding", "period", "min_size", "aligned", "exact", "density", "unit_shape"):
+        assert getattr(mine, fact) == getattr(theirs, fact), fact
+    for unit in np.ndindex(*mine.unit_shape):
+        assert mine.box(unit) == theirs.box(unit) and mine.box(unit, clip=True) == theirs.box(unit, clip=True)
+
+
+def test_reads_of_several_variables_are_no_interpolation():
+    """Reads of two variables, or with a mask that is no product of axes, keep the box of each."""
+    i, corner = np.array([0, 0, 1, 2]), np.ones((4, 4, 1), np.float32)
+    corner[3, 3] = 0
+    model = lambda x: x[:, i][:, :, i] * corner + jnp.tanh(x)[:, i + 1][:, :, i]  # noqa: E731
+    row = jaxrf.trf(model, (4, 4, 1))[-1]
+    assert row.exact and row.box((3, 3)) == ((3, 4), (2, 3)) and row.box((2, 3)) == ((1, 3), (2, 3))
+
+
 def test_density_of_rows():
     """Three dilations of 2 reach 7 of 13 positions; the row counts when it is asked, and says it when saved after."""
     model = lambda x: conv(conv(conv(x, dilation=2), dilation=2), dilation=2)  # noqa: E731
