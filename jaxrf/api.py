@@ -22,12 +22,11 @@ from jaxrf.init import Initializer
 from jaxrf.inputs import Images
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.axes import positions
-from jaxrf.interpret.emptiness import check_not_empty
 from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count as path_counts
 from jaxrf.job import Job
 from jaxrf.prepare import open_job
-from jaxrf.programs import choose, geometry_program, traced
+from jaxrf.programs import choose, geometry_program
 from jaxrf.request import Request, Unsaid
 from jaxrf.result import Result
 from jaxrf.statistics import Until
@@ -155,8 +154,7 @@ def paths(
         model, input_shape, variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
-    program, spatial = traced(subject, treat_as_constant), subject.spatial_axes
-    check_not_empty(program, spatial, subject.name)
+    program, spatial = geometry_program(subject, treat_as_constant), subject.spatial_axes
     target = choose(program, layer, output)
     known = positions(program, spatial)
     row = tables.row(program, target, boxes(program), known.units, spatial)

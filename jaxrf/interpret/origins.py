@@ -73,7 +73,8 @@ def origins(program: TangentProgram, spatial: Sequence[int], links: Links) -> di
     while True:
         found = {program.input: first}
         for equation, mine in links.items():
-            joined = reduce(_join, (_follow(link, found[link.source], program) for link in mine))
+            telling = [link for link in mine if 0 not in link.source.shape] or mine  # nothing comes out of nothing
+            joined = reduce(_join, (_follow(link, found[link.source], program) for link in telling))
             found[equation.result] = _with(joined, told.get(equation.result))
         if not _tell_by_use(program, links, found, told):
             return found
@@ -195,7 +196,10 @@ def _along(axis_map: AxisMap, axis: Axis, held: Marks) -> Axis:
 
 
 def _reshaped(shape: Sequence[int], out_shape: Sequence[int], groups: Groups, origin: Origin) -> Origin:
-    """Through a change of axes; axes of one element stay where as many of them stand between the same others."""
+    """Through a change of axes; axes of one element stay where as many of them stand between the same others.
+
+    Of more than these, those go of which nothing tells: they were made by a broadcast.
+    """
     held = origin.held
     result: list[Axis] = [((n, frozenset()),) for n in out_shape]
     for ins, outs in groups:
@@ -205,6 +209,8 @@ def _reshaped(shape: Sequence[int], out_shape: Sequence[int], groups: Groups, or
     before, behind = _ones(shape), _ones(out_shape)
     for place, ins in before.items():
         outs = behind.get(place, [])
+        if len(ins) > len(outs):
+            ins = [a for a in ins if marks(origin.axes[a])]
         if len(ins) == len(outs):
             for a, o in zip(ins, outs):
                 result[o] = origin.axes[a]

@@ -150,3 +150,15 @@ def test_a_layer_without_an_axis_of_images_has_a_map_of_one_image():
     model, x = lambda x: jnp.tanh(x).sum(), np.random.default_rng(0).normal(size=(1, 3, 4, 1)).astype(np.float32)
     found = jaxrf.erf(model, None, x, channels=0, score="signed")
     np.testing.assert_allclose(found.mean[0], jax.grad(model)(x)[0, ..., 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric", "wrap", "linear_ramp", "mean"])
+def test_padding_of_any_mode_keeps_the_axes(mode, channels):
+    """The parts that padding is put together from, some without elements and some of one, change no axis."""
+
+    def net(x):
+        return jnp.pad(x, ((0, 0), (2, 1), (1, 0), (0, 0)), mode)
+
+    assert jaxrf.trf(net, (6, 5, channels))[-1].unit_shape == (9, 6)
+    assert jaxrf.paths(net, (6, 5, channels), unit=(4, 3)).counts.shape == (1, 1)
