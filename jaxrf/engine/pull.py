@@ -243,11 +243,11 @@ def mask(ct: jax.Array, spans: Spans, axes: tuple[int, ...], starts: Starts, tab
 
 
 def place(ct: jax.Array, natural: Spans, region: Spans, starts: Starts, table: jax.Array) -> jax.Array:
-    """Lay windows into larger windows, or into whole axes; what lies outside of those is dropped."""
+    """Lay windows, or whole axes, into windows that hold what is needed of them; what lies outside of those is dropped."""
     moved: list[tuple[int, Span, Span]] = []
     config = [(0, 0, 0)] * ct.ndim
     for axis, (small, large) in enumerate(zip(natural, region)):
-        if small.start is None or (small.start == large.start and small.size == large.size):
+        if small.start == large.start and small.size == large.size:
             continue
         low, high = _offsets(small, large, starts)
         if low == high:
@@ -263,13 +263,17 @@ def place(ct: jax.Array, natural: Spans, region: Spans, starts: Starts, table: j
     begins = [jnp.zeros(table.shape[1], table.dtype)] * len(sizes)
     for axis, small, large in moved:
         sizes[axis] = large.size
-        shift = table[small.start] - (table[large.start] if large.start is not None else 0)
+        shift = _start(small, table) - _start(large, table)
         begins[axis] = config[axis + 1][0] - shift
     return jax.vmap(lambda a, s: lax.dynamic_slice(a, s, sizes))(ct, jnp.stack(begins, axis=1))
 
 
 def _offsets(small: Span, large: Span, starts: Starts) -> tuple[int, int]:
     """Smallest and largest position of the small windows in the large ones, over all units."""
-    assert small.start is not None
-    shift = starts.rows[small.start] - (starts.rows[large.start] if large.start is not None else 0)
+    shift = np.asarray(_start(small, starts.rows) - _start(large, starts.rows))
     return int(shift.min()), int(shift.max())
+
+
+def _start(span: Span, rows: Any) -> Any:
+    """Where the windows begin, one number per unit; 0 for a whole axis."""
+    return 0 if span.start is None else rows[span.start]

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxrf.engine.lattice import Lattice, meet_all, through
+from jaxrf.engine.reach import Reach
 from jaxrf.geometry.maps import AxisMap, Interval, Pattern, Window
-from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Union
+from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.fields import relation
 from jaxrf.primitives.rule import Span, Spans, rules
 from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
@@ -115,6 +116,7 @@ class _Planner:
             if eqn.operands[i] in self.reached
         }
         self.lattices = self._lattices()
+        self.reach = Reach(self.equations, self.relations, source)
         self.boxes: dict[Variable, list[Interval | None]] = {}
 
     def plan(self) -> Windows:
@@ -146,9 +148,13 @@ class _Planner:
             pulled = self.relations[eqn, i].pull(box)
             moves = _moves(self.relations[eqn, i], out)
             natural = [interval if axis in moves else None for axis, interval in enumerate(pulled)]
+            within = natural if self.whole else self.reach.cut(operand, natural, self.count)
+            if rules[eqn.primitive].sums_parts:
+                summed = [out is None for _, out in _axes(self.relations[eqn, i])]
+                natural = [b if gone else a for a, b, gone in zip(natural, within, summed)]
             into[i] = tuple(self._span(interval, n) for interval, n in zip(natural, operand.shape))
             masked[i] = tuple(axis for axis, breaks in moves.items() if breaks)
-            self._join(operand, natural)
+            self._join(operand, within)
         return Step(eqn, into, masked)
 
     def _region(self, variable: Variable, forced: frozenset[int]) -> Spans:
@@ -198,7 +204,7 @@ def _axes(link: Relation) -> tuple[tuple[AxisMap | None, int | None], ...]:
     """Map and driving result axis of each operand axis, as far as a relation has them."""
     if isinstance(link, Masked):
         return _axes(link.inner)
-    if isinstance(link, Union):
+    if isinstance(link, Several):
         return _axes(link.hull)
     if isinstance(link, Product):
         return link.axes

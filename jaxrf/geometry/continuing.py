@@ -53,9 +53,8 @@ def refit(field: Field, shape: Shape) -> Field:
             step, rows = found
             first, stop = extended(lo, hi, rows, step, np.arange(period))
             full[axis] = period
-            return replace(
-                field, continuation=Continuation(axis, period, step, first.reshape(full), stop.reshape(full))
-            )
+            continuation = Continuation(axis, period, step, first.reshape(full), stop.reshape(full))
+            return replace(field, continuation=continuation, along=())
     return field
 
 
@@ -69,8 +68,10 @@ def repeated(lo: np.ndarray, hi: np.ndarray, extent: int, period: int) -> tuple[
     both = inner[:-period] & inner[period:]
     moves = (lo[period:] - lo[:-period])[both]
     rows = np.flatnonzero(both)
+    if len(rows) < max(2, period):
+        return None
     phases = [rows[rows % period == phase] for phase in range(period)]
-    if len(rows) < 2 or not all(map(len, phases)):
+    if not all(map(len, phases)):
         return None
     chosen = np.array([phase[len(phase) // 2] for phase in phases])
     step = int(np.median(moves))

@@ -15,7 +15,8 @@ from functools import reduce, singledispatch
 import numpy as np
 
 from jaxrf.geometry.maps import AxisMap, Blocks, Fixed, Window
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Union
+from jaxrf.geometry.masked_sum import Choice
+from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several, Union
 
 Kinds = tuple[bool, ...]
 """For each axis of a variable, whether it holds positions."""
@@ -145,7 +146,7 @@ def windowed(relation: Relation) -> Kinds:
     """Operand axes that are read through a window or another pattern of positions, not one to one and not whole."""
     if isinstance(relation, Masked):
         return windowed(relation.inner)
-    product = relation.hull if isinstance(relation, Union) else relation
+    product = relation.hull if isinstance(relation, Several) else relation
     if not isinstance(product, Product):
         return (False,) * len(relation.in_shape)
     return tuple(
@@ -300,16 +301,16 @@ def _per_position(counts: Counts, kinds: Kinds) -> Counts:
 
 
 @forward.register
-def _(relation: Masked | Union, kinds: Kinds) -> Kinds:
+def _(relation: Masked | Several, kinds: Kinds) -> Kinds:
     return forward(_plain(relation), kinds)
 
 
 @backward.register
-def _(relation: Masked | Union, kinds: Kinds) -> Kinds:
+def _(relation: Masked | Several, kinds: Kinds) -> Kinds:
     return backward(_plain(relation), kinds)
 
 
-def _plain(relation: Masked | Union) -> Relation:
+def _plain(relation: Masked | Several) -> Relation:
     """The relation of the same axes that holds this one."""
     return relation.inner if isinstance(relation, Masked) else relation.hull
 
@@ -332,6 +333,14 @@ def _(relation: Union, counts: Counts, kinds: Kinds) -> Counts:
     if not found:
         return replace(pull(relation.hull, counts, kinds), values=np.zeros((0,) * len(kinds), counts.values.dtype))
     return reduce(Counts.join, found)
+
+
+@pull.register
+def _(relation: Choice, counts: Counts, kinds: Kinds) -> Counts:
+    chosen = relation.regardless([a for a, position in enumerate(counts.kinds) if not position])
+    if not isinstance(chosen, Choice):
+        return pull(chosen, counts, kinds)
+    return reduce(Counts.join, (pull(part, counts, kinds) for part in chosen.masked))
 
 
 def _single_taps(relation: Union, kinds: Kinds) -> list[Product]:

@@ -43,6 +43,14 @@ class Continuation:
         return np.where(empty, EMPTY_LO, lo + shift), np.where(empty, EMPTY_HI, hi + shift)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A continuation that holds for some elements only: `where` (broadcastable to the variable's shape), None for all."""
+
+    continuation: Continuation
+    where: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class Paths:
     """What the paths from the input axis agree on: sub-sampling and center.
@@ -64,6 +72,8 @@ class Field:
     `lo` and `hi` are int64, broadcastable to the variable's shape, and clipped to the input at every variable on the way.
     An element without any path has `lo >= hi`.
     `continuation` is None where the field is not a repeated pattern along one axis; `global_cause` then may say why.
+    `along` then are patterns along several axes, of which the unclipped field is the union, where it is one:
+    the score of a query and a key sees what each of them sees.
     `local` is None where the field itself says where its elements lie, by the middles of its intervals.
     Elsewhere it holds the parts of the field that say so: of `x - mean(x)` that of `x`. Where none does it is empty.
     """
@@ -75,6 +85,7 @@ class Field:
     paths: Paths | None = None
     global_cause: str | None = None
     local: tuple[Field, ...] | None = None
+    along: tuple[Part, ...] = ()
 
     @property
     def parts(self) -> tuple[Field, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from jaxrf.geometry.field import Continuation, Field, Paths
+from jaxrf.geometry.field import Continuation, Field, Part, Paths
 
 
 def hull(a: Field, b: Field) -> Field:
@@ -17,7 +18,43 @@ def hull(a: Field, b: Field) -> Field:
     main = _beside_its_border(a, b)
     if main is not None:
         return Field(a.extent, lo, hi, main.continuation, main.paths, cause)
-    return Field(a.extent, lo, hi, _union(a.continuation, b.continuation), _paths(a.paths, b.paths), cause)
+    continuation = union(a.continuation, b.continuation)
+    along = _merge_parts(a, b) if continuation is None else ()
+    return Field(a.extent, lo, hi, continuation, _paths(a.paths, b.paths), cause, along=along)
+
+
+def along_of(field: Field) -> tuple[Part, ...]:
+    """The parts of a field; its continuation alone where it has one."""
+    return field.along if field.continuation is None else (Part(field.continuation),)
+
+
+def _merge_parts(a: Field, b: Field) -> tuple[Part, ...]:
+    mine, theirs = along_of(a), along_of(b)
+    if not mine or not theirs or any(part.continuation.marginal for part in (*mine, *theirs)):
+        return ()
+    return joined_parts([*mine, *theirs])
+
+
+def joined_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The same parts, with those joined that hold for the same elements and go on along the same axis.
+
+    None of them where two of these do not go on together.
+    """
+    found: list[Part] = []
+    for part in parts:
+        for i, other in enumerate(found):
+            same = part.where is other.where or (
+                part.where is not None and other.where is not None and np.array_equal(part.where, other.where)
+            )
+            if part.continuation.axis == other.continuation.axis and same:
+                joined = union(part.continuation, other.continuation)
+                if joined is None:
+                    return ()
+                found[i] = Part(joined, part.where)
+                break
+        else:
+            found.append(part)
+    return tuple(found)
 
 
 def nothing(field: Field) -> bool:
@@ -49,7 +86,8 @@ def _in_the_middle(field: Field) -> Field:
     return replace(field, continuation=replace(field.continuation, marginal=False))
 
 
-def _union(a: Continuation | None, b: Continuation | None) -> Continuation | None:
+def union(a: Continuation | None, b: Continuation | None) -> Continuation | None:
+    """The continuation of a union; None where its parts do not go on together."""
     if a is None or b is None or a.marginal or b.marginal:
         return None
     if a.axis != b.axis or a.step * b.period != b.step * a.period:

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jaxrf.geometry.continuing import moving_end, repeated
+from jaxrf.geometry.continuing import extended, moving_end, repeated
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Paths
 
 Interval = tuple[np.ndarray, np.ndarray]
@@ -339,7 +339,7 @@ class Pattern(AxisMap):
     """A known matrix: output `o` reads the positions where `support[o]` (out, in) is true.
 
     Resizing, gathering by known indices and permuting are of this kind.
-    The map without borders is read off the rows that do not touch the ends of the input axis.
+    The map without borders is read off rows that it does not lead beyond the ends of the input axis.
     """
 
     support: np.ndarray = field(default=None)  # type: ignore[assignment]
@@ -375,7 +375,8 @@ class Pattern(AxisMap):
             found = repeated(lo, hi, self.in_size, period)
             if found is None:
                 continue
-            rows = np.flatnonzero((lo > 0) & (hi < self.in_size) & (lo < hi))
+            first, stop = extended(lo, hi, found[1], found[0], np.arange(self.out_size))
+            rows = np.flatnonzero((first >= 0) & (stop <= self.in_size) & (first < stop))
             like = found[1][rows % period]
             if all(
                 np.array_equal(self.support[r, lo[r] : hi[r]], self.support[m, lo[m] : hi[m]])

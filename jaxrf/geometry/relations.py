@@ -14,9 +14,11 @@ from functools import cached_property, reduce
 import numpy as np
 
 from jaxrf.geometry.continuing import merged_paths, refit, regrouped, shortest
-from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field, Paths
+from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field, Part, Paths
+from jaxrf.geometry.hull import along_of
 from jaxrf.geometry.maps import AxisMap, Fixed, Interval, Window, union, whole
 from jaxrf.geometry.merge import merge
+from jaxrf.geometry.parts import alone, pushed_parts
 from jaxrf.geometry.places import kept, lost
 
 Shape = tuple[int, ...]
@@ -108,7 +110,10 @@ class Product(Relation):
             if out_axis is None and isinstance(axis_map, Fixed) and axis_map.whole and axis_map.in_size > 1:
                 cause = "reduced"
             paths = axis_map.follow(paths) if paths is not None and continuation is not None else None
-        result = Field(field.extent, lo, hi, continuation, paths, cause)
+        parts = pushed_parts(self, field.along)
+        continuation = continuation or alone(parts)
+        along = parts if continuation is None else ()
+        result = Field(field.extent, lo, hi, continuation, paths, cause, along=along)
         return result if continuation is not None or cause else refit(result, self.out_shape)
 
     def _push(self, lo: np.ndarray, hi: np.ndarray, endless: int | None = None) -> Interval:
@@ -185,7 +190,19 @@ class Reshape(Relation):
         old = field.continuation
         continuation = None if old is None else regrouped(old, self.pairs, self.in_shape, self.out_shape)
         paths = self._follow(field.paths, old.axis) if old is not None and continuation is not None else None
-        result = Field(field.extent, lo, hi, continuation, paths, field.global_cause)
+        parts = tuple(
+            Part(moved, None if part.where is None else self._push(part.where))
+            for part in field.along
+            if (moved := regrouped(part.continuation, self.pairs, self.in_shape, self.out_shape)) is not None
+        )
+        parts = parts if len(parts) == len(field.along) else ()
+        result = Field(field.extent, lo, hi, continuation, paths, field.global_cause, along=parts)
+        if (
+            continuation is not None and continuation.step == 0
+        ):  # it may say nothing of the axis that the field moves along
+            lo, hi = _squeezed(lo, hi)
+            moves = lo.shape[continuation.axis] == hi.shape[continuation.axis] == 1
+            return refit(replace(result, lo=lo, hi=hi, continuation=None), self.out_shape) if moves else result
         return result if continuation is not None or field.global_cause else refit(result, self.out_shape)
 
     def _follow(self, paths: Paths | None, axis: int) -> Paths | None:
@@ -293,20 +310,16 @@ class Masked(Relation):
         if old is not None and support.shape[old.axis] == 1:  # the mask is the same all along
             ends = {"lo": np.where(support, old.lo, EMPTY_LO), "hi": np.where(support, old.hi, EMPTY_HI)}
             return replace(field, lo=lo, hi=hi, continuation=replace(old, **ends))
-        return refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
+        parts = tuple(Part(p.continuation, support if p.where is None else p.where & support) for p in along_of(field))
+        return refit(Field(field.extent, lo, hi, None, None, field.global_cause, along=parts), self.out_shape)
 
     def pull(self, box):
         return self.inner.pull(box)
 
 
-@dataclass(frozen=True, eq=False)
-class Union(Relation):
-    """An element of the result depends on what it depends on by any of the `parts`; `hull` is one relation that holds all.
+class Several(Relation):
+    """Made of several parts; `hull` is one product of axes that holds all."""
 
-    For windows whose taps are no product of axes, as those of causal kernels in two dimensions.
-    """
-
-    parts: tuple[Product, ...]
     hull: Product
 
     @property
@@ -316,6 +329,20 @@ class Union(Relation):
     @property
     def out_shape(self):  # type: ignore[override]
         return self.hull.out_shape
+
+    def pull(self, box):
+        return self.hull.pull(box)
+
+
+@dataclass(frozen=True, eq=False)
+class Union(Several):
+    """An element of the result depends on what it depends on by any of the `parts`.
+
+    For windows whose taps are no product of axes, as those of causal kernels in two dimensions.
+    """
+
+    parts: tuple[Product, ...]
+    hull: Product
 
     def push(self, field):
         if self.empty or not self.parts:
@@ -328,9 +355,6 @@ class Union(Relation):
             ends = _squeezed(old.lo, old.hi, keep=old.axis)
             old = replace(old, lo=ends[0], hi=ends[1])
         return replace(joined, lo=lo, hi=hi, continuation=old, paths=around.paths)
-
-    def pull(self, box):
-        return self.hull.pull(box)
 
 
 def products(support: np.ndarray) -> list[tuple[np.ndarray, ...]]:

@@ -17,7 +17,7 @@ from functools import reduce
 
 from jaxrf.geometry.counting import forward
 from jaxrf.geometry.maps import AxisMap, Fixed, Window
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Union
+from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
 from jaxrf.primitives.rule import contraction, rules
 from jaxrf.tangent.program import TangentProgram, Variable
@@ -146,7 +146,7 @@ def _unmasked(relation: Relation) -> Relation:
     """The relation of the same axes that holds this one."""
     if isinstance(relation, Masked):
         return _unmasked(relation.inner)
-    return relation.hull if isinstance(relation, Union) else relation
+    return relation.hull if isinstance(relation, Several) else relation
 
 
 def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram) -> Marks | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrf.geometry.counting import Kinds
 from jaxrf.geometry.maps import AxisMap
-from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Union
+from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.axes import Positions, positions
 from jaxrf.interpret.links import Link
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
@@ -117,6 +117,6 @@ def _axes(relation: Relation) -> Sequence[tuple[AxisMap, int | None]] | None:
     """Axis by axis, as far as a relation is so."""
     if isinstance(relation, Masked):
         return _axes(relation.inner)
-    if isinstance(relation, Union):
+    if isinstance(relation, Several):
         return relation.hull.axes
     return relation.axes if isinstance(relation, Product) else None

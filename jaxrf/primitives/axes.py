@@ -45,6 +45,8 @@ class ReduceSum(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.reduce_sum.html
     """
 
+    sums_parts = True
+
     def relation(self, equation, operand):
         shape, gone = equation.operands[operand].shape, equation.params["axes"]
         kept = [a for a in range(len(shape)) if a not in gone]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-import string
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrf.geometry.maps import AxisMap, Pattern, identity, whole
-from jaxrf.geometry.relations import Product
+from jaxrf.geometry.masked_sum import MaskedSum
+from jaxrf.geometry.relations import Relation
+from jaxrf.geometry.supports import compact
 from jaxrf.primitives.rule import MASKED, Contraction, Span, rule
+from jaxrf.tangent.einsum import letters
 from jaxrf.tangent.program import Equation
 
 
@@ -19,65 +21,42 @@ class Dot(Contraction):
     """Contraction over some axes, batched over others.
 
     y[b, i, j] = sum_k x[b, i, k] c[b, k, j]    for either operand as the tangent
-    Every result sees the whole contracted axes; where the coefficient is a known matrix, the places where it is not zero.
-    Example: (2, 3)·(3, 5): element (1, 4) depends on (1, 0..2).
+    Every result sees the whole contracted axes, but where the coefficient is known to be zero: in matrices that resize,
+    and in attention weights behind a mask. These zeros may differ along the batch.
+    Example: (2, 3)·(3, 5): element (1, 4) depends on (1, 0..2), and not on (1, 1) if c[1, 4] is zero.
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dot_general.html
     """
 
-    hull_where = "its coefficient is a softmax over masked logits, or has zeros and is no matrix"
+    hull_where = "its coefficient holds zeros of masked logits that are not followed, or zeros of no simple form"
+    sums_parts = True
 
     def relation(self, equation, operand):
-        mine, _, result = letters = self._letters(equation, operand)
-        shape = equation.operands[operand].shape
-        axes: list[tuple[AxisMap, int | None]] = []
-        for n, letter in zip(shape, mine):
-            axes.append((identity(n), result.index(letter)) if letter in result else (whole(n), None))
-        matrix = self._matrix(equation, operand, letters)
-        if matrix is not None:
-            support, contracted, free = matrix
-            a = mine.index(contracted)
-            axes[a] = (Pattern(shape[a], support.shape[0], support), result.index(free))
-        return Product(shape, equation.result.shape, tuple(axes))
+        return self._relation(equation, operand)[0]
 
     def loose(self, equation, operand):
         if equation.masked(1 - operand):
             return MASKED
-        support = equation.support(1 - operand)
-        if support is None or support.all() or self._matrix(equation, operand, self._letters(equation, operand)):
-            return ""
-        return "the zeros of its coefficient are not followed, because it is no matrix"
+        return "" if self._relation(equation, operand)[1] else "the zeros of its coefficient are of no simple form"
 
-    def _matrix(
-        self, equation: Equation, operand: int, letters: tuple[str, str, str]
-    ) -> tuple[np.ndarray, str, str] | None:
-        """A coefficient that is a matrix with zeros: its support (free, contracted) and the letters of both axes."""
-        mine, other, result = letters
-        contracted = [letter for letter in mine if letter not in result]
-        free = [letter for letter in other if letter not in mine]
-        if len(contracted) != 1 or len(other) != 2 or len(free) != 1:
-            return None
+    def _relation(self, equation: Equation, operand: int) -> tuple[Relation, bool]:
+        """The relation, and whether it follows all zeros of the coefficient."""
+        mine, other, result = self._letters(equation, operand)
+        driven = tuple(result.find(letter) for letter in mine)
+        plain = MaskedSum(equation.operands[operand].shape, equation.result.shape, driven)
         support = equation.support(1 - operand)
         if support is None or support.all():
-            return None
-        return (support if other[0] == free[0] else support.T), contracted[0], free[0]
+            return plain.whole, True
+        everything = result + "".join(letter for letter in mine if letter not in result)
+        support = compact(support).transpose(sorted(range(len(other)), key=lambda a: everything.index(other[a])))
+        support = np.expand_dims(support, [a for a, letter in enumerate(everything) if letter not in other])
+        relation = replace(plain, support=support).relation
+        return (plain.whole, False) if relation is None else (relation, True)
 
     def _letters(self, equation: Equation, operand: int) -> tuple[str, str, str]:
         """Axis letters of an operand, of the other one and of the result, as einsum writes them."""
-        left, right, result = self._einsum(equation)
+        ranks = (len(v.shape) for v in equation.operands)
+        left, right, result = letters(equation.params["dimension_numbers"], *ranks)
         return (right, left, result) if operand else (left, right, result)
-
-    def _einsum(self, equation: Equation) -> tuple[str, str, str]:
-        """Axis letters of both operands and of the result, as einsum writes them."""
-        (left_c, right_c), (left_b, right_b) = equation.params["dimension_numbers"]
-        pool = iter(string.ascii_lowercase)
-        left = [next(pool) for _ in equation.operands[0].shape]
-        right = [next(pool) for _ in equation.operands[1].shape]
-        for a, b in (*zip(left_c, right_c), *zip(left_b, right_b)):
-            right[b] = left[a]
-        batch = [left[a] for a in left_b]
-        free = [x for a, x in enumerate(left) if a not in (*left_c, *left_b)]
-        free += [x for b, x in enumerate(right) if b not in (*right_c, *right_b)]
-        return "".join(left), "".join(right), "".join(batch + free)
 
     def summed(self, equation, coefficient):
         return tuple(equation.params["dimension_numbers"][0][coefficient])
@@ -103,6 +82,6 @@ class Dot(Contraction):
         return pulled.astype(eqn.operands[operand].dtype)
 
     def flops(self, equation):
-        left, _, result = self._einsum(equation)
+        left, _, result = self._letters(equation, 0)
         contracted = math.prod(n for n, x in zip(equation.operands[0].shape, left) if x not in result)
         return 2 * math.prod(equation.result.shape) * contracted

@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxrf.geometry.maps import Fixed, identity
 from jaxrf.geometry.relations import Masked, Product, Relation
+from jaxrf.geometry.supports import compact
 from jaxrf.primitives.rule import MASKED, Rule, View, rule, rules
 from jaxrf.tangent.program import Equation
 from jaxrf.tangent.tap import TAP
@@ -47,7 +48,7 @@ class Elementwise(Rule):
     def relation(self, equation, operand) -> Relation:
         plain = aligned(equation.operands[operand].shape, equation.result.shape)
         support = self.support(equation, operand)
-        return plain if support is None or support.all() else Masked(plain, support)
+        return plain if support is None or support.all() else Masked(plain, compact(support))
 
     def support(self, equation: Equation, operand: int) -> np.ndarray | None:
         """Where a known coefficient lets the tangent through; None if everywhere, or unknown."""
@@ -103,12 +104,12 @@ class Scaling(Elementwise):
 
 @rule("mul")
 class Multiply(Scaling):
-    """A product with one tangent; zeros of a known coefficient are seen.
+    """A product with one tangent; known zeros of the coefficient are seen, those of attention weights behind a mask too.
 
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.mul.html
     """
 
-    hull_where = "its coefficient is a softmax over masked logits"
+    hull_where = "its coefficient holds zeros of masked logits that are not followed"
 
     def support(self, equation, operand):
         return equation.support(1 - operand)

@@ -39,7 +39,7 @@ class Span:
 
 
 Spans = tuple[Span, ...]
-MASKED = "its coefficient is a softmax over masked logits, whose zeros are not followed"
+MASKED = "its coefficient is made of masked logits, and not all of its zeros are followed"
 
 
 def whole_spans(shape: tuple[int, ...]) -> Spans:
@@ -91,6 +91,9 @@ class Rule(ABC):
 
     hull_where: ClassVar[str] = ""
     """When `loose` may say something, for the documentation; empty where the relation is always exact."""
+
+    sums_parts: ClassVar[bool] = False
+    """Whether `transpose` can yield a part of an axis that is summed over."""
 
     @abstractmethod
     def relation(self, equation: Equation, operand: int) -> Relation:

@@ -8,20 +8,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from jaxrf.geometry.supports import compact
+from jaxrf.tangent.levels import NOTHING, SOURCES, Known, after, constant
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
 from jaxrf.tangent.rounding import significant
 
 CHANCE = ("random_", "rng_", "threefry")
 ZEROING = {"mul", "select_n", "pad", "concatenate", "scatter", "scatter-add", "scatter-mul", "dynamic_update_slice"}
-MIXING = {"dot_general", "conv_general_dilated", "ragged_dot_general"}
-EXPONENTIALS = {"exp", "exp2", "logistic"}
-DEEP = 50.0
-"""A constant that lowers some logits by more than this is a mask: exp(-50) is 2e-22."""
+UNIFORM = {"broadcast_in_dim", "copy", "convert_element_type", "reshape"}
+"""Operations that repeat a number."""
 
 
 class Constants:
@@ -57,31 +58,30 @@ class Constants:
         return self._values[operand]
 
     def support(self, operand: Operand) -> np.ndarray | None:
-        """Where an operand made of variables and constants can be other than zero; None where nothing is known.
+        """Where an operand can be other than zero; None where nothing is known.
 
-        Read off random variables, where the operand is made by an operation with a constant that holds zeros.
-        Draws of either sign and of two sizes are joined, so that a rectified or thresholded weight does not count as zero.
+        Of one made of variables and constants alone it is read off random variables, where it is made by an operation with
+        a constant that holds zeros. Draws of either sign and of two sizes are joined, so that a rectified or thresholded
+        weight does not count as zero. The zeros of others follow from constants that they are multiplied with, and from
+        masks below an exponential (see `levels`).
         """
         if isinstance(operand, Literal):
             return np.asarray(np.asarray(operand.value) != 0)
         if operand.tangent or operand in self.parameters:
             return None
-        if operand in self.changing:
-            return self._chosen(operand)
+        found = None if operand in self.changing else self._fixed_support(operand)
+        if operand in self.free and (masked := self._knowledge.get(operand, NOTHING).support) is not None:
+            masked = np.broadcast_to(masked, operand.shape)
+            found = masked if found is None else found & masked
+        return found
+
+    def _fixed_support(self, operand: Variable) -> np.ndarray | None:
+        """The support of an operand that depends on neither image nor chance."""
         if operand not in self._supports:
             value = self.value(operand)
             known = self.slice([operand]), operand, self.consts
             self._supports[operand] = self._drawn_support(operand) if value is None else significant(value, *known)
         return self._supports[operand]
-
-    def _chosen(self, operand: Operand) -> np.ndarray | None:
-        """The support of what one branch or another gives, whichever runs; None where it is no such choice."""
-        place = self._producers.get(operand)  # type: ignore[arg-type]
-        eqn = None if place is None else self.forward[place]
-        if eqn is None or (eqn.primitive, eqn.operands[0].shape) not in (("copy", operand.shape), ("select_n", ())):
-            return None
-        found = [self.support(case) for case in eqn.operands[eqn.primitive == "select_n" :]]
-        return None if any(case is None for case in found) else np.logical_or.reduce(found)  # type: ignore[arg-type]
 
     def columns(self, operand: Operand) -> list[np.ndarray | None]:
         """Values of the last axis one by one, None for those that are not known; indices are put together from such."""
@@ -95,8 +95,8 @@ class Constants:
         return [None] * operand.shape[-1]
 
     def masked(self, operand: Operand) -> bool:
-        """Whether an operand is made of exponentials of masked logits, as attention weights are: zeros in it are likely."""
-        return operand in self._masked
+        """Whether an operand may hold zeros of masked logits, as attention weights do, that were not followed."""
+        return operand in self.free and self._knowledge.get(operand, NOTHING).lost
 
     def slice(self, wanted: Iterable[Operand], through: Any = None) -> list[Equation]:
         """The forward equations that `wanted` are made by, in order; only those that `through` accepts, if given."""
@@ -144,30 +144,39 @@ class Constants:
         return any(value is not None and not value.all() for value in values)
 
     @cached_property
-    def _masked(self) -> set[Operand]:
-        """Results of exponentials of masked logits, and what is made of them without mixing positions."""
-        found: set[Operand] = set()
+    def _knowledge(self) -> dict[Operand, Known]:
+        """Zeros and levels of all that depends on variables, image or chance, as far as there are any."""
+        found: dict[Operand, Known] = {}
         for eqn in self.forward:
-            if eqn.primitive in MIXING:
+            if eqn.results[0] not in self.free:
                 continue
-            mask = eqn.primitive in EXPONENTIALS and eqn.results[0] in self.changing and self._lowered(eqn.operands[0])
-            if mask or any(v in found for v in eqn.operands):
-                found.update(eqn.results)
+            if eqn.primitive not in SOURCES and not any(v in found for v in eqn.operands):
+                continue
+            operands = [self._known(v, found, eqn.primitive) for v in eqn.operands]
+            found |= {v: known for v, known in zip(eqn.results, after(eqn, operands)) if not known.plain}
         return found
 
-    def _lowered(self, logits: Operand) -> bool:
-        """Whether a constant pushes some of the logits far below the others."""
-        local = self.slice([logits], lambda eqn: eqn.primitive not in MIXING | EXPONENTIALS)
-        return any(map(self._lowers, local))
+    def _known(self, operand: Operand, found: Mapping[Operand, Known], primitive: str) -> Known:
+        """What is known of an operand, itself being a constant, or made of variables, or among those `found`."""
+        if operand not in self.free:
+            if (number := self._number(operand)) is not None:
+                return constant(np.full([1] * len(operand.shape), number))
+            value = self.value(operand)
+            return NOTHING if value is None else replace(constant(value), support=self.support(operand))
+        known = found.get(operand, NOTHING)
+        if operand in self.changing or operand in self.parameters or primitive not in SOURCES:
+            return known
+        support = self._fixed_support(operand)  # type: ignore[arg-type]
+        return known if support is None or support.all() else replace(known, support=compact(support))
 
-    def _lowers(self, eqn: Equation) -> bool:
-        if eqn.primitive not in {"add", "sub", "select_n"} or eqn.results[0] not in self.changing:
-            return False
-        if eqn.primitive == "select_n":
-            cases = [self.value(v) for v in eqn.operands[1:]]
-            return any(value is not None and value.size > 0 and value.min() < -DEEP for value in cases)
-        added = [self.value(v) for v in eqn.operands]
-        return any(value is not None and value.size > 0 and value.max() - value.min() > DEEP for value in added)
+    def _number(self, operand: Operand) -> Any:
+        """The number that a constant repeats, where that is seen without computing it."""
+        while isinstance(operand, Variable):
+            place = self._producers.get(operand)
+            if place is None or self.forward[place].primitive not in UNIFORM:
+                return None
+            operand = self.forward[place].operands[0]
+        return operand.value if operand.shape == () else None
 
 
 def _random(draw: np.random.Generator, shape: tuple[int, ...], sign: int) -> np.ndarray:

@@ -159,6 +159,14 @@ case(
 )
 case("attention behind a mask", (1, 4, 3), lambda x: jnp.einsum(
     "bij,bjc->bic", jax.nn.softmax(jnp.where(np.tri(4, dtype=bool), jnp.einsum("bic,bjc->bij", x, x), -1e9), -1), x))  # fmt: skip
+case("attention behind a mask made of values", (1, 4, 3), lambda x: jnp.einsum("bij,bjc->bic", jax.nn.softmax(
+    jnp.where(x.sum(2)[:, None] > 2, jnp.einsum("bic,bjc->bij", x, x), -1e9), -1), x))  # fmt: skip
+case("attention of two heads with masks of their own", (1, 5, 4), lambda x: jnp.einsum("bhij,bjhc->bihc", jax.nn.softmax(
+    jnp.where(np.tri(5, k=1) - np.array([np.tri(5, k=-3), np.tri(5, k=-2)]) > 0,
+              jnp.einsum("bihc,bjhc->bhij", x.reshape(-1, 5, 2, 2), x.reshape(-1, 5, 2, 2)), -jnp.inf), -1),
+    x.reshape(-1, 5, 2, 2)))  # fmt: skip
+case("scores times a mask", (1, 4, 3), lambda x: jnp.einsum(
+    "bij,bjc->bic", jnp.einsum("bic,bjc->bij", x, x) * np.tri(4, k=-1), x))  # fmt: skip
 case("attention without a mask", (1, 4, 3), lambda x: jnp.einsum(
     "bij,bjc->bic", jax.nn.softmax(jnp.einsum("bic,bjc->bij", x, x * x) + 0.5 * np.tri(4), -1), x))  # fmt: skip
 case("dot_general by a number", (1, 5), lambda x: jnp.einsum("bi,->bi", x, x.sum()))

@@ -95,39 +95,3 @@ def test_columns_of_indices():
 
     batch, row = last(model, (5, 7), "gather").columns(1)
     assert np.array_equal(batch, np.zeros((1, 5))) and row is None
-
-
-ATTENTION = {
-    "none": (lambda logits: logits, True),
-    "a bias": (lambda logits: logits + np.linspace(-3, 3, 25).reshape(5, 5), True),
-    "an additive mask": (lambda logits: logits + np.where(np.tri(5), 0, -1e9), False),
-    "minus infinity": (lambda logits: jnp.where(np.tri(5, dtype=bool), logits, -jnp.inf), False),
-    "a mask, then a scale": (lambda logits: (logits + np.where(np.tri(5), 0, -100)) / 2, False),
-}
-
-
-@pytest.mark.parametrize("mask", ATTENTION)
-def test_attention_behind_a_mask_is_loose(mask):
-    """Zeros of a softmax over masked logits are not followed, and the row says so; a small bias is no mask."""
-    apply, exact = ATTENTION[mask]
-
-    def model(x):
-        weights = jax.nn.softmax(apply(jnp.einsum("bic,bjc->bij", x, x)), -1)
-        return jnp.einsum("bij,bjc->bic", weights, x)
-
-    row = jaxrf.trf(model, (5, 3))[-1]
-    assert row.exact == exact
-    assert exact or "masked logits" in row.notes[0]
-
-
-def test_layers_behind_masked_attention_are_not_masked_themselves():
-    """Only coefficients made of the masked weights count; the note is about the attention, not about what follows."""
-
-    def model(x):
-        weights = jax.nn.softmax(jnp.einsum("bic,bjc->bij", x, x) + np.where(np.tri(5), 0, -1e9), -1)
-        y = jnp.einsum("bij,bjc->bic", weights, x)
-        return y * jax.nn.sigmoid(y)
-
-    program = trace(adapt(model, (5, 3)))
-    final = [eqn for eqn in program.linear if eqn.primitive == "mul"][-1]
-    assert not any(final.masked(i) for i in range(2))
