@@ -116,9 +116,7 @@ def scale(coefficient: jax.Array, terms: float) -> jax.Array:
     dtype = coefficient.dtype
     if not coefficient.size or not jnp.issubdtype(dtype, jnp.inexact):
         return jnp.int32(0)
-    rows = next(k for k in range(16, 0, -1) if coefficient.size % k == 0)
-    row = jnp.abs(coefficient).reshape(rows, -1).max(axis=0)  # in whole vectors, as `_largest`
-    largest = lax.optimization_barrier(row).max()
+    largest = jnp.abs(coefficient).max()
     away = jnp.frexp(largest)[1] + math.ceil(math.log2(terms) / 2)
     tame = (jnp.abs(away) <= room(dtype) // SLACK) | (largest == 0) | ~jnp.isfinite(largest)
     return jnp.where(tame, 0, away)

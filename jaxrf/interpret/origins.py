@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from jaxrf.geometry.counting import forward
-from jaxrf.geometry.maps import AxisMap, Fixed, Window
+from jaxrf.geometry.maps import AxisMap, Fixed, Scan, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
 from jaxrf.primitives.rule import contraction, rules
@@ -134,7 +134,7 @@ def _follow(link: Link, origin: Origin, program: TangentProgram) -> Origin:
     """The origin of a result, as far as one operand tells it."""
     relation = _unmasked(link.relation)
     if isinstance(relation, Product):
-        return origin if relation.plain else _moved(relation, origin, _made(link, relation, origin, program))
+        return origin if relation.plain else _moved(link, relation, origin, _made(link, relation, origin, program))
     if isinstance(relation, Reshape):
         return _reshaped(relation.in_shape, relation.out_shape, relation.groups, origin)
     if isinstance(relation, Elements):
@@ -164,16 +164,20 @@ def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram
     return frozenset().union(*map(marks, mixed)) if fixed and apart and alone else FEATURES
 
 
-def _moved(relation: Product, origin: Origin, made: Marks | None) -> Origin:
+def _moved(link: Link, relation: Product, origin: Origin, made: Marks | None) -> Origin:
     """Through a relation axis by axis; what a result axis is that no operand axis drives is `made`.
 
+    Those that a convolution makes group by group are features.
     Where an operation that makes none sees an axis whole, as a Fourier transform does, and its result has an axis of the
     same size at the same place, it is that axis.
     """
     shape, out_shape, held = relation.in_shape, relation.out_shape, origin.held
     result: list[Axis | None] = [None] * len(out_shape)
-    for axis, (axis_map, out) in zip(origin.axes, relation.axes):
-        if out is not None:
+    slid = frozenset() if made is None else rules[link.equation.primitive].slides(link.equation, link.operand)
+    for a, (axis, (axis_map, out)) in enumerate(zip(origin.axes, relation.axes)):
+        if out is not None and slid and a not in slid and not _one_to_one(axis_map):
+            result[out] = ((out_shape[out], FEATURES),)
+        elif out is not None:
             moved = _along(axis_map, axis, origin.held)
             result[out] = moved if result[out] is None else _joined(result[out], moved)  # type: ignore[arg-type]
         elif isinstance(axis_map, Fixed) and axis_map.hi - axis_map.lo == 1:
@@ -185,12 +189,16 @@ def _moved(relation: Product, origin: Origin, made: Marks | None) -> Origin:
     return Origin(tuple(result), held)  # type: ignore[arg-type]
 
 
+def _one_to_one(axis_map: AxisMap) -> bool:
+    return isinstance(axis_map, Window) and axis_map.identity
+
+
 def _along(axis_map: AxisMap, axis: Axis, held: Marks) -> Axis:
     """One axis behind its map; a new axis of one position that is laid into a longer one holds the positions taken before.
 
     So the steps of a loop, one behind the other, are the axis that the loop ran along.
     """
-    if isinstance(axis_map, Window) and axis_map.identity:
+    if isinstance(axis_map, Window | Scan) and axis_map.in_size == axis_map.out_size:  # position o stands where o stood
         return axis
     return ((axis_map.out_size, held if axis_map.in_size == 1 and not marks(axis) else marks(axis)),)
 
@@ -275,8 +283,7 @@ def _use(link: Link, result: Origin) -> dict[int, Axis]:
     if isinstance(relation, Product):
         for a, (axis_map, out) in enumerate(relation.axes):
             if out is not None:
-                same = isinstance(axis_map, Window) and axis_map.identity
-                found[a] = result.axes[out] if same else ((axis_map.in_size, result.marks(out)),)
+                found[a] = result.axes[out] if _one_to_one(axis_map) else ((axis_map.in_size, result.marks(out)),)
     elif isinstance(relation, Reshape):
         turned = [(outs, ins) for ins, outs in relation.groups]
         found = dict(enumerate(_reshaped(relation.out_shape, relation.in_shape, turned, result).axes))

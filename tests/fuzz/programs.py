@@ -150,9 +150,8 @@ def average(g, draw, weights):
 @step
 def maximum(g, draw, weights):
     """A max-pool of values that are all different, since forward and backward derivatives treat ties in two ways."""
-    g = g.holding(
-        g.array + draw.random(g.array.shape[1:] if g.axes[0] == IMAGES else g.array.shape).astype(g.array.dtype)
-    )
+    shape = [1 if axis == IMAGES else n for axis, n in zip(g.axes, g.array.shape)]
+    g = g.holding(g.array + draw.random(shape).astype(g.array.dtype))
     window, strides = [1] * g.array.ndim, [1] * g.array.ndim
     for a in g.spatial:
         window[a], strides[a] = int(draw.integers(1, 4)), int(draw.integers(1, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz.judge import judge
+from tests.fuzz.judge import NO_PATH, judge
 
 QUICK, ALL = 24, 100
 
@@ -14,4 +14,4 @@ def test_boxes_are_hulls_and_maps_are_gradients(seed):
     """No box misses a derivative, an exact one is their hull, and maps equal the Jacobian's rows."""
     verdict = judge(seed, "float64" if seed % 4 else "float32")
     assert not verdict.wrong, (verdict.wrong, verdict.steps)
-    assert not verdict.refused, (verdict.refused, verdict.steps)
+    assert verdict.refused in ("", NO_PATH), (verdict.refused, verdict.steps)
