@@ -39,7 +39,7 @@ def cut(x: jax.Array, amounts: Amounts) -> tuple[jax.Array, Amounts]:
 
     >>> kept, left = cut(jnp.arange(1.0, 5.0), [(-3, 1, 1)])
     >>> kept.tolist(), left
-    ([3.0, 4.0], [(1, 1, 1)])
+    ([3.0, 4.0], ((1, 1, 1),))
     """
     parts = [kept(n, amount) for n, amount in zip(x.shape, amounts)]
     first, last, left = zip(*parts) if parts else ((), (), ())
