@@ -45,8 +45,10 @@ class Small:
 
 NETWORKS = {
     "alexnet_v2": Small((112, 144, 3)),
+    "vgg_a": Small((64, 96, 3)),
     "vgg_16": Small((64, 96, 3)),
     "mobilenet_v1": Small(),
+    "mobilenet_v1_075": Small(),
     "inception_v2": Small(),
     "inception_v3": Small((107, 139, 3)),
     "inception_v4": Small((107, 139, 3)),
@@ -73,8 +75,6 @@ ALIKE = {
     "resnet_v2_152": "resnet_v2_50",
     "resnet_v1_200": "resnet_v1_50",
     "resnet_v2_200": "resnet_v2_50",
-    "vgg_a": "vgg_16",
-    "mobilenet_v1_075": "mobilenet_v1",
 }
 """Networks that are made of the same blocks as another one, only more of them."""
 REPEATS = 2
