@@ -184,8 +184,11 @@ def _moved(link: Link, relation: Product, origin: Origin, made: Marks | None) ->
             held = held | (marks(axis) - FEATURES)
     for o, n in enumerate(out_shape):
         if result[o] is None:
-            stays = len(shape) == len(out_shape) and shape[o] == n and relation.axes[o][1] is None
-            result[o] = origin.axes[o] if stays and made is None else ((n, made or frozenset()),)
+            there = made is None and len(shape) == len(out_shape) and relation.axes[o][1] is None
+            if there and shape[o] == n:
+                result[o] = origin.axes[o]
+            else:  # an element that is repeated where it stood
+                result[o] = ((n, origin.marks(o) if there and shape[o] == 1 else made or frozenset()),)
     return Origin(tuple(result), held)  # type: ignore[arg-type]
 
 
