@@ -250,8 +250,8 @@ def transposed(g, draw, weights):
 
 @step
 def deeper(g, draw, weights):
-    """Space to depth along one axis, or depth to space."""
-    g = g.last()
+    """Space to depth along one axis, or depth to space; of several features, since one alone would leave none."""
+    g = g.last() if g.channels > 1 else same(g.last(), draw, weights, 2)
     axis, block = int(draw.choice(g.spatial)), 2
     shape = list(g.array.shape)
     if draw.random() < 0.5 or shape[-1] % block:
