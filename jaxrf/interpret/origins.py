@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from jaxrf.geometry.counting import forward
-from jaxrf.geometry.maps import AxisMap, Fixed, Scan, Window
+from jaxrf.geometry.maps import AxisMap, Fixed, Pattern, Scan, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
 from jaxrf.primitives.rule import contraction, rules
@@ -74,8 +74,7 @@ def origins(program: TangentProgram, spatial: Sequence[int], links: Links) -> di
         found = {program.input: first}
         for equation, mine in links.items():
             telling = [link for link in mine if 0 not in link.source.shape] or mine  # nothing comes out of nothing
-            joined = reduce(_join, (_follow(link, found[link.source], program) for link in telling))
-            found[equation.result] = _with(joined, told.get(equation.result))
+            found[equation.result] = _with(_together(telling, found, program), told.get(equation.result))
         if not _tell_by_use(program, links, found, told):
             return found
 
@@ -104,6 +103,26 @@ def _with(origin: Origin, told: dict[int, Axis] | None) -> Origin:
         return origin
     axes = tuple(axis if placed(axis) else told.get(a, axis) for a, axis in enumerate(origin.axes))
     return Origin(axes, origin.held)
+
+
+def _together(links: Sequence[Link], found: dict[Variable, Origin], program: TangentProgram) -> Origin:
+    """The origin of a result as its operands tell it; of an axis of a product those alone that it is taken from as it is."""
+    each = [_follow(link, found[link.source], program) for link in links]
+    joined = reduce(_join, each)
+    if len(each) == 1 or contraction(links[0].equation) is None:
+        return joined
+    axes = list(joined.axes)
+    for o in range(len(axes)):
+        if taken := [one.axes[o] for link, one in zip(links, each) if o in _taken(link)]:
+            axes[o] = reduce(_joined, taken)
+    return Origin(tuple(axes), joined.held)
+
+
+def _taken(link: Link) -> set[int | None]:
+    """The axes of a result that are axes of the operand, one to one."""
+    relation = _unmasked(link.relation)
+    axes = relation.axes if isinstance(relation, Product) else ()
+    return {out for axis_map, out in axes if _one_to_one(axis_map)} - {None}
 
 
 def _join(a: Origin, b: Origin) -> Origin:
@@ -177,8 +196,8 @@ def _moved(link: Link, relation: Product, origin: Origin, made: Marks | None) ->
     for a, (axis, (axis_map, out)) in enumerate(zip(origin.axes, relation.axes)):
         if out is not None and slid and a not in slid and not _one_to_one(axis_map):
             result[out] = ((out_shape[out], FEATURES),)
-        elif out is not None:
-            moved = _along(axis_map, axis, origin.held)
+        elif out is not None and not (made is not None and _alike(axis_map)):
+            moved = _along(axis_map, axis, origin.held, made is not None)
             result[out] = moved if result[out] is None else _joined(result[out], moved)  # type: ignore[arg-type]
         elif isinstance(axis_map, Fixed) and axis_map.hi - axis_map.lo == 1:
             held = held | (marks(axis) - FEATURES)
@@ -187,8 +206,11 @@ def _moved(link: Link, relation: Product, origin: Origin, made: Marks | None) ->
             there = made is None and len(shape) == len(out_shape) and relation.axes[o][1] is None
             if there and shape[o] == n:
                 result[o] = origin.axes[o]
-            else:  # an element that is repeated where it stood
-                result[o] = ((n, origin.marks(o) if there and shape[o] == 1 else made or frozenset()),)
+            elif there and shape[o] == 1:  # an element that is repeated where it stood
+                result[o] = ((n, origin.marks(o)),)
+            else:
+                mixed = [axis for axis, m, (_, out) in zip(origin.axes, shape, relation.axes) if out is None and m == n]
+                result[o] = mixed[0] if mixed and made == marks(mixed[0]) else ((n, made or frozenset()),)
     return Origin(tuple(result), held)  # type: ignore[arg-type]
 
 
@@ -196,12 +218,26 @@ def _one_to_one(axis_map: AxisMap) -> bool:
     return isinstance(axis_map, Window) and axis_map.identity
 
 
-def _along(axis_map: AxisMap, axis: Axis, held: Marks) -> Axis:
+def _stays(axis_map: AxisMap, product: bool) -> bool:
+    """Whether position o of the result stands where o stood: there are as many, and none were picked in another order."""
+    return axis_map.in_size == axis_map.out_size and (isinstance(axis_map, Window | Scan) or product)
+
+
+def _alike(axis_map: AxisMap) -> bool:
+    """Whether known zeros let the same positions through to all of the result, so that its axis is no axis of these."""
+    return (
+        isinstance(axis_map, Pattern)
+        and axis_map.out_size > 1
+        and bool((axis_map.support == axis_map.support[0]).all())
+    )
+
+
+def _along(axis_map: AxisMap, axis: Axis, held: Marks, product: bool) -> Axis:
     """One axis behind its map; a new axis of one position that is laid into a longer one holds the positions taken before.
 
     So the steps of a loop, one behind the other, are the axis that the loop ran along.
     """
-    if isinstance(axis_map, Window | Scan) and axis_map.in_size == axis_map.out_size:  # position o stands where o stood
+    if _stays(axis_map, product):
         return axis
     return ((axis_map.out_size, held if axis_map.in_size == 1 and not marks(axis) else marks(axis)),)
 

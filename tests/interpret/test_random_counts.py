@@ -23,7 +23,7 @@ def check(seed: int, channels: int) -> None:
     subject = adapt(net.model, (*net.shape, channels))
     program, spatial = geometry_program(subject), subject.spatial_axes
     target, known = choose(program, None, None), positions(program, spatial)
-    row = tables.row(program, target, boxes(program), spatial)
+    row = tables.row(program, target, boxes(program), known.units, spatial)
     assert row.unit_shape == net.out
     units = list(np.ndindex(*net.out))
     for unit in {units[0], units[-1], *(units[i] for i in np.random.default_rng(seed).integers(0, len(units), 4))}:

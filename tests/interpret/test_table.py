@@ -277,7 +277,7 @@ def test_the_box_of_a_unit_is_the_hull_over_its_features():
     """Of two features one sees its own position and one the position two before: together three positions."""
     row = jaxrf.trf(lambda x: jnp.concatenate([x, jnp.pad(x, ((0, 0), (2, 0), (0, 0)))[:, :-2]], -1), (9, 1))[-1]
     assert (row.size, row.padding, row.box(5)) == ((3,), (2,), ((3, 6),))
-    row = jaxrf.trf(lambda x: x.reshape(-1, 5, 2), (10, 1))[-1]  # two positions that become two features
+    row = jaxrf.trf(lambda x: x.reshape(-1, 5, 4), (10, 2))[-1]  # two positions that become features
     assert (row.size, row.stride, row.padding, row.box(2)) == ((2,), (2,), (0,), ((4, 6),))
 
 
