@@ -18,7 +18,7 @@ from _peers import Samples
 from jaxrf import zoo
 from jaxrf.engine.channels import cotangents
 from jaxrf.job import sample_keys
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.request import Request
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from _common import Report, interleaved, parser, seconds
 
 from jaxrf import grid, zoo
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.request import Request
 
 CHILD = "--child-of-devices"

@@ -30,7 +30,7 @@ from jaxrf.engine.run import Pullback
 from jaxrf.engine.units import grid
 from jaxrf.inputs import noise
 from jaxrf.job import Job, sample_keys
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.request import Request
 
 TABLES = ("bias", "gain", "time")

@@ -28,7 +28,7 @@ import numpy as np
 from _common import Report, parser
 
 from jaxrf import noise, zoo
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.request import Request
 from jaxrf.sweep import Specification
 from jaxrf.sweep.blocks import Area, Made, to_bytes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrf import init
-    from jaxrf.api import check, erf, paths, plan, trf
+    from jaxrf.api import check, erf, paths, plan, prepare, trf
     from jaxrf.comparison import compare
     from jaxrf.engine.units import grid
     from jaxrf.inputs import noise
@@ -32,6 +32,7 @@ __all__ = [
     "open",
     "paths",
     "plan",
+    "prepare",
     "tap",
     "trf",
 ]
@@ -43,6 +44,7 @@ _HOMES = {
     "erf": "jaxrf.api",
     "paths": "jaxrf.api",
     "plan": "jaxrf.api",
+    "prepare": "jaxrf.api",
     "trf": "jaxrf.api",
     "grid": "jaxrf.engine.units",
     "noise": "jaxrf.inputs",

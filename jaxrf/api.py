@@ -16,16 +16,17 @@ from jaxrf.checking import compare
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.units import Grid
 from jaxrf.errors import InputError
+from jaxrf.field import Field
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.table import Table
 from jaxrf.init import Initializer
-from jaxrf.inputs import Images
+from jaxrf.inputs import Images, shapes_only
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.axes import positions
 from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count as path_counts
 from jaxrf.job import Job
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.programs import choose, geometry_program
 from jaxrf.request import Request, Unsaid
 from jaxrf.result import Result
@@ -267,6 +268,51 @@ def erf(
         return job.run(images, numbers)
 
 
+def prepare(model: Any, variables: PyTree | None, inputs: Any, **options: Any) -> Field:
+    """The field of some units as a pure function `field(variables, images, key)`, to be called inside of any program.
+
+    Reads the model's structure, and shapes and types of arrays; no value of a weight or an image. Traces and plans once.
+
+    Args:
+        model: as for `erf`.
+        variables: arrays, or shapes such as `jax.eval_shape` gives; None for those of the model's own initialization.
+        inputs: images (n, ...), or their `jax.ShapeDtypeStruct`. A call may bring another number of them.
+        options: as for `erf`, but for those that belong to a run: `seeds`, `until`, `init`, `devices`, `certify`, `input_shape`.
+
+    Returns:
+        A `Field`.
+
+    Raises:
+        InputError: an option that needs values, or something given does not fit; as for `erf`.
+
+    Example:
+        >>> import jax, jaxrf
+        >>> from jaxrf import zoo
+        >>> images = jax.ShapeDtypeStruct((2, 16, 16, 3), "float32")
+        >>> field = jaxrf.prepare(zoo.conv_stack(depth=3, width=8), None, images)
+        >>> variables = field.init(jax.random.key(0))
+        >>> maps = jax.jit(field)(variables, jax.random.normal(jax.random.key(1), images.shape), jax.random.key(2))
+        >>> maps.values.shape, field.result(maps).count
+        ((2, 1, 7, 7), 2)
+    """
+    for name in ("seeds", "until", "init", "devices", "certify", "input_shape"):
+        if options.get(name) is not None:
+            raise InputError(
+                f"{name}= belongs to a run, and a field is one pure function. Leave it out, or use jaxrf.erf."
+            )
+    if options.get("estimator", "sampled") != "sampled" and variables is not None:
+        raise InputError(
+            f"estimator={options['estimator']!r} averages over random weights, and variables were given. "
+            "Pass variables=None."
+        )
+    _check_options(options)
+    abstract = None if variables is None else jax.eval_shape(lambda tree: tree, variables)
+    given = {name: options[name] for name in ("protocol",) if name in options}
+    precision = options.get("precision", PRECISION)
+    with jax.default_matmul_precision(precision):
+        return Field(open_job(model, abstract, shapes_only(inputs), **_words(options), **given)[0], precision)
+
+
 def plan(model: Any, variables: PyTree | None = None, inputs: Batches | Any = None, **options: Any) -> Plan:
     """How `erf` would make a map: batches, windows, cost, predicted memory. Nothing is computed or compiled.
 
@@ -327,13 +373,21 @@ def _from_options(
     model: Any, variables: PyTree | None, inputs: Any, options: dict[str, Any]
 ) -> tuple[Job, Images, list]:
     """The prepared job of keyword options as `erf` takes them."""
+    _check_options(options)
+    given = {name: options[name] for name in ("seeds", "input_shape", "init", "protocol") if name in options}
+    with jax.default_matmul_precision(options.get("precision", PRECISION)):
+        return open_job(model, variables, inputs, **_words(options), **given)
+
+
+def _check_options(options: dict[str, Any]) -> None:
     known = inspect.signature(erf).parameters
     for name in options:
         if name not in known:
             raise errors.unknown("option", name, list(known)[3:])
-    given = {name: options[name] for name in ("seeds", "input_shape", "init", "protocol") if name in options}
+
+
+def _words(options: dict[str, Any]) -> dict[str, Any]:
+    """How the model is called and what is mapped, as `open_job` takes it."""
     call = {name: options.get(name) for name in ("method", "apply_kwargs", "args", "spatial_axes")}
     chosen = {f.name: options[f.name] for f in fields(Request) if f.name in options}
-    request = Request(**chosen, said=frozenset(chosen))
-    with jax.default_matmul_precision(options.get("precision", PRECISION)):
-        return open_job(model, variables, inputs, call=call, request=request, **given)
+    return {"call": call, "request": Request(**chosen, said=frozenset(chosen))}

@@ -14,7 +14,7 @@ from jaxrf.engine.channels import cotangents
 from jaxrf.errors import CheckError, InputError
 from jaxrf.inputs import Images, as_images
 from jaxrf.job import Job, Sample
-from jaxrf.prepare import prepare
+from jaxrf.planning import prepare
 from jaxrf.request import Request
 from jaxrf.tangent.trace import OUTPUT
 

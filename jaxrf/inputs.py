@@ -97,6 +97,8 @@ def as_images(inputs: Any, input_shape: tuple[int, ...] | None, dtype: Any = np.
     Raises:
         InputError: no images, integers, or noise without `input_shape`.
     """
+    if isinstance(inputs, Images):
+        return inputs
     if inputs is None:
         raise InputError("No inputs were given. Pass an array (n, ...), an iterable of such, or jaxrf.noise(n).")
     if isinstance(inputs, Noise):
@@ -123,14 +125,34 @@ def as_images(inputs: Any, input_shape: tuple[int, ...] | None, dtype: Any = np.
         source = itertools.chain([first], batches)
     else:
         first = source = np.asarray(inputs)
-    if first.ndim < 2 or 0 in first.shape:
-        raise InputError(f"Inputs of shape {first.shape} hold no images; needed is (n, *image), with n at least 1.")
+    _check_shape(first.shape, first.dtype)
     if input_shape is not None and tuple(input_shape) != first.shape[1:]:
         raise InputError(f"Inputs hold images of {first.shape[1:]}, but input_shape is {tuple(input_shape)}. Give one.")
-    if not jnp.issubdtype(first.dtype, np.floating):
-        raise InputError(
-            f"Inputs are of dtype {first.dtype}; a derivative needs a floating type. "
-            "Scale and cast them first, for instance inputs.astype(np.float32) / 255."
-        )
     description = "array" if isinstance(source, np.ndarray) else "iterable"
     return Images(first.shape[1:], first.dtype, source, len(first), f"{description} of images {first.shape[1:]}")
+
+
+def shapes_only(inputs: Any) -> Images:
+    """`Images` that know their shape and type and hold none, from an array or a `jax.ShapeDtypeStruct`.
+
+    Raises:
+        InputError: no shape, no images, or integers.
+    """
+    shape, dtype = getattr(inputs, "shape", None), getattr(inputs, "dtype", None)
+    if shape is None or dtype is None:
+        raise InputError(
+            f"A field has fixed shapes, and its inputs are a {type(inputs).__name__}. Pass an array (n, ...) or a "
+            "jax.ShapeDtypeStruct; photos, noise and iterables are for jaxrf.erf."
+        )
+    _check_shape(shape, dtype)
+    return Images(tuple(shape[1:]), np.dtype(dtype), None, shape[0], "arguments of the field")
+
+
+def _check_shape(shape: tuple[int, ...], dtype: Any) -> None:
+    if len(shape) < 2 or 0 in shape:
+        raise InputError(f"Inputs of shape {shape} hold no images; needed is (n, *image), with n at least 1.")
+    if not jnp.issubdtype(dtype, np.floating):
+        raise InputError(
+            f"Inputs are of dtype {dtype}; a derivative needs a floating type. "
+            "Scale and cast them first, for instance inputs.astype(np.float32) / 255."
+        )

@@ -70,7 +70,7 @@ class Job:
         """The model's variables, flattened: those given, or drawn from seed number `seed`."""
         if seed is None:
             return jax.tree.leaves(self.subject.variables)
-        return self._initialize(_key(seed))
+        return self._initialize(root_key(seed))
 
     @cached_property
     def _initialize(self) -> Any:
@@ -102,13 +102,13 @@ class Job:
             if self.request.certify and not number and "certificate" not in self.description:
                 self._certify(leaves, batch, sample.values)
                 self._check_steady(leaves, batch, sample)
-            maps = self.lost.marked(sample.maps, sample.values, self._crop(batch), leaves)
+            maps = self.lost.marked(sample.maps, sample.values, self.cropped(batch), leaves)
             yield replace(sample, maps=maps)
             number += len(batch)
 
     def _sample(self, leaves: list[jax.Array], batch: np.ndarray, keys: jax.Array) -> Sample:
         tied = self.pullback.tied
-        parts = list(self.pullback.maps(leaves, _side_by_side(self._crop(batch), self.side, tied), keys))
+        parts = list(self.pullback.maps(leaves, _side_by_side(self.cropped(batch), self.side, tied), keys))
         arrays = [p[0] if len(p) == 1 else np.concatenate(p, axis=1) for p in list(zip(*parts))[1:]]
         if tied:
             arrays = [a.reshape(self.side, -1, *a.shape[2:]) for a in arrays]
@@ -150,7 +150,8 @@ class Job:
                 stacklevel=2,
             )
 
-    def _crop(self, batch: np.ndarray) -> np.ndarray:
+    def cropped(self, batch: Any) -> Any:
+        """The part of images that the program runs on."""
         if self.shift is None:
             return batch
         whole = [slice(None)] * batch.ndim
@@ -166,10 +167,10 @@ class Job:
         for total, own in self._gather(images, seeds):
             result = None
             if rule and total.count >= look:
-                look, result = rule.next_check(total.count), self._result(total, own, seeds)
+                look, result = rule.next_check(total.count), self.summarized(total, own, seeds)
                 if rule.stops(result):
                     break
-        result = result or self._result(total, own, seeds)
+        result = result or self.summarized(total, own, seeds)
         if max((kept.levels for kept in result.groups.values()), default=0) >= TRUSTED:
             result.warn_of_few(stacklevel=4)  # with fewer of them, nobody takes the errors for known
         every = f"of {result.count * len(result.mean)} maps"
@@ -199,7 +200,8 @@ class Job:
             if len(seeds) > 1 and total is not None:
                 yield total, own
 
-    def _result(self, total: Gathered, own: np.ndarray, seeds: Sequence[int | None]) -> Result:
+    def summarized(self, total: Gathered, own: np.ndarray, seeds: Sequence[int | None]) -> Result:
+        """What was gathered as a `Result`; `own` are its scores on own and on other images."""
         summary = gathered.finalize(total)
         facts = {**self.description, "plan": str(self.plan)}
         if self.subject.variables is None:
@@ -229,7 +231,8 @@ class Job:
         return origin, np.repeat(self.units, maps // len(self.units), axis=0)
 
 
-def _key(seed: int | None) -> jax.Array:
+def root_key(seed: int | None) -> jax.Array:
+    """The key of random initialization number `seed`."""
     return _root(np.uint32(seed or 0))
 
 
@@ -240,7 +243,7 @@ def _root(seed: np.uint32) -> jax.Array:
 
 def sample_keys(seed: int | None, first: int, count: int) -> jax.Array:
     """Keys of `count` images from number `first` on: they depend on seed and image number alone."""
-    return _keys(_key(seed), first + np.arange(count))
+    return _keys(root_key(seed), first + np.arange(count))
 
 
 @jax.jit

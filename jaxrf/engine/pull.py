@@ -72,28 +72,38 @@ class WindowView:
     tamed: Collection[int]
 
     def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
-        source = self.equation.operands[operand]
-        return self.shared.once(
-            (label, source, self.equation), lambda: make(self._tamed(operand, self.shared.value(source)))
-        )
+        return self._once(label, operand, make)()
 
     def made(
         self, label: str, operand: int, make: Callable[[jax.Array], jax.Array], spans: Spans, fill: float = 0.0
     ) -> jax.Array:
         key = label, self.equation.operands[operand], self.equation, "windows"
-        return read(self.shared, key, lambda: self.once(label, operand, make), spans, self.table, fill)
+        return read(self.shared, key, self._once(label, operand, make), spans, self.table, fill)
 
     def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
-        source = self.equation.operands[operand]
+        shared, source = self.shared, self.equation.operands[operand]
         spans = self._aligned(source.shape) if spans is None else spans
-        array = read(self.shared, source, lambda: self.shared.value(source), spans, self.table, fill)
-        return self._tamed(operand, array)
+        return self._tamed(operand)(read(shared, source, lambda: shared.value(source), spans, self.table, fill))
 
     def window(self, label: str, array: np.ndarray, spans: Spans, fill: float = 0.0) -> jax.Array:
         return read(self.shared, (label, self.equation), lambda: jnp.asarray(array), spans, self.table, fill)
 
-    def _tamed(self, operand: int, coefficient: jax.Array) -> jax.Array:
-        return times(coefficient, -self.shared.scale(self.equation, operand)) if operand in self.tamed else coefficient
+    def _once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> Callable[[], jax.Array]:
+        """What makes it; it holds no part of the view, whose table belongs to one trace of a batch."""
+        shared, equation, source, tamed = (
+            self.shared,
+            self.equation,
+            self.equation.operands[operand],
+            self._tamed(operand),
+        )
+        return lambda: shared.once((label, source, equation), lambda: make(tamed(shared.value(source))))
+
+    def _tamed(self, operand: int) -> Callable[[jax.Array], jax.Array]:
+        """A coefficient without its scale, where that is taken apart."""
+        shared, equation = self.shared, self.equation
+        if operand not in self.tamed:
+            return lambda coefficient: coefficient
+        return lambda coefficient: times(coefficient, -shared.scale(equation, operand))
 
     def _aligned(self, shape: tuple[int, ...]) -> Spans:
         """The window of the result, for an operand that is broadcast along axes of size 1 or has none."""

@@ -179,14 +179,39 @@ class Pullback:
         values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)[:, : self.count]
         return Part(slice(0, self.groups), total, elsewhere, values)
 
+    def all_maps(self, leaves, images, keys):
+        """Maps of all units as one pure function of arrays.
+
+        Args:
+            leaves, images, keys: as for `maps`, for any number of images.
+
+        Returns:
+            Maps (image, unit, *map_shape), exponents (image, unit), and what gradients held on other images (image, unit).
+            With a pool their means (image, 1, *pool.shape).
+        """
+        maps, exponents, elsewhere, _ = self._abreast(leaves, images, *self.batches, keys)
+        if self.pool is not None:  # sums over the units of each batch
+            (maps, common), (elsewhere, _) = jax.vmap(alike)(maps, exponents), jax.vmap(alike)(elsewhere, exponents)
+            each = self.count // self.groups
+            exponents = jnp.broadcast_to(common[:, None], elsewhere.shape[::2])
+            result = [maps.sum(1) / each, exponents, elsewhere.sum(1) / each]
+        else:
+            result = [a.reshape(len(a), -1, *a.shape[3:])[:, : self.count] for a in (maps, exponents, elsewhere)]
+        return [a.reshape(self.program.image.shape[0], -1, *a.shape[2:]) for a in result] if self.tied else result
+
     def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
         """What `_one_image` gives, for images on one device: some side by side, in turns."""
-        run = jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
+        run = self._abreast
         if self.turns == 1:
             return run(leaves, images, numbers, tables, shifts, weights, keys)
         turns = [a.reshape(self.turns, -1, *a.shape[1:]) for a in (images, keys)]
         results = jax.lax.map(lambda turn: run(leaves, turn[0], numbers, tables, shifts, weights, turn[1]), turns)
         return [a.reshape(-1, *a.shape[2:]) for a in results]
+
+    @property
+    def _abreast(self) -> Any:
+        """`_one_image` of images side by side."""
+        return jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
 
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
         """Maps (batch, unit, *map_shape), or sums over units (batch, group, *pool.shape); exponents; the rest of a `Part`."""

@@ -160,7 +160,7 @@ def _load(settings: Any) -> tuple[Any, tuple[int, ...], Any]:
 def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed: int | None, certify: bool) -> Any:
     from jaxrf.engine.units import grid
     from jaxrf.loading import words
-    from jaxrf.prepare import open_job
+    from jaxrf.planning import open_job
     from jaxrf.request import Request
 
     units: Any = settings["units"]

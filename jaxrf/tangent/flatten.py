@@ -222,8 +222,20 @@ def _evaluator(eqn: Any) -> Callable[..., Sequence[Any]]:
     apart = eqn.primitive.name.startswith("scatter") or eqn.primitive.name == "dynamic_update_slice"
 
     def evaluate(*values: Any) -> Sequence[Any]:
-        result = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+        result = eqn.primitive.bind(*_alike(values), **eqn.primitive.get_bind_params(eqn.params))
         results = result if eqn.primitive.multiple_results else [result]
         return jax.lax.optimization_barrier(results) if apart else results
 
     return evaluate
+
+
+def _alike(values: Sequence[Any]) -> Sequence[Any]:
+    """Values as operands of one primitive inside of a `shard_map`: those that are equal on all devices count as different."""
+    axes = [_varying(jax.typeof(value)) for value in values]
+    every = frozenset().union(*axes)
+    return [jax.lax.pcast(v, tuple(every - own), to="varying") if every - own else v for v, own in zip(values, axes)]
+
+
+def _varying(aval: Any) -> frozenset[str]:
+    """Axes of a `shard_map`'s mesh along which an array differs; their place has moved between versions of JAX."""
+    return getattr(getattr(aval, "mat", aval), "varying", None) or getattr(aval, "vma", frozenset())

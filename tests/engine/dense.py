@@ -15,7 +15,7 @@ from jaxrf.adapters import Subject, adapt, intercepting
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import as_images
 from jaxrf.job import Job
-from jaxrf.prepare import prepare
+from jaxrf.planning import prepare
 from jaxrf.request import Request
 
 EXACT = 1e-12

@@ -11,7 +11,7 @@ import jax
 import jaxrf
 from jaxrf import zoo
 from jaxrf.job import Job
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.request import Request
 
 SHAPE = (13, 15, 3)

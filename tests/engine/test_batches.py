@@ -16,7 +16,7 @@ from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
 from jaxrf.interpret.units import unit_axes
 from jaxrf.job import Job
-from jaxrf.prepare import prepare
+from jaxrf.planning import prepare
 from jaxrf.request import Request
 from jaxrf.tangent.trace import trace
 from tests.engine import models

@@ -13,7 +13,7 @@ from jaxrf.adapters import adapt
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import as_images
 from jaxrf.job import sample_keys
-from jaxrf.prepare import prepare
+from jaxrf.planning import prepare
 from jaxrf.request import Request
 
 

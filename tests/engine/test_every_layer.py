@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrf import prepare, zoo
+from jaxrf import planning, zoo
 from jaxrf.adapters import Subject, intercepting
 from jaxrf.compiler import jit
 from jaxrf.engine.channels import cotangents
@@ -75,11 +75,11 @@ def test_networks_of_the_same_blocks(name, double, monkeypatch):
 def test_every_layer(name, double, quick, monkeypatch):
     """Maps and values of corners, border and center of all layers, which are zero outside of the box."""
     for function in ("traced", "geometry_program", "boxes"):  # they do not depend on the layer
-        monkeypatch.setattr(prepare, function, functools.cache(getattr(prepare, function)))
+        monkeypatch.setattr(planning, function, functools.cache(getattr(planning, function)))
     subject = subject_of(name, monkeypatch.setattr)
     images = as_images(np.random.default_rng(1).normal(size=(1, *subject.input_shape)), None)
     reference = Reference(subject, jnp.asarray(images.source))
-    layers = [layer.name for layer in prepare.traced(subject, ()).layers.values() if layer.tangent is not None]
+    layers = [layer.name for layer in planning.traced(subject, ()).layers.values() if layer.tangent is not None]
     assert set(layers) == set(reference.values)
     found = {layer: errors(subject, images, layer, reference) for layer in layers}
     every = np.concatenate([*found.values()])
@@ -93,10 +93,10 @@ def test_every_layer(name, double, quick, monkeypatch):
 
 def errors(subject: Subject, images: Images, layer: str, reference: Reference) -> np.ndarray:
     """Of some units of a layer: the larger one of the errors of map and value, as a share of their peak; NaN where both maps are zero."""
-    axes = unit_axes(prepare.traced(subject, ()), subject.spatial_axes)[layer].units
+    axes = unit_axes(planning.traced(subject, ()), subject.spatial_axes)[layer].units
     value = np.asarray(reference.values[layer])
     units = some_units(tuple(value.shape[axis] for axis in axes))
-    job = prepare.prepare(subject, images, Request(units=units, layer=layer, crop=False, certify=False))
+    job = planning.prepare(subject, images, Request(units=units, layer=layer, crop=False, certify=False))
     with jax.disable_jit():  # operations of one shape are compiled once, instead of a program for each layer
         sample = next(job.samples(images, None))
     channels = cotangents("probe", sample.keys[0], jnp.arange(len(units)), job.pullback.channel_count, value.dtype)

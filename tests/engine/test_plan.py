@@ -11,7 +11,7 @@ from jaxrf import zoo
 from jaxrf.engine import plan as planning
 from jaxrf.engine.plan import human, parse_memory
 from jaxrf.errors import InputError, PlanError
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.request import Request
 
 

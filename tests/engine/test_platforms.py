@@ -11,7 +11,7 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.prepare import open_job
+from jaxrf.planning import open_job
 from jaxrf.request import Request
 
 

@@ -12,7 +12,7 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.rounding import moved, unsteady
 from jaxrf.inputs import as_images
-from jaxrf.prepare import prepare
+from jaxrf.planning import prepare
 from jaxrf.request import Request
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 17, 23, 3)).astype(np.float32)

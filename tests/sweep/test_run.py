@@ -108,10 +108,10 @@ def test_other_versions_are_refused(finished, tmp_path):
 def test_other_devices_are_refused_unless_asked(finished, tmp_path, monkeypatch):
     """Blocks of another kind of device are added only where that was allowed."""
     place = copied(finished, tmp_path)
-    from jaxrf import prepare
+    from jaxrf import planning
 
-    whole = prepare.provenance
-    monkeypatch.setattr(prepare, "provenance", lambda *a: {**whole(*a), "device": "tpu: v9"})
+    whole = planning.provenance
+    monkeypatch.setattr(planning, "provenance", lambda *a: {**whole(*a), "device": "tpu: v9"})
     with pytest.raises(StoreError, match="was begun on cpu: cpu, and this is tpu: v9.*--mix-devices"):
         last(made(seeds="0:5"), place)
     assert last(made(seeds="0:5"), place, mix_devices=True).state == "done"
