@@ -11,8 +11,8 @@ from functools import reduce
 
 import numpy as np
 
+from jaxrf.geometry.axis_map import Interval
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Field
-from jaxrf.geometry.maps import Interval
 from jaxrf.geometry.masked_sum import Choice
 from jaxrf.geometry.merge import merge
 from jaxrf.geometry.relations import Masked, Relation

@@ -14,7 +14,8 @@ from functools import reduce, singledispatch
 
 import numpy as np
 
-from jaxrf.geometry.maps import AxisMap, Blocks, Fixed, Window
+from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.maps import Blocks, Fixed, Window
 from jaxrf.geometry.masked_sum import Choice
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several, Union
 

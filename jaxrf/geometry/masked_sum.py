@@ -11,7 +11,8 @@ from functools import reduce
 
 import numpy as np
 
-from jaxrf.geometry.maps import AxisMap, Fixed, Pattern, identity, whole
+from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.maps import Fixed, Pattern, identity, whole
 from jaxrf.geometry.merge import merge
 from jaxrf.geometry.relations import Masked, Product, Relation, Several, Shape, nothing
 from jaxrf.geometry.supports import classes, compact, factors, onto, varying

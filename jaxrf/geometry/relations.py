@@ -13,10 +13,11 @@ from functools import cached_property, reduce
 
 import numpy as np
 
+from jaxrf.geometry.axis_map import AxisMap, Interval, union
 from jaxrf.geometry.continuing import merged_paths, refit, regrouped, shortest
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field, Part, Paths
 from jaxrf.geometry.hull import along_of
-from jaxrf.geometry.maps import AxisMap, Fixed, Interval, Window, union, whole
+from jaxrf.geometry.maps import Fixed, Window, whole
 from jaxrf.geometry.merge import merge
 from jaxrf.geometry.parts import alone, pushed_parts
 from jaxrf.geometry.places import kept, lost
@@ -355,20 +356,6 @@ class Union(Several):
             ends = _squeezed(old.lo, old.hi, keep=old.axis)
             old = replace(old, lo=ends[0], hi=ends[1])
         return replace(joined, lo=lo, hi=hi, continuation=old, paths=around.paths)
-
-
-def products(support: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """A boolean array as a union of products of index sets, one set per axis.
-
-    >>> products(np.array([[True, True], [True, False]]))
-    [(array([0]), array([0, 1])), (array([1]), array([0]))]
-    """
-    if support.ndim == 0:
-        return [()] if support else []
-    rows: dict[bytes, list[int]] = {}
-    for i, row in enumerate(support):
-        rows.setdefault(row.tobytes(), []).append(i)
-    return [(np.array(same), *rest) for same in rows.values() for rest in products(support[same[0]])]
 
 
 @dataclass(frozen=True, eq=False)

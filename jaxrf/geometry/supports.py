@@ -72,3 +72,17 @@ def classes(support: np.ndarray, axes: Sequence[int]) -> tuple[np.ndarray, list[
     parts = [np.frombuffer(key, bool).reshape(rest) for key in known]
     shape = [support.shape[a] if a in axes else 1 for a in range(support.ndim)]
     return numbers.reshape([support.shape[a] for a in axes]).transpose(np.argsort(axes)).reshape(shape), parts
+
+
+def products(support: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """A boolean array as a union of products of index sets, one set per axis.
+
+    >>> products(np.array([[True, True], [True, False]]))
+    [(array([0]), array([0, 1])), (array([1]), array([0]))]
+    """
+    if support.ndim == 0:
+        return [()] if support else []
+    rows: dict[bytes, list[int]] = {}
+    for i, row in enumerate(support):
+        rows.setdefault(row.tobytes(), []).append(i)
+    return [(np.array(same), *rest) for same in rows.values() for rest in products(support[same[0]])]

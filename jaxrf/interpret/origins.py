@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.counting import forward
-from jaxrf.geometry.maps import AxisMap, Fixed, Pattern, Scan, Window
+from jaxrf.geometry.maps import Fixed, Pattern, Scan, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
 from jaxrf.primitives.rule import contraction, rules

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrf.geometry.maps import AxisMap, Blocks, Pattern, Window, identity, whole
-from jaxrf.geometry.relations import Product, Union, products
+from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.maps import Blocks, Pattern, Window, identity, whole
+from jaxrf.geometry.relations import Product, Union
+from jaxrf.geometry.supports import products
 from jaxrf.lowering.choice import compute, prepare
 from jaxrf.lowering.convolution import exchanged, gradient_problem
 from jaxrf.lowering.problem import ConvolutionSpec

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.geometry.maps import AxisMap, Fixed, Pattern, Window, identity, whole
+from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.maps import Fixed, Pattern, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Product, Relation
 from jaxrf.primitives.movement import Movement, fit
 from jaxrf.primitives.rule import Rule, linear_transpose, rule

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.errors import UnknownPrimitiveError
-from jaxrf.geometry.maps import AxisMap, Pattern, identity, whole
+from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.maps import Pattern, identity, whole
 from jaxrf.geometry.relations import Masked, Product, dense
 from jaxrf.primitives.rule import Contraction, linear_transpose, rule, whole_spans
 from jaxrf.tangent.program import Equation

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.geometry.maps import AxisMap, Fixed, Window, identity, whole
+from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.maps import Fixed, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation
 from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.movement import fit

@@ -11,10 +11,12 @@ import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.field import Field
-from jaxrf.geometry.maps import AxisMap, Blocks, Pattern, Scan, Window, identity, whole
+from jaxrf.geometry.maps import Blocks, Pattern, Scan, Window, identity, whole
 from jaxrf.geometry.merge import merge, source
-from jaxrf.geometry.relations import Product, Union, products
+from jaxrf.geometry.relations import Product, Union
+from jaxrf.geometry.supports import products
 from tests.geometry.index_sets import Graph, Step, endless, hulls, signals
 
 Options = dict[str, Any]
