@@ -40,7 +40,7 @@ class Window(AxisMap):
         return np.asarray(self.offsets, np.int64) % math.gcd(self.holes, self.stride) == 0
 
     @property
-    def reduced(self) -> Window | Fixed:
+    def reduced(self) -> Window | Pattern:
         """The same dependence by the offsets that are `met`, their common factor taken out; a map of none without any.
 
         Law: starts of the result at which the first offset meets a position exist and repeat with `holes`.
@@ -50,7 +50,7 @@ class Window(AxisMap):
         common = math.gcd(self.holes, self.stride)
         offsets = tuple(int(t) // common for t, met in zip(self.offsets, self.met) if met)
         if not offsets:
-            return Fixed(self.in_size, 1, 0, 0)
+            return Pattern(self.in_size, self.out_size, np.zeros((self.out_size, self.in_size), bool))
         return replace(self, stride=self.stride // common, offsets=offsets, holes=self.holes // common)
 
     @property

@@ -45,9 +45,11 @@ def count(
     box = row.box(unit, clip=True)
     unit = tuple(int(u) for u in np.atleast_1d(unit))
     known = known or positions(program, spatial)
-    at, kinds = dict(zip(known.units[layer.name].units, unit)), known.kinds[layer.tangent]
-    start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
-    found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
+    found = None
+    if layer.tangent in known.kinds and all(lo < hi for lo, hi in box):
+        at, kinds = dict(zip(known.units[layer.name].units, unit)), known.kinds[layer.tangent]
+        start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
+        found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
     if found is not None:
         counts = PathCounts(
             _on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log

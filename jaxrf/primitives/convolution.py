@@ -77,8 +77,7 @@ class Convolution(Contraction):
             n, m = shape[feature], out[out_spec[1]]
             axes[feature] = (Blocks(n, m, n // groups, m // groups), out_spec[1])
         for window, a, o in zip(windows, spatial, out_spec[2:]):
-            reduced = window.reduced
-            axes[a] = (reduced, o if isinstance(reduced, Window) else None)
+            axes[a] = (window.reduced, o)
         return Product(shape, out, tuple(axes[a] for a in range(len(shape))))
 
     def _of_kernel(self, equation: Equation) -> Product:

@@ -130,7 +130,7 @@ def moved(draw: Draw, d: int) -> Step:
         lambda x: jnp.flip(x, axis),
         lambda x: jnp.cumsum(x, axis),
         lambda x: jnp.repeat(x, 2, axis),
-        lambda x: x.swapaxes(1, x.ndim - 2),
+        lambda x: jnp.concatenate([x, jnp.flip(x, axis)], axis),
         lambda x: jnp.take(x, np.random.default_rng(seed).integers(0, x.shape[axis], x.shape[axis] + 1), axis),
         lambda x: lax.slice_in_dim(x, min(1, x.shape[axis] - 1), None, 2, axis),
         lambda x: jnp.broadcast_to(x.mean(axis, keepdims=True), x.shape),
