@@ -197,7 +197,7 @@ def _moved(link: Link, relation: Product, origin: Origin, made: Marks | None) ->
     for a, (axis, (axis_map, out)) in enumerate(zip(origin.axes, relation.axes)):
         if out is not None and slid and a not in slid and not _one_to_one(axis_map):
             result[out] = ((out_shape[out], FEATURES),)
-        elif out is not None and not (made is not None and _alike(axis_map)):
+        elif out is not None and (made is None or a in slid or not _alike(axis_map)):
             moved = _along(axis_map, axis, origin.held, made is not None)
             result[out] = moved if result[out] is None else _joined(result[out], moved)  # type: ignore[arg-type]
         elif isinstance(axis_map, Fixed) and axis_map.hi - axis_map.lo == 1:

@@ -109,7 +109,7 @@ def boxes(program: Program, jacobian: np.ndarray, steps: tuple[str, ...]) -> tup
 def maps(program: Program, jacobian: np.ndarray, weights: list[np.ndarray], image: np.ndarray) -> float:
     """The largest difference of some units' maps, as a share of their peaks."""
     d, draw = len(program.axes) - 2, np.random.default_rng([program.seed, 3])
-    every = list(np.ndindex(*jacobian.shape[:d]))
+    every = [unit for unit in np.ndindex(*jacobian.shape[:d]) if jacobian[unit].any()]  # others are refused if alone
     units = [every[i] for i in sorted(draw.choice(len(every), min(UNITS, len(every)), replace=False))]
     channel, score = int(draw.integers(jacobian.shape[d])), str(draw.choice(list(SCORES)))
     model = program.function if program.named else lambda x: program.function(None, x)
