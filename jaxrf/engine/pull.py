@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.engine.range import Scaled, patience, room, scale, times
+from jaxrf.engine.range import Scaled, patience, room, scales
 from jaxrf.engine.windows import Starts, Windows
 from jaxrf.primitives.elementwise import Elementwise
 from jaxrf.primitives.rule import Span, Spans, View, rules
@@ -39,7 +39,9 @@ class Shared:
     coefficients: Mapping[Operand, jax.Array]
     starts: Starts
     makers: dict[Any, Callable[[], jax.Array]] = field(default_factory=dict)
-    made: dict[Any, jax.Array] = field(default_factory=dict)
+    made: dict[Any, Any] = field(default_factory=dict)
+    sums: dict[tuple[Operand, float], None] = field(default_factory=dict)
+    """Coefficients whose scale is needed, and how many terms the sums have that they stand in."""
 
     def once(self, key: Any, make: Callable[[], jax.Array]) -> jax.Array:
         if key in self.made:
@@ -48,13 +50,18 @@ class Shared:
         return make()
 
     def prepare(self) -> None:
+        found = scales([self.value(source) for source, _ in self.sums], [terms for _, terms in self.sums])
+        self.made.update({("scale", *key): one for key, one in zip(self.sums, found, strict=True)})
         for key, make in list(self.makers.items()):  # a later one may use an earlier one
             self.made[key] = make()
 
-    def scale(self, equation: Equation, operand: int) -> jax.Array:
-        """By how many powers of two a coefficient of an equation is away from a usual magnitude: `range.scale`."""
-        source, terms = equation.operands[operand], rules[equation.primitive].terms(equation)
-        return self.once(("scale", source, terms), lambda: scale(self.value(source), terms))
+    def scale(self, equation: Equation, operand: int) -> tuple[jax.Array, jax.Array]:
+        """Factor and exponent of a coefficient of an equation: `range.scales`."""
+        key = equation.operands[operand], rules[equation.primitive].terms(equation)
+        if ("scale", *key) not in self.made:
+            self.sums[key] = None
+            return scales([self.value(key[0])], [key[1]])[0]
+        return self.made["scale", *key]
 
     def value(self, operand: Operand) -> jax.Array:
         return self.coefficients[operand] if isinstance(operand, Variable) else jnp.asarray(operand.value)
@@ -103,7 +110,7 @@ class WindowView:
         shared, equation = self.shared, self.equation
         if operand not in self.tamed:
             return lambda coefficient: coefficient
-        return lambda coefficient: times(coefficient, -shared.scale(equation, operand))
+        return lambda coefficient: coefficient * shared.scale(equation, operand)[0].astype(coefficient.dtype)
 
     def _aligned(self, shape: tuple[int, ...]) -> Spans:
         """The window of the result, for an operand that is broadcast along axes of size 1 or has none."""
@@ -189,14 +196,14 @@ def pull_back(
             assert isinstance(operand, Variable)
             out, powers = plan.regions[step.equation.result], rule.powers(step.equation, i)
             steady = [j for j in powers if _steady(step.equation, j, plan)]
-            scales = {j: shared.scale(step.equation, j) for j in steady}
+            taken = {j: shared.scale(step.equation, j)[1] for j in steady}
             view = WindowView(step.equation, out, into, shared, table, steady)
             pulled = transpose(view, i, arriving.array)
             pulled = mask(pulled, into, step.masked[i], plan.starts, table)
             pulled = place(pulled, into, plan.regions[operand], plan.starts, table)
             drift = rule.drift(step.equation) if len(steady) == len(powers) else math.inf
             pulled = arriving.then(pulled, drift)
-            for j, exponent in scales.items():
+            for j, exponent in taken.items():
                 pulled = pulled.times_two_to(powers[j] * exponent)
             if operand in pending:
                 pulled = pending[operand].apart(pulled) if operand in apart else pending[operand] + pulled

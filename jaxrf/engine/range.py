@@ -3,7 +3,7 @@
 Forty sigmoid layers shrink a gradient by 2^-90; its square underflows in single precision.
 Multiplying by a power of two is exact, so where nothing leaves the range nothing changes.
 
-Two things keep a product within range. Weights are brought to a usual magnitude before it (`scale`), once for all
+Two things keep a product within range. Weights are brought to a usual magnitude before it (`scales`), once for all
 images and units. And what it gives is looked at once it may have drifted far: by how much weights of a usual magnitude
 let it drift is known beforehand, and behind a coefficient that depends on the image it is looked at in any case.
 Law: weights times powers of two give the same bits, times a power of two, as long as no weight leaves the range by itself.
@@ -12,7 +12,7 @@ Law: weights times powers of two give the same bits, times a power of two, as lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -107,19 +107,33 @@ def room(dtype: np.dtype) -> int:
     return int(jnp.finfo(dtype).maxexp) // 4
 
 
-def scale(coefficient: jax.Array, terms: float) -> jax.Array:
-    """The exponent () by which a coefficient's largest magnitude is away from what suits a sum of so many terms.
+def scales(coefficients: Sequence[jax.Array], terms: Sequence[float]) -> list[tuple[jax.Array, jax.Array]]:
+    """By what coefficients are to be multiplied to suit sums of so many terms, and the exponent that this takes away.
 
-    That is one over the root of their number: terms that cancel as random ones do leave the magnitude of a cotangent as
-    it is. Zero where it is away by less than `SLACK` of the room, or where it is zero or no number.
+    What suits is one over the root of the number of terms: those that cancel as random ones do leave the magnitude of a
+    cotangent as it is. The factor is a power of two, so that nothing is rounded; it is one, and the exponent 0, where the
+    largest magnitude is away by less than `SLACK` of the room, or zero, or no number.
+    All of them together, since a program of some hundred small computations takes long to compile.
+
+    Returns:
+        A factor () of the coefficient's type and an int32 () for each.
     """
-    dtype = coefficient.dtype
-    if not coefficient.size or not jnp.issubdtype(dtype, jnp.inexact):
-        return jnp.int32(0)
-    largest = jnp.abs(coefficient).max()
-    away = jnp.frexp(largest)[1] + math.ceil(math.log2(terms) / 2)
-    tame = (jnp.abs(away) <= room(dtype) // SLACK) | (largest == 0) | ~jnp.isfinite(largest)
-    return jnp.where(tame, 0, away)
+    result: list[tuple[jax.Array, jax.Array]] = [(jnp.int8(1), jnp.int32(0))] * len(coefficients)
+    alike: dict[np.dtype, list[int]] = {}
+    for number, coefficient in enumerate(coefficients):
+        if coefficient.size and jnp.issubdtype(coefficient.dtype, jnp.inexact):
+            alike.setdefault(coefficient.dtype, []).append(number)
+    for dtype, numbers in alike.items():
+        largest = jnp.stack([jnp.abs(coefficients[n]).max() for n in numbers])
+        usual = np.array([math.ceil(math.log2(terms[n]) / 2) for n in numbers], np.int32)
+        away = jnp.frexp(largest)[1] + usual
+        tame = (jnp.abs(away) <= room(dtype) // SLACK) | (largest == 0) | ~jnp.isfinite(largest)
+        most = int(jnp.finfo(dtype).maxexp) - 2  # beyond it the power is no number; what is left over is still in range
+        away = jnp.where(tame, 0, jnp.clip(away, -most, most))
+        factors = _power(-away, largest.dtype).astype(dtype)
+        for place, n in enumerate(numbers):
+            result[n] = factors[place], away[place]
+    return result
 
 
 def times(array: jax.Array, exponent: jax.Array) -> jax.Array:
