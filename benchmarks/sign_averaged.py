@@ -142,7 +142,7 @@ class Run:
     def __init__(self, job: Job, images: int = 1):
         self.job = job
         self.pulls = {"averaged": job.pullback, "sampled": replace(job.pullback, signs=None)}
-        self.images = job._crop(noise(images).images(0, images, job.subject.input_shape, np.float32))[:, None]
+        self.images = job.cropped(noise(images).images(0, images, job.subject.input_shape, np.float32))[:, None]
 
     def maps(self, name: str, seed: int) -> np.ndarray:
         """The mean over images of the maps of one network, (*spatial)."""
