@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxrf.comparison import compare
     from jaxrf.engine.units import grid
     from jaxrf.inputs import noise
+    from jaxrf.opening import clear_cache
     from jaxrf.result import load
     from jaxrf.statistics import Until
     from jaxrf.sweep.results import open
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Until",
     "check",
+    "clear_cache",
     "compare",
     "erf",
     "grid",
@@ -40,6 +42,7 @@ __all__ = [
 _HOMES = {
     "Until": "jaxrf.statistics",
     "check": "jaxrf.api",
+    "clear_cache": "jaxrf.opening",
     "compare": "jaxrf.comparison",
     "erf": "jaxrf.api",
     "paths": "jaxrf.api",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxrf import errors
 from jaxrf.adapters import adapt
 from jaxrf.checking import compare
+from jaxrf.compiler import compiling_for
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.units import Grid
 from jaxrf.errors import InputError
@@ -20,21 +20,18 @@ from jaxrf.field import Field
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.table import Table
 from jaxrf.init import Initializer
-from jaxrf.inputs import Images, shapes_only
+from jaxrf.inputs import as_images, shapes_only
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.axes import positions
 from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count as path_counts
-from jaxrf.job import Job
-from jaxrf.planning import open_job
+from jaxrf.opening import Opened, open_call, prepare_field
+from jaxrf.options import Options
 from jaxrf.programs import choose, geometry_program
-from jaxrf.request import Request, Unsaid
 from jaxrf.result import Result
 from jaxrf.statistics import Until
+from jaxrf.statistics.until import as_until
 from jaxrf.typing import Batches, Device, PyTree, Units
-
-PRECISION = "highest"
-CENTER, PROBE, SQUARE, WEIGHTED = map(Unsaid, ("center", "probe", "square", "weighted"))
 
 
 def trf(
@@ -170,11 +167,11 @@ def erf(
     variables: PyTree | None = None,
     inputs: Batches | Any = None,
     *,
-    units: Units | Grid = CENTER,
-    layer: str | None = None,
+    units: Units | Grid | None = None,
+    layer: str | Sequence[str] | None = None,
     wrt: str | None = None,
-    channels: str | int = PROBE,
-    score: str = SQUARE,
+    channels: str | int | None = None,
+    score: str | None = None,
     seeds: int | Sequence[int] | None = None,
     output: str | None = None,
     pool_units: bool = False,
@@ -183,36 +180,39 @@ def erf(
     args: tuple[Any, ...] | None = None,
     spatial_axes: tuple[int, ...] | None = None,
     input_shape: Sequence[int] | None = None,
-    precision: str = PRECISION,
+    precision: str = "highest",
     memory: int | float | str | None = None,
     devices: Sequence[Device] | None = None,
     crop: bool = True,
-    average: str = WEIGHTED,
+    average: str | None = None,
     until: float | Until | None = None,
     init: Mapping[str, Initializer | str] | None = None,
     protocol: str | None = None,
     treat_as_constant: Sequence[str] = (),
     certify: bool = True,
     estimator: str = "sampled",
-) -> Result:
+    platform: str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Result | Any:
     """Effective receptive fields of units of a layer: exact gradients, scored and averaged over samples.
 
     A sample is one (seed, input, probe). Each pulls back a cotangent from every unit and computes nothing
-    outside of the units' cones.
+    outside of the units' cones. Programs are kept, so that an equal call with other weights or images traces and
+    compiles nothing; see `jaxrf.clear_cache`.
 
     Args:
         model: as for `trf`.
         variables: the model's variables; None to draw them at random, once per seed.
         inputs: images (n, ...), an iterable of batches of them, or `jaxrf.noise(n)`.
         units: "center", "middle" (position `n // 2` of each axis), "all", `jaxrf.grid(8, 8)`, or positions (n, axes)
-            in the layer.
-        layer: a name from the table; None for the output.
+            in the layer; "center" if None.
+        layer: a name from the table, or a list of them; None for the output.
         wrt: map onto this layer instead of the input.
         channels: of a unit: "probe" (random ±1 per channel and sample, whose squares average to the sum over channels
             of squared derivatives), "sum", "relu_sum" (the sum of the rectified values), "each" (a map per channel,
-            channel fastest), or an index.
+            channel fastest), or an index. "probe" if None.
         score: what an input position gets: "square", "abs", "relu" or "signed", summed over its channels; or
-            "positive_sum", the positive part of the sum.
+            "positive_sum", the positive part of the sum. "square" if None.
         seeds: with `variables=None`: how many random initializations, or which; 1 if None.
         output: which leaf, where the model has several outputs.
         pool_units: average over units in unit-centered coordinates; the result has one map. Positions outside of a
@@ -224,6 +224,7 @@ def erf(
         devices: across which images (or units, where there are fewer images) are spread; the first one if None.
         crop: run only the part of the image that the units depend on, where that is exact.
         average: "weighted", the plain mean of maps, or "normalized", in which each map is divided by its sum first.
+            "weighted" if None.
         until: stop when sigma has this relative standard error (0.01), or as a `jaxrf.Until` says; looked at with 32
             samples, 64, 128 and so on. What `seeds` and `inputs` allow is the most; with random weights and no
             `seeds`, up to 4096 samples are drawn.
@@ -231,16 +232,21 @@ def erf(
         protocol: choices as published, by name: "luo2016", "replknet2022", "openerf". It fixes units, channels, score
             and average, and the size of images; see `jaxrf.protocols`.
         treat_as_constant: as for `trf`: no gradient flows through these layers' statistics.
-        certify: compare the units' values of the first batch with those of the model called as it is.
+        certify: compare the units' values of the first images with those of the model called as it is; once for each
+            program that is kept.
         estimator: "sampled", or "sign_averaged": with random weights and the score "square", the expectation over the
             signs of the weights is taken within each sample, so that far fewer seeds are needed. It is exact for
             stacks of ReLU layers without biases; `provenance["estimator"]` says what was averaged and what was not.
+        platform: for which batches and lowerings are chosen: "cpu", "gpu" or "tpu"; that of JAX's default device if None.
+        progress: is called with the number of samples so far and with how many there will be, None where nobody knows,
+            after each batch of images with one seed and after each seed with several.
 
     Returns:
-        A `Result`: mean map and standard error per unit, with origins and the theoretical row.
+        A `Result`: mean map and standard error per unit, with origins and the theoretical row; with a list of layers a
+        dict of them by name.
 
     Raises:
-        InputError: something given does not fit; the message says what.
+        InputError: something given does not fit, or the call stands inside of a traced function; the message says what.
         UnknownNameError: no such layer, score, rule, average, initializer or protocol.
 
     Example:
@@ -254,18 +260,19 @@ def erf(
         Luo, Li, Urtasun, Zemel (2016), "Understanding the Effective Receptive Field in Deep Convolutional Neural
         Networks". Its maps are of a single unit and channel, and of the gradient itself or its magnitude.
     """
-    fixed_by_protocols = {"units": units, "channels": channels, "score": score, "average": average}
-    said = frozenset(name for name, value in fixed_by_protocols.items() if not isinstance(value, Unsaid))
-    with jax.default_matmul_precision(precision):
-        job, images, numbers = open_job(
-            model, variables, inputs, seeds=seeds, input_shape=input_shape, init=init, protocol=protocol,
-            call={"method": method, "apply_kwargs": apply_kwargs, "args": args, "spatial_axes": spatial_axes},
-            request=Request(
-                units, layer, wrt, channels, score, output, pool_units, memory, devices, crop,
-                average, until, treat_as_constant, certify, estimator, said,
-            ),
-        )  # fmt: skip
-        return job.run(images, numbers)
+    options = Options(
+        units=units, layer=layer, wrt=wrt, output=output, channels=channels, score=score, average=average,
+        pool_units=pool_units, treat_as_constant=treat_as_constant, estimator=estimator, protocol=protocol,
+        method=method, apply_kwargs=apply_kwargs, args=args, spatial_axes=spatial_axes, init=init,
+        seeds=seeds, until=until, input_shape=input_shape, certify=certify, progress=progress,
+        crop=crop, memory=memory, devices=devices, precision=precision, platform=platform,
+    )  # fmt: skip
+    opened = _opened(model, variables, inputs, options)
+    images = opened.images.repeatable() if len(opened.runs) > 1 else opened.images
+    rule = as_until(until)
+    with jax.default_matmul_precision(precision), compiling_for(platform):
+        found = {name: run.result(images, opened.seeds, rule, progress) for name, run in opened.runs.items()}
+    return found if opened.field.several else next(iter(found.values()))
 
 
 def prepare(model: Any, variables: PyTree | None, inputs: Any, **options: Any) -> Field:
@@ -277,7 +284,9 @@ def prepare(model: Any, variables: PyTree | None, inputs: Any, **options: Any) -
         model: as for `erf`.
         variables: arrays, or shapes such as `jax.eval_shape` gives; None for those of the model's own initialization.
         inputs: images (n, ...), or their `jax.ShapeDtypeStruct`. A call may bring another number of them.
-        options: as for `erf`, but for those that belong to a run: `seeds`, `until`, `init`, `devices`, `certify`, `input_shape`.
+        options: as for `erf`, but for those that belong to a run: `seeds`, `until`, `devices`, `certify`, `input_shape`,
+            `progress`. With a list of layers, maps and all that is said of them are dicts by name; layers that run on the
+            whole image share one forward pass.
 
     Returns:
         A `Field`.
@@ -295,32 +304,27 @@ def prepare(model: Any, variables: PyTree | None, inputs: Any, **options: Any) -
         >>> maps.values.shape, field.result(maps).count
         ((2, 1, 7, 7), 2)
     """
-    for name in ("seeds", "until", "init", "devices", "certify", "input_shape"):
-        if options.get(name) is not None:
-            raise InputError(
-                f"{name}= belongs to a run, and a field is one pure function. Leave it out, or use jaxrf.erf."
-            )
-    if options.get("estimator", "sampled") != "sampled" and variables is not None:
+    chosen = Options.of(options)
+    chosen.check_of_a_field()
+    if chosen.estimator != "sampled" and variables is not None:
         raise InputError(
-            f"estimator={options['estimator']!r} averages over random weights, and variables were given. "
+            f"estimator={chosen.estimator!r} averages over random weights, and variables were given. "
             "Pass variables=None."
         )
-    _check_options(options)
     abstract = None if variables is None else jax.eval_shape(lambda tree: tree, variables)
-    given = {name: options[name] for name in ("protocol",) if name in options}
-    precision = options.get("precision", PRECISION)
-    with jax.default_matmul_precision(precision):
-        return Field(open_job(model, abstract, shapes_only(inputs), **_words(options), **given)[0], precision)
+    return prepare_field(model, abstract, shapes_only(inputs), chosen.settled())[1]
 
 
-def plan(model: Any, variables: PyTree | None = None, inputs: Batches | Any = None, **options: Any) -> Plan:
+def plan(
+    model: Any, variables: PyTree | None = None, inputs: Batches | Any = None, **options: Any
+) -> Plan | dict[str, Plan]:
     """How `erf` would make a map: batches, windows, cost, predicted memory. Nothing is computed or compiled.
 
     Args:
         model, variables, inputs, options: as for `erf`.
 
     Returns:
-        A `Plan`, to be printed.
+        A `Plan`, to be printed; with a list of layers a dict of them.
 
     Raises:
         PlanError: the map does not fit into memory; the message says what would.
@@ -332,7 +336,7 @@ def plan(model: Any, variables: PyTree | None = None, inputs: Batches | Any = No
         >>> plan.units, plan.windows["conv_0"]
         (4096, ((1, 5, 5, 8), (1, 64, 64, 8)))
     """
-    return _from_options(model, variables, inputs, options)[0].plan
+    return _opened(model, variables, inputs, Options.of(options)).field.plan
 
 
 def check(
@@ -364,30 +368,21 @@ def check(
         >>> from jaxrf import zoo
         >>> jaxrf.check(zoo.conv_stack(depth=3, width=8), inputs=jaxrf.noise(1), input_shape=(16, 16, 3))
     """
-    with jax.default_matmul_precision(options.get("precision", PRECISION)):
-        job, images, seeds = _from_options(model, variables, inputs, options)
-        compare(job, images, seeds[0], sampled, tolerance)
+    chosen = Options.of(options)
+    images = as_images(inputs, chosen.input_shape)
+    with jax.default_matmul_precision(chosen.precision), compiling_for(chosen.platform):
+        compare(model, variables, images, chosen, sampled, tolerance)
 
 
-def _from_options(
-    model: Any, variables: PyTree | None, inputs: Any, options: dict[str, Any]
-) -> tuple[Job, Images, list]:
-    """The prepared job of keyword options as `erf` takes them."""
-    _check_options(options)
-    given = {name: options[name] for name in ("seeds", "input_shape", "init", "protocol") if name in options}
-    with jax.default_matmul_precision(options.get("precision", PRECISION)):
-        return open_job(model, variables, inputs, **_words(options), **given)
+def _opened(model: Any, variables: PyTree | None, inputs: Any, options: Options) -> Opened:
+    """A call of keyword options, prepared.
 
-
-def _check_options(options: dict[str, Any]) -> None:
-    known = inspect.signature(erf).parameters
-    for name in options:
-        if name not in known:
-            raise errors.unknown("option", name, list(known)[3:])
-
-
-def _words(options: dict[str, Any]) -> dict[str, Any]:
-    """How the model is called and what is mapped, as `open_job` takes it."""
-    call = {name: options.get(name) for name in ("method", "apply_kwargs", "args", "spatial_axes")}
-    chosen = {f.name: options[f.name] for f in fields(Request) if f.name in options}
-    return {"call": call, "request": Request(**chosen, said=frozenset(chosen))}
+    Raises:
+        InputError: it stands inside of somebody's `jit`, `vmap` or `grad`.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((variables, inputs))):
+        raise InputError(
+            "The variables or inputs are traced, as inside of jit, vmap or grad, where an average on the host cannot be. "
+            "Use field = jaxrf.prepare(...) outside, and field(variables, images, key) here."
+        )
+    return open_call(model, variables, as_images(inputs, options.input_shape), options)

@@ -1,14 +1,14 @@
 """The certificate of a run: the values of the units in the engine's forward pass are those of the model itself.
 
 The engine runs a flattened program, on a crop, through quicker forms of some operations.
-The first batch is run through the user's model as it is, and both must agree.
+The first images are run through the user's model as it is, and both must agree.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,51 +18,61 @@ from jaxrf.adapters import Subject, intercepting
 from jaxrf.compiler import jit
 from jaxrf.errors import CheckError
 from jaxrf.faults import fault
+from jaxrf.prepared import Prepared
 from jaxrf.tangent.trace import output_name
 
 LIMIT = {"float64": 1e-9, "float32": 1e-2}
 """Largest difference relative to the largest value, of a hundred layers; coarser types are not certified."""
 
 
-def certify(
-    subject: Subject,
-    layer: str,
-    variables: Any,
-    calls: Sequence[np.ndarray],
-    mine: np.ndarray,
-    pick: Callable[[np.ndarray, int], np.ndarray],
-) -> float | None:
-    """Compare values of units with the model's own.
+class Certificate:
+    """The comparison for one prepared layer: made with the first images that it runs, and never again.
 
-    Args:
-        subject: the model.
-        layer: whose units they are.
-        variables: the model's variables.
-        calls: the images, whole ones (n, ...), as the model is called with them: all at once, or one by one.
-        mine: (n, unit, channel), from the engine.
-        pick: takes those units out of the layer's value for a number of images.
-
-    Returns:
-        The largest difference relative to the largest value; None where the layer is inside a loop of the model,
-        its type is too coarse to tell, a value is not finite, or XLA is known to compute the model wrongly.
-
-    Raises:
-        CheckError: they differ by more than rounding.
+    Attributes:
+        made: whether it was.
+        outcome: the largest difference relative to the largest value; None where the layer is inside a loop of the model,
+            its type is too coarse to tell, a value is not finite, or XLA is known to compute the model wrongly.
     """
-    limit = LIMIT.get(str(mine.dtype))
-    values = model_values(subject, layer, variables, calls) if limit is not None and mine.shape[-1] else None
-    if values is None or limit is None:
-        return None
-    theirs = np.concatenate([pick(value, len(images)) for value, images in zip(values, calls, strict=True)])
-    scale = float(np.abs(theirs).max(initial=0))
-    worst = float(np.abs(mine - theirs).max(initial=0)) / (scale or 1.0)
-    if not worst <= limit and np.isfinite(theirs).all():
-        raise CheckError(
-            f"The engine's forward value of layer {layer!r} differs from the model's own by {worst:.3g} of its largest value; "
-            f"at most {limit:g} was expected. Is the model a function of its variables and images alone? If it is, this is a "
-            "bug of jaxrf: certify=False goes on without this comparison."
-        )
-    return worst if np.isfinite(worst) else None  # a NaN could not be stored
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.made = False
+        self.outcome: float | None = None
+
+    def make(self, leaves: Sequence[jax.Array], images: np.ndarray, mine: np.ndarray) -> None:
+        """Compare values of units with the model's own, one image after the other where images do not see each other.
+
+        Args:
+            leaves: the model's variables, flattened.
+            images: whole ones (n, ...).
+            mine: (n, unit, channel), from the engine.
+
+        Raises:
+            CheckError: they differ by more than rounding.
+        """
+        apart = not self.prepared.pullback.tied
+        calls = [images[i : i + 1] for i in range(len(images))] if apart else [images]
+        self.outcome, self.made = self._compared(leaves, calls, mine), True
+
+    def _compared(self, leaves: Sequence[jax.Array], calls: Sequence[np.ndarray], mine: np.ndarray) -> float | None:
+        limit, layer = LIMIT.get(str(mine.dtype)), self.prepared.row.name
+        if limit is None or not mine.shape[-1]:
+            return None
+        variables = jax.tree.unflatten(jax.tree.structure(self.prepared.subject.abstract), leaves)
+        values = model_values(self.prepared.subject, layer, variables, calls)
+        if values is None:
+            return None
+        theirs = np.concatenate([self.prepared.picked(v, len(images)) for v, images in zip(values, calls, strict=True)])
+        theirs = np.repeat(theirs, mine.shape[1] // theirs.shape[1], axis=1)
+        scale = float(np.abs(theirs).max(initial=0))
+        worst = float(np.abs(mine - theirs).max(initial=0)) / (scale or 1.0)
+        if not worst <= limit and np.isfinite(theirs).all():
+            raise CheckError(
+                f"The engine's forward value of layer {layer!r} differs from the model's own by {worst:.3g} of its largest "
+                f"value; at most {limit:g} was expected. Is the model a function of its variables and images alone? If it "
+                "is, this is a bug of jaxrf: certify=False goes on without this comparison."
+            )
+        return worst if np.isfinite(worst) else None  # a NaN could not be stored
 
 
 def model_values(subject: Subject, layer: str, variables: Any, calls: Sequence[np.ndarray]) -> list[np.ndarray] | None:

@@ -13,73 +13,90 @@ from jaxrf import oracles
 from jaxrf.engine.channels import cotangents
 from jaxrf.errors import CheckError, InputError
 from jaxrf.inputs import Images, as_images
-from jaxrf.job import Job, Sample
-from jaxrf.planning import prepare
-from jaxrf.request import Request
+from jaxrf.opening import Opened, open_call
+from jaxrf.options import Options, Settled
+from jaxrf.prepared import Prepared
+from jaxrf.run import Sample
 from jaxrf.tangent.trace import OUTPUT
+from jaxrf.typing import PyTree
 
 
-def compare(job: Job, images: Images, seed: int | None, sampled: int, tolerance: float | None) -> None:
+def compare(
+    model: Any, variables: PyTree | None, images: Images, options: Options, sampled: int, tolerance: float | None
+):
     """Raises `CheckError` where a map of the first batch differs from the oracle's, or leaves its box."""
-    request = job.request
-    if request.pool_units:
+    asked = options.settled()
+    if asked.pool_units:
         raise InputError("check compares single units; leave pool_units out.")
-    if request.treat_as_constant:
+    if asked.treat_as_constant:
         raise InputError("check compares whole derivatives; leave treat_as_constant out.")
-    if job.pullback.signs is not None:
+    if asked.estimator != "sampled":
         raise InputError(
             'check compares gradients, and a sign-averaged map is an expectation. Use estimator="sampled".'
         )
-    if request.channels in ("each", "relu_sum"):
+    if asked.channels in ("each", "relu_sum"):
         raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
-    some = job.units[np.unique(np.linspace(0, len(job.units) - 1, sampled).astype(int))]
-    subject = job.subject
-    job = prepare(subject, images, replace(request, units=some))
-    batch = next(images.batches(job.side))
-    variables = jax.tree.unflatten(jax.tree.structure(subject.abstract), job.leaves(seed))
-    sample = next(job.samples(as_images(batch, None), seed))
-    origins, _ = job.where(len(some))
-    limit = tolerance or (1e-9 if images.dtype == np.float64 else 2e-3)
-    for number, unit in enumerate(some):
-        theirs = _oracle(job, variables, batch, sample, number, request)
+    for name in asked.layers:
+        one = replace(options, layer=name)
+        whole = open_call(model, variables, images, one)
+        (layer,) = whole.field.layers.values()
+        some = layer.units[np.unique(np.linspace(0, len(layer.units) - 1, sampled).astype(int))]
+        opened = open_call(model, variables, images, replace(one, units=some, protocol=None, **_fixed(asked)))
+        _compare_layer(opened, next(images.batches(layer.side)), tolerance)
+
+
+def _fixed(settled: Settled) -> dict[str, Any]:
+    """What a protocol fixes besides units."""
+    return {name: getattr(settled, name) for name in ("channels", "score", "average")}
+
+
+def _compare_layer(opened: Opened, batch: np.ndarray, tolerance: float | None) -> None:
+    (run,) = opened.runs.values()
+    layer, seed = run.prepared, opened.seeds[0]
+    variables = jax.tree.unflatten(jax.tree.structure(layer.subject.abstract), run.leaves(seed))
+    sample = next(run.samples(as_images(batch, None), seed))
+    origins, _ = layer.where(len(layer.units))
+    limit = tolerance or (1e-9 if batch.dtype == np.float64 else 2e-3)
+    for number, unit in enumerate(layer.units):
+        theirs = _oracle(layer, variables, batch, sample, number)
         for image in range(len(batch)):
-            _compare(job, unit, sample.maps[image, number], origins[number], theirs[image], limit)
+            _compare(layer, unit, sample.maps[image, number], origins[number], theirs[image], limit)
 
 
-def _oracle(job: Job, variables: Any, batch: np.ndarray, sample: Sample, number: int, request: Request) -> np.ndarray:
+def _oracle(layer: Prepared, variables: Any, batch: np.ndarray, sample: Sample, number: int) -> np.ndarray:
     """Maps (image, *spatial) of one unit on the whole input."""
-    pull, axes, below = job.pullback, job.axes, job.pullback.below
+    pull, axes, below = layer.pullback, layer.axes, layer.pullback.below
     sizes = {a: span.size for a, span in enumerate(pull.windows.unit) if a not in axes.units}
     channels = [n for a, n in sizes.items() if a != axes.batch or n > 1]
     rows = []
     for image in range(len(batch)):
         key = sample.keys[0 if pull.tied else image]
-        drawn = jnp.array([number + image * len(job.units) if pull.tied else number])
+        drawn = jnp.array([number + image * len(layer.units) if pull.tied else number])
         drawn = cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)
         rows.append(drawn.reshape(channels))
-    layer, output = request.layer, request.output
-    if layer in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers
-        layer, output = None, layer.removeprefix(OUTPUT).removeprefix("/") or None
+    name, output = layer.row.name, None
+    if name in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers
+        name, output = None, name.removeprefix(OUTPUT).removeprefix("/") or None
 
     def maps(images: np.ndarray, cotangents: list[jax.Array]) -> np.ndarray:
         return oracles.erf_map(
-            job.subject, variables, jnp.asarray(images), tuple(int(u) for u in job.units[number]), jnp.stack(cotangents),
-            output=output, score=pull.score, layer=layer, wrt=request.wrt,
+            layer.subject, variables, jnp.asarray(images), tuple(int(u) for u in layer.units[number]), jnp.stack(cotangents),
+            output=output, score=pull.score, layer=name, wrt=layer.options.wrt,
             unit_axes=axes.units, wrt_axes=below.units, batch_axis=axes.batch or 0, wrt_batch_axis=below.batch or 0,
         )  # fmt: skip
 
-    if job.alone:
-        return np.concatenate([maps(batch[i : i + 1], [row]) for i, row in enumerate(rows)])
-    return maps(batch, rows)
+    if pull.tied:
+        return maps(batch, rows)
+    return np.concatenate([maps(batch[i : i + 1], [row]) for i, row in enumerate(rows)])
 
 
 def _compare(
-    job: Job, unit: np.ndarray, mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, limit: float
+    layer: Prepared, unit: np.ndarray, mine: np.ndarray, origin: np.ndarray, theirs: np.ndarray, limit: float
 ) -> None:
     """One map against the oracle's on the whole input."""
-    where = f"unit {tuple(int(u) for u in unit)} of layer {job.row.name!r}"
+    where = f"unit {tuple(int(u) for u in unit)} of layer {layer.row.name!r}"
     outside = np.ones(theirs.shape, bool)
-    outside[tuple(slice(lo, hi) for lo, hi in job.row.box(unit.tolist(), clip=True))] = False
+    outside[tuple(slice(lo, hi) for lo, hi in layer.row.box(unit.tolist(), clip=True))] = False
     if theirs[outside].any():
         raise CheckError(
             f"The oracle's map of {where} is not zero outside of its theoretical box. This is a bug of jaxrf."

@@ -7,7 +7,9 @@ The fusions at fault also crash in 0.11 (https://github.com/jax-ml/jax/issues/39
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import metadata
 from typing import Any
 
@@ -33,6 +35,29 @@ QUICK = {"xla_backend_optimization_level": "1"}
 """Half the compile time of a program that draws the weights of a ResNet-50, at the same speed."""
 
 
+PLATFORMS = ("cpu", "gpu", "tpu")
+_chosen: ContextVar[str | None] = ContextVar("platform", default=None)
+
+
+def platform() -> str:
+    """For which platform programs are made here: that of `compiling_for`, or else of JAX's default device."""
+    return _chosen.get() or jax.default_backend()
+
+
+@contextmanager
+def compiling_for(name: str | None) -> Iterator[None]:
+    """Within it programs are planned, traced and compiled for a platform that may be another than this machine's.
+
+    Args:
+        name: "cpu", "gpu" or "tpu"; None for that of JAX's default device.
+    """
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def jit(function: Callable[..., Any], quick: bool = False) -> Any:
     """`jax.jit(function)` that is right on CPUs too; not to be called inside of another jit.
 
@@ -44,5 +69,5 @@ def jit(function: Callable[..., Any], quick: bool = False) -> Any:
         >>> float(jit(lambda x: x + 1)(1.0))
         2.0
     """
-    options = {**(compiler_options() or {}), **(QUICK if quick else {})} if jax.default_backend() == "cpu" else None
+    options = {**(compiler_options() or {}), **(QUICK if quick else {})} if platform() == "cpu" else None
     return jax.jit(function, compiler_options=options)

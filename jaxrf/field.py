@@ -6,6 +6,7 @@ A call reads arrays alone, and moves nothing between host and device.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,13 +18,15 @@ from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from jaxrf.adapters import Subject
 from jaxrf.adapters.subject import leaf_name
-from jaxrf.compiler import jit
+from jaxrf.compiler import compiling_for, jit
 from jaxrf.engine.range import times
+from jaxrf.engine.run import all_maps
 from jaxrf.errors import InputError
-from jaxrf.geometry.row import Row
-from jaxrf.job import Job, root_key
+from jaxrf.prepared import Prepared
 from jaxrf.result import Result
+from jaxrf.run import root_key
 from jaxrf.statistics import gathered
 from jaxrf.typing import PyTree
 
@@ -53,17 +56,27 @@ class Maps:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Field:
-    """The field of some units of one layer, prepared; made by `jaxrf.prepare`.
+    """The field of some units of one layer, or of several layers, prepared; made by `jaxrf.prepare`.
 
     `field(variables, images, key)` is pure: it may stand inside of `jit`, `vmap`, `scan`, `grad` and `shard_map`, and in
     anybody's training step. It keeps no weights and no images.
+
+    Attributes:
+        subject: the model.
+        layers: what was prepared, by name of the layer.
+        several: whether a list of layers was asked for: maps, results, rows and the like then are dicts by name.
+        precision: of products on accelerators.
+        platform: for which batches and lowerings were chosen; None for that of JAX's default device.
     """
 
-    job: Job
+    subject: Subject
+    layers: Mapping[str, Prepared]
+    several: bool
     precision: str
+    platform: str | None = None
 
-    def __call__(self, variables: PyTree, images: jax.Array, key: jax.Array | None = None) -> Maps:
-        """Maps of all units for each image.
+    def __call__(self, variables: PyTree, images: jax.Array, key: jax.Array | None = None) -> Maps | dict[str, Maps]:
+        """Maps of all units for each image; with several layers a dict of them.
 
         Args:
             variables: of the structure, shapes and dtypes that the field was prepared for.
@@ -76,90 +89,105 @@ class Field:
         leaves, images = self._leaves(variables), self._images(images)
         key = jax.random.key(0) if key is None else key
         inside = any(isinstance(a, Tracer) for a in (*leaves, images, key))
-        return (self._placed if inside else self._compiled)(leaves, images, key)
+        return self._named((self._placed if inside else self._compiled)(leaves, images, key))
 
     def init(self, key: jax.Array) -> PyTree:
-        """Variables drawn at random by the model's own initialization.
+        """Variables drawn at random by the model's own initialization, or by the initializers that were prepared.
 
         Raises:
             InputError: the model has none.
         """
-        return self.job.subject.initialize(key)
+        return self.subject.initialize(key)
 
     def key(self, seed: int = 0) -> jax.Array:
         """The key with which `jaxrf.erf` draws the probes of random initialization number `seed`."""
         return jax.random.fold_in(root_key(seed), 1)
 
-    def result(self, maps: Maps) -> Result:
-        """A `Result` of the maps of one call, each image a sample: mean, standard error, measures, figures, files."""
-        values = np.asarray(maps.values, np.float64)
-        exponent = np.asarray(maps.exponent).reshape(*maps.exponent.shape, *(1,) * (values.ndim - 2))
-        total = gathered.init(values.shape[1:], self.job.request.average)
-        total = gathered.update(total, np.ldexp(values, exponent), 0, range(len(values)))
-        own = np.array([np.abs(values).sum(), np.abs(np.asarray(maps.elsewhere, np.float64)).sum()])
-        return self.job.summarized(total, own, [None])
+    def result(self, maps: Any) -> Any:
+        """A `Result` of the maps of one call, each image a sample: mean, standard error, measures, figures, files.
+
+        Args:
+            maps: what a call returned.
+
+        Returns:
+            A `Result`; with several layers a dict of them.
+        """
+        found = [maps[name] for name in self.layers] if self.several else [maps]
+        return self._named([_summarized(layer, each) for layer, each in zip(self.layers.values(), found, strict=True)])
 
     @property
-    def plan(self):
+    def plan(self) -> Any:
         """How the maps are made: batches, windows, cost, memory."""
-        return self.job.plan
+        return self._named([layer.plan for layer in self.layers.values()])
 
     @property
-    def row(self) -> Row:
+    def row(self) -> Any:
         """The layer's row of `jaxrf.trf`."""
-        return self.job.row
+        return self._named([layer.row for layer in self.layers.values()])
 
     @property
-    def units(self) -> Int[np.ndarray, "unit k"]:
-        """Positions of the units in the layer; with `pool_units` the one that stands for all."""
-        return self.job.where(self.count)[1]
+    def units(self) -> Any:
+        """Positions of the units (unit, axis) in the layer; with `pool_units` the one that stands for all."""
+        return self._named([layer.where(layer.count)[1] for layer in self.layers.values()])
 
     @property
-    def origin(self) -> Int[np.ndarray, "unit d"]:
-        """Input position of element 0 of each map."""
-        return self.job.where(self.count)[0]
-
-    @property
-    def count(self) -> int:
-        """Number of maps of an image."""
-        return 1 if self.job.pullback.pool is not None else self.job.pullback.count
+    def origin(self) -> Any:
+        """Input position (unit, axis) of element 0 of each map."""
+        return self._named([layer.where(layer.count)[0] for layer in self.layers.values()])
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one image."""
-        return self.job.subject.input_shape
+        return self.subject.input_shape
+
+    def _named(self, each: Sequence[Any]) -> Any:
+        """One thing for each layer as a dict by name; the thing itself where one layer was asked for."""
+        return dict(zip(self.layers, each, strict=True)) if self.several else each[0]
 
     @cached_property
     def _compiled(self) -> Any:
         return jit(self._placed)
 
-    def _placed(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> Maps:
+    def _placed(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> list[Maps]:
         """The maps, spread over a mesh of explicit axes as the images are; on other meshes the compiler places them."""
         sharding = jax.typeof(images).sharding
         explicit = [
             name for name, kind in zip(sharding.mesh.axis_names, sharding.mesh.axis_types) if kind == AxisType.Explicit
         ]
         if not explicit:
-            return self._pure(leaves, images, key)
-        places: Any = (NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0])),) * 3
-        spread: Any = jax.sharding.auto_axes(
-            lambda *args: _arrays(self._pure(*args)), axes=tuple(explicit), out_sharding=places
-        )
-        return Maps(*spread(leaves, images, key))
+            return [Maps(*arrays) for arrays in self._pure(leaves, images, key)]
+        places: Any = [[NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))] * 3] * len(self.layers)
+        spread: Any = jax.sharding.auto_axes(self._pure, axes=tuple(explicit), out_sharding=places)
+        return [Maps(*arrays) for arrays in spread(leaves, images, key)]
 
-    def _pure(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> Maps:
-        job, tied = self.job, self.job.pullback.tied
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(1 if tied else len(images)))
-        part = job.cropped(images)
-        with jax.default_matmul_precision(self.precision):
-            return Maps(*job.pullback.all_maps(leaves, part[None] if tied else part[:, None], keys))
+    def _pure(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> list[list[jax.Array]]:
+        """For each layer values, exponents and scores elsewhere; layers of one program share its forward pass."""
+        found: dict[str, list[jax.Array]] = {}
+        with jax.default_matmul_precision(self.precision), compiling_for(self.platform):
+            for group in self._groups:
+                first = group[0][1]
+                tied = first.pullback.tied
+                keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(1 if tied else len(images)))
+                part = first.cropped(images)
+                part = part[None] if tied else part[:, None]
+                maps = all_maps([layer.pullback for _, layer in group], leaves, part, keys)
+                found.update({name: each for (name, _), each in zip(group, maps)})
+        return [found[name] for name in self.layers]
+
+    @cached_property
+    def _groups(self) -> list[list[tuple[str, Prepared]]]:
+        """Layers that run the same program on the same part of the image."""
+        groups: dict[Any, list[tuple[str, Prepared]]] = {}
+        for name, layer in self.layers.items():
+            groups.setdefault((id(layer.pullback.program), layer.shift), []).append((name, layer))
+        return list(groups.values())
 
     def _leaves(self, variables: PyTree) -> list[jax.Array]:
-        expected = self.job.subject.abstract
+        expected = self.subject.abstract
         found, wanted = jax.tree.structure(variables), jax.tree.structure(expected)
         if found != wanted:
             raise InputError(
-                f"The variables have another structure than the field of {self.row.name!r} was prepared for. "
+                f"The variables have another structure than the field of {list(self.layers)[-1]!r} was prepared for. "
                 f"Found {found}; needed {wanted}."
             )
         named = jax.tree_util.tree_leaves_with_path(variables)
@@ -172,28 +200,36 @@ class Field:
         return [leaf for _, leaf in named]
 
     def _images(self, images: Any) -> jax.Array:
-        subject, pull = self.job.subject, self.job.pullback
         shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
-        if shape is None or shape[1:] != subject.input_shape or not shape[0] or dtype != subject.dtype:
+        needed, name = self.subject.input_shape, self.subject.name
+        if shape is None or shape[1:] != needed or not shape[0] or dtype != self.subject.dtype:
             raise InputError(
-                f"The images are {dtype} of shape {shape}; the field was prepared for {subject.dtype} of shape "
-                f"(n, {', '.join(map(str, subject.input_shape))}). A field has fixed shapes: prepare one for others, or use "
-                "jaxrf.erf, which takes photos and iterables too."
+                f"The images are {dtype} of shape {shape}; the field was prepared for {self.subject.dtype} of shape "
+                f"(n, {', '.join(map(str, needed))}). A field has fixed shapes: prepare one for others, or use jaxrf.erf, "
+                "which takes photos and iterables too."
             )
-        if pull.tied and shape[0] != pull.program.image.shape[0]:
-            raise InputError(
-                f"{shape[0]} images came, but those of {subject.name} see each other and {pull.program.image.shape[0]} were "
-                "prepared. Prepare a field for this number."
-            )
+        for pull in (layer.pullback for layer in self.layers.values()):
+            if pull.tied and shape[0] != pull.program.image.shape[0]:
+                raise InputError(
+                    f"{shape[0]} images came, but those of {name} see each other and {pull.program.image.shape[0]} were "
+                    "prepared. Prepare a field for this number."
+                )
         return images
 
     def __repr__(self) -> str:
-        n, row = len(self.units), self.row
         extent = " x ".join(map(str, self.input_shape))
-        return (
-            f"Field: {n} map{'s' * (n > 1)} of layer {row.name!r}, theoretical size {row.size}, of images of {extent}"
-        )
+        each = [
+            f"{layer.count} map{'s' * (layer.count > 1)} of layer {name!r}, theoretical size {layer.row.size}"
+            for name, layer in self.layers.items()
+        ]
+        return f"Field: {'; '.join(each)}, of images of {extent}"
 
 
-def _arrays(maps: Maps) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return maps.values, maps.exponent, maps.elsewhere
+def _summarized(layer: Prepared, maps: Maps) -> Result:
+    """A result of one layer's maps, whose samples are images."""
+    values = np.asarray(maps.values, np.float64)
+    exponent = np.asarray(maps.exponent).reshape(*maps.exponent.shape, *(1,) * (values.ndim - 2))
+    total = gathered.init(values.shape[1:], layer.options.average)
+    total = gathered.update(total, np.ldexp(values, exponent), 0, range(len(values)))
+    own = np.array([np.abs(values).sum(), np.abs(np.asarray(maps.elsewhere, np.float64)).sum()])
+    return layer.summarized(total, {"inputs": "arguments of the field"}, own)

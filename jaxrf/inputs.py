@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,11 @@ class Images:
     """How many images the first batch holds."""
     description: str
 
+    @property
+    def count(self) -> int | None:
+        """How many there are; None for an iterable, which does not say."""
+        return self.first if isinstance(self.source, Noise | np.ndarray) else None
+
     def repeatable(self) -> Images:
         """The same images, which can be asked for several times: an iterator is read to its end, a little noise drawn."""
         if isinstance(self.source, np.ndarray):
@@ -91,7 +96,7 @@ class Images:
         return batch
 
 
-def as_images(inputs: Any, input_shape: tuple[int, ...] | None, dtype: Any = np.float32) -> Images:
+def as_images(inputs: Any, input_shape: Sequence[int] | None, dtype: Any = np.float32) -> Images:
     """Inputs as `Images`.
 
     Raises:

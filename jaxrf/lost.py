@@ -6,6 +6,7 @@ only because they are too small for their type, so is what is made of them: the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,11 +25,10 @@ UNDERFLOW = "a forward pass that underflows to zero"
 
 
 class Lost:
-    """Finds lost maps of one prepared pull-back, and counts them by their cause in `causes`."""
+    """Finds lost maps of one prepared pull-back."""
 
     def __init__(self, pullback: Pullback) -> None:
         self.pullback = pullback
-        self.causes: dict[str, int] = {}
 
     @cached_property
     def curved(self) -> bool:
@@ -36,8 +36,10 @@ class Lost:
         windows = self.pullback.windows
         return any(v in windows.varying for v in windows.coefficients())
 
-    def marked(self, maps: np.ndarray, values: np.ndarray, images: np.ndarray, leaves: list[jax.Array]) -> np.ndarray:
-        """The maps, with NaN throughout those that are lost.
+    def marked(
+        self, maps: np.ndarray, values: np.ndarray, images: np.ndarray, leaves: Sequence[jax.Array]
+    ) -> tuple[np.ndarray, dict[str, int]]:
+        """The maps, with NaN throughout those that are lost, and how many were lost for what cause.
 
         Args:
             maps: (image, unit, *spatial).
@@ -46,7 +48,7 @@ class Lost:
             leaves: the model's variables.
         """
         if not self.curved or not values.shape[-1]:
-            return maps
+            return maps, {}
         broken, silent = np.any(~np.isfinite(values), axis=-1), np.all(values == 0, axis=-1)
         if self.pullback.pool is not None:
             broken, silent = np.any(broken, 1, keepdims=True), np.all(silent, 1, keepdims=True)
@@ -55,13 +57,12 @@ class Lost:
             silent, broken = silent & low[:, None] & ~high[:, None], broken | silent & high[:, None]
         seen = np.all(np.isfinite(images.reshape(len(images), -1)), axis=1, keepdims=True)
         found = {IMAGES: broken & ~seen, OVERFLOW: broken & seen, UNDERFLOW: silent}
-        for cause, where in found.items():
-            if where.any():
-                self.causes[cause] = self.causes.get(cause, 0) + int(where.sum())
         lost = np.logical_or.reduce(list(found.values()))
-        return np.where(lost.reshape(*lost.shape, *[1] * (maps.ndim - 2)), np.nan, maps) if lost.any() else maps
+        if lost.any():
+            maps = np.where(lost.reshape(*lost.shape, *[1] * (maps.ndim - 2)), np.nan, maps)
+        return maps, {cause: int(where.sum()) for cause, where in found.items() if where.any()}
 
-    def _out_of_range(self, leaves: list[jax.Array], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _out_of_range(self, leaves: Sequence[jax.Array], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each image whether a product of operands that are not zero is too small for its type all over, or too large."""
         shape = self.pullback.program.image.shape
         low, high = (np.asarray(a) for a in self._extremes(leaves, images.reshape(-1, *shape)))

@@ -1,14 +1,13 @@
-"""From a request to a job: trace, find the boxes, plan the windows, crop, choose the batches."""
+"""From a model and options to a prepared layer: trace, find the boxes, plan the windows, crop, choose the batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from jaxrf.adapters import Subject, adapt, check_finite
+from jaxrf.adapters import Subject
 from jaxrf.engine.channels import check_channels
 from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, total_step
 from jaxrf.engine.plan import Plan, make_plan
@@ -20,82 +19,47 @@ from jaxrf.engine.units import positions
 from jaxrf.engine.windows import Windows, windows
 from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
-from jaxrf.init import Initializer, with_init
-from jaxrf.inputs import Images, as_images
+from jaxrf.inputs import Images
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.units import UnitAxes, unit_axes
-from jaxrf.job import Job
+from jaxrf.options import Settled
+from jaxrf.prepared import Prepared
 from jaxrf.programs import choose, geometry_program, traced
-from jaxrf.protocols import protocols
 from jaxrf.provenance import provenance
-from jaxrf.request import Request
-from jaxrf.statistics import Until
-from jaxrf.statistics.averages import check_average
-from jaxrf.statistics.until import as_until
 from jaxrf.tangent.draws import draws
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
-from jaxrf.typing import PyTree
 
 
-def open_job(
-    model: Any, variables: PyTree | None, inputs: Any, *, request: Request, call: Mapping[str, Any],
-    seeds: int | Sequence[int] | None = None, input_shape: Sequence[int] | None = None,
-    init: Mapping[str, Initializer | str] | None = None, protocol: str | None = None,
-) -> tuple[Job, Images, list[int | None]]:  # fmt: skip
-    """From the user's words to a prepared job, its images and its seeds."""
-    images = as_images(inputs, tuple(input_shape) if input_shape is not None else None)
-    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
-    if protocol is not None:
-        protocols[protocol].check_size(tuple(images.shape[axis - 1] for axis in subject.spatial_axes))
-        request = protocols[protocol].applied_to(request)
-    request = replace(request, until=as_until(request.until))
-    if isinstance(request.until, Until) and seeds is None and subject.variables is None:
-        seeds = request.until.cap
-    numbers = seed_numbers(seeds, subject)
-    if init is not None and subject.variables is not None:
-        raise InputError("init says how weights are drawn, but variables were given. Pass one of them.")
-    job = prepare(with_init(subject, init) if init is not None else subject, images, request)
-    job.description.update(protocol=protocol, init={k: str(v) for k, v in init.items()} if init is not None else None)
-    return job, images, numbers
-
-
-def seed_numbers(seeds: int | Sequence[int] | None, subject: Subject) -> list[int | None]:
-    """Which random initializations to run; [None] for the given variables.
+def prepare_layers(subject: Subject, images: Images, options: Settled) -> dict[str, Prepared]:
+    """The layers that are asked for, by their names in the table.
 
     Raises:
-        InputError: seeds for given variables, repeated ones, or a model that cannot be drawn.
+        InputError, UnknownNameError: the options do not fit the model.
+        PlanError: a layer does not fit into memory.
     """
-    if subject.variables is not None:
-        if seeds is not None:
-            raise InputError("seeds draw random weights, but variables were given. Pass one of them.")
-        check_finite(subject.variables)
-        return [None]
-    if subject.init is None:
-        raise InputError(
-            f"{subject.name} has no weights and cannot draw them. Pass variables, or a model with an initialization."
-        )
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [0] if seeds is None else [int(s) for s in seeds]
-    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= 2**32:
-        raise InputError(
-            f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 to 2**32 - 1."
-        )
-    return list(numbers)
+    layers = [prepare(subject, images, options, name) for name in options.layers]
+    return {layer.row.name: layer for layer in layers}
 
 
-def prepare(subject: Subject, images: Images, request: Request) -> Job:
-    """Trace, find the boxes, plan the windows.
+def prepare(subject: Subject, images: Images, request: Settled, layer: str | None) -> Prepared:
+    """One layer: trace, find the boxes, plan the windows.
+
+    Args:
+        subject: the model.
+        images: their shape and type, and how many come at a time.
+        request: what is asked for.
+        layer: its name; None for the output.
 
     Raises:
         InputError, UnknownNameError: the request does not fit the model.
         PlanError: it does not fit into memory.
     """
     scores[request.score]  # an unknown name is said before anything is traced
-    check_average(request.average)
     check_normalizable(request.score, request.average)
     averaging = check_request(request.estimator, request.score, subject.variables is not None)
     flat = geometry_program(subject, request.treat_as_constant)
-    target = choose(flat, request.layer, request.output)
+    target = choose(flat, layer, request.output)
     source = choose(flat, request.wrt, None) if request.wrt is not None else None
     found = boxes(flat, source.tangent if source else None)
     if target.tangent not in found.fields or (source and target.tangent is source.tangent):
@@ -119,16 +83,18 @@ def prepare(subject: Subject, images: Images, request: Request) -> Job:
     pull, plan = _pullback(place, program, windows, crop, images.first)
     if averaging:
         pull = replace(pull, signs=make_signs(program, windows, subject.spatial_axes, request.channels))
-    facts = provenance(subject.name, target.name, request.wrt, images.description, program.image.dtype)
+    facts = provenance(subject.name, target.name, request.wrt, program.image.dtype)
     if pull.signs is not None:
         facts["estimator"] = pull.signs.record()
     if request.treat_as_constant:
         facts["treat_as_constant"] = list(request.treat_as_constant)
-    return Job(subject, request, pull, plan, row, place.above, chosen, shift, facts, alone=flat.image.shape[0] == 1)
+    facts["protocol"] = request.protocol
+    facts["init"] = {name: str(how) for name, how in request.init.items()} if request.init is not None else None
+    return Prepared(replace(subject, variables=None), request, pull, plan, row, place.above, chosen, shift, facts)
 
 
 def _program(
-    subject: Subject, request: Request, first: int, flat: TangentProgram, target: Layer, axes: UnitAxes,
+    subject: Subject, request: Settled, first: int, flat: TangentProgram, target: Layer, axes: UnitAxes,
     mixed: bool,
 ) -> tuple[TangentProgram, bool]:  # fmt: skip
     """The program to run, and whether its images are tied to each other.
@@ -182,7 +148,7 @@ class Place:
     """
 
     subject: Subject
-    request: Request
+    request: Settled
     layer: str
     row: Row
     above: UnitAxes

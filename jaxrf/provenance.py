@@ -11,14 +11,13 @@ import jax
 PACKAGES = ("jaxrf", "jax", "jaxlib", "flax", "numpy")
 
 
-def provenance(model: str, layer: str, wrt: str | None, inputs: str, dtype: Any) -> dict[str, Any]:
+def provenance(model: str, layer: str, wrt: str | None, dtype: Any) -> dict[str, Any]:
     """JSON-able facts for the record of a result."""
     device = jax.devices()[0]
     return {
         "model": model,
         "layer": layer,
         "wrt": wrt,
-        "inputs": inputs,
         "dtype": str(dtype),
         "precision": str(jax.config.values["jax_default_matmul_precision"]),
         "device": f"{device.platform}: {device.device_kind}",

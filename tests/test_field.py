@@ -275,7 +275,7 @@ def test_on_meshes_of_eight_devices():
 
 
 @pytest.mark.parametrize(
-    "option, value", [("seeds", 3), ("until", 0.1), ("init", {}), ("certify", False), ("input_shape", (3, 3, 1))]
+    "option, value", [("seeds", 3), ("until", 0.1), ("certify", False), ("input_shape", (3, 3, 1))]
 )
 def test_options_of_a_run(option, value, variables, images):
     """What belongs to a run is refused by name."""

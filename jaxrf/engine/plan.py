@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import jax
 
+from jaxrf.compiler import platform
 from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
@@ -107,10 +108,10 @@ def make_plan(
     cost, fixed = unit_cost(windows), image_cost(program, windows)
     weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
     per_image = fixed.forward + fixed.padded
-    platform = jax.default_backend()
-    fewest, most = UNITS.get(platform, UNITS["cpu"])
+    where = platform()
+    fewest, most = UNITS.get(where, UNITS["cpu"])
     largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
-    wanted = int(min(max(BATCH.get(platform, BATCH["cpu"]) // largest, fewest), most))
+    wanted = int(min(max(BATCH.get(where, BATCH["cpu"]) // largest, fewest), most))
     why = []
 
     def gradients(units: int) -> int:
@@ -124,7 +125,7 @@ def make_plan(
     units = max(1, min(wanted, windows.count))
     each = -(-available // devices) if units == windows.count else available
     together = 1 if tied else even(each, max(1, wanted // units))
-    least, room = ABREAST.get(platform, (together, 0))
+    least, room = ABREAST.get(where, (together, 0))
     images = divisor(together, max(least, room // gradients(units)))
     while total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
         if images > 1:
@@ -142,7 +143,7 @@ def make_plan(
         )
     if units * together < min(wanted, windows.count):
         why.append(f"larger batches would need more than {human(limit)}")
-    why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {platform}")
+    why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {where}")
     if turns > 1:
         why.append(f"images go in turns: {images} take {human(images * gradients(units))} with their gradients")
     batches = -(-windows.count // units)

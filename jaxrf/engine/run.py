@@ -5,7 +5,7 @@ One program serves all samples: weights, images, starts and keys are its argumen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from jaxrf.engine.signs import Signs
 from jaxrf.engine.windows import Windows
 from jaxrf.interpret.units import UnitAxes
 from jaxrf.lowering.forward import lower
-from jaxrf.tangent.program import Layer, TangentProgram
+from jaxrf.tangent.program import Layer, Operand, TangentProgram
 from jaxrf.typing import Device
 
 
@@ -179,17 +179,16 @@ class Pullback:
         values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)[:, : self.count]
         return Part(slice(0, self.groups), total, elsewhere, values)
 
-    def all_maps(self, leaves, images, keys):
-        """Maps of all units as one pure function of arrays.
+    def joined(self, maps, exponents, elsewhere, _=None):
+        """What all batches of some images gave, as maps of all units.
 
         Args:
-            leaves, images, keys: as for `maps`, for any number of images.
+            maps, exponents, elsewhere: (image, batch, unit, ...), as `_one_image` makes them.
 
         Returns:
             Maps (image, unit, *map_shape), exponents (image, unit), and what gradients held on other images (image, unit).
             With a pool their means (image, 1, *pool.shape).
         """
-        maps, exponents, elsewhere, _ = self._abreast(leaves, images, *self.batches, keys)
         if self.pool is not None:  # sums over the units of each batch
             (maps, common), (elsewhere, _) = jax.vmap(alike)(maps, exponents), jax.vmap(alike)(elsewhere, exponents)
             each = self.count // self.groups
@@ -213,14 +212,27 @@ class Pullback:
         """`_one_image` of images side by side."""
         return jax.vmap(self._one_image, in_axes=(None, 0, None, None, None, None, 0))
 
+    @property
+    def wanted(self) -> tuple[Operand, ...]:
+        """What the forward pass must give: coefficients of the derivative, and the value of the layer where it is at hand."""
+        return (*self.windows.coefficients(), *([self.layer.value] if self.layer.value is not None else []))
+
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
-        """Maps (batch, unit, *map_shape), or sums over units (batch, group, *pool.shape); exponents; the rest of a `Part`."""
+        """`pulled` after a forward pass of its own."""
+        known = forward(self.program, self.wanted, leaves, image)
+        return self.pulled(known, numbers, tables, shifts, weights, key)
+
+    def pulled(self, known: Mapping[Operand, jax.Array], numbers, tables, shifts, weights, key):
+        """Maps (batch, unit, *map_shape), or sums over units (batch, group, *pool.shape); exponents; the rest of a `Part`.
+
+        Args:
+            known: the values of `wanted` on one image.
+            numbers, tables, shifts, weights: as `batches` has them.
+            key: of the image.
+        """
         plan, program = self.windows, self.program
         value = [self.layer.value] if self.layer.value is not None else []
-        wanted = [*plan.coefficients(), *value]
-        known = {**dict(zip(program.arguments, leaves, strict=True)), program.image: image}
-        computed = program.evaluate(wanted, known, lambda eqn, values: lower(eqn.primitive, eqn.params, values))
-        shared = Shared(dict(zip(wanted, computed)), plan.starts)
+        shared = Shared(known, plan.starts)
 
         def batch(units, table, shift, weight):
             ct = self._cotangent(key, units)
@@ -269,3 +281,31 @@ class Pullback:
         gradient = gradient.transpose(0, *(a + 1 for a in (*kept, *features)))
         gradient = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))  # squares of a half have no room
         return scores[self.score](gradient.reshape(*gradient.shape[: len(kept) + 1], -1))
+
+
+def forward(program: TangentProgram, wanted: Sequence[Operand], leaves: Sequence[jax.Array], image: jax.Array):
+    """The values of `wanted` on one image, by the lowerings of the forward pass."""
+    known = {**dict(zip(program.arguments, leaves, strict=True)), program.image: image}
+    return dict(zip(wanted, program.evaluate(wanted, known, lambda eqn, has: lower(eqn.primitive, eqn.params, has))))
+
+
+def all_maps(pullbacks: Sequence[Pullback], leaves: Sequence[jax.Array], images: jax.Array, keys: jax.Array):
+    """Maps of all units of several layers as one pure function of arrays; one forward pass of one program serves them all.
+
+    Args:
+        pullbacks: of the same program.
+        leaves: the model's variables, flattened.
+        images: (k, batch, ...) for any k; batch is 1 unless images are tied.
+        keys: one per entry of `images`.
+
+    Returns:
+        For each pull-back what `Pullback.joined` returns.
+    """
+    program = pullbacks[0].program
+    wanted = tuple(dict.fromkeys(v for pull in pullbacks for v in pull.wanted))
+
+    def one(image: jax.Array, key: jax.Array):
+        known = forward(program, wanted, leaves, image)
+        return [pull.pulled(known, numbers, *rest, key) for pull in pullbacks for numbers, *rest in [pull.batches]]
+
+    return [pull.joined(*found) for pull, found in zip(pullbacks, jax.vmap(one)(images, keys), strict=True)]

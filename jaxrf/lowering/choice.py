@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrf import compiler
 from jaxrf.lowering.lowering import lowerings
 from jaxrf.lowering.problem import Problem
 from jaxrf.lowering.tuned import tuned_choices
@@ -89,7 +90,7 @@ def choose(problem: Problem, platform: str | None = None) -> str:
     >>> choose(problem, "cpu"), choose(problem, "tpu")
     ('shifts', 'plain')
     """
-    platform = platform or jax.default_backend()
+    platform = platform or compiler.platform()
     if (seen := _seen.get()) is not None:
         seen[problem.key] = problem
     if file := os.environ.get(TUNING):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import sequential_vmap
 
+from jaxrf import compiler
 from jaxrf.lowering.choice import REWRITTEN, choose
 from jaxrf.lowering.lowering import lowerings
 from jaxrf.lowering.pooling import MOST_SHIFTS, PoolingSpec, max_pool_forward, min_pool_forward, sum_pool_forward
@@ -40,7 +41,7 @@ def lower(
     >>> lower("add", {}, [1.0, 2.0], "cpu") is None
     True
     """
-    platform = platform or jax.default_backend()
+    platform = platform or compiler.platform()
     if primitive == "conv_general_dilated":
         return _convolution(params, operands[0], operands[1], platform)
     if primitive == "ragged_dot_general":

@@ -7,7 +7,7 @@ It holds no weights and no images: those are the caller's, and the protocol says
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from jaxrf.errors import InputError
 from jaxrf.registry import Registry
 
 if TYPE_CHECKING:
-    from jaxrf.request import Request
     from jaxrf.result import Result
 
 protocols: "Registry[Protocol]" = Registry("protocol")
@@ -87,22 +86,6 @@ class Protocol:
                     "Leave it out, or go without the protocol and choose all options yourself."
                 )
         return fixed
-
-    def applied_to(self, request: Request) -> Request:
-        """A request with what the protocol fixes.
-
-        What the request says was given counts as chosen, and so does what differs from its defaults.
-
-        Raises:
-            InputError: what was chosen contradicts the protocol.
-        """
-        asked = {name: getattr(request, name) for name in FIXED}
-        chosen = {
-            name: value
-            for name, value in asked.items()
-            if name in request.said or not _same(value, getattr(type(request), name))
-        }
-        return replace(request, **self.settings(chosen))
 
     def check_size(self, spatial: tuple[int, ...]) -> None:
         """Raises an `InputError` unless images have the protocol's size."""

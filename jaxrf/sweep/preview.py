@@ -48,9 +48,9 @@ def preview(specification: Specification) -> Iterator[Preview]:
         samples = chunks.levels * chunks.images
         try:
             worker = open_task(task, folder, seed=chunks[0][0])
-            flops = float(worker.job.plan.cost.flops) * worker.job.plan.units
+            flops = float(worker.run.prepared.plan.cost.flops) * worker.run.prepared.plan.units
             pace = pace or _pace(worker, chunks[0], flops)
-            memory = int(worker.job.plan.memory)
+            memory = int(worker.run.prepared.plan.memory)
             yield Preview(task, len(chunks), samples, flops * samples, memory, pace * flops * samples)
         except JaxrfError as error:
             yield Preview(task, len(chunks), samples, problem=str(error))

@@ -22,6 +22,10 @@ SECONDS = 1.0
 """Of work in a block: what a kill loses at most of each block in hand, and enough that writing does not count."""
 LARGE = 2**22
 """Bytes at which a block ends before that."""
+NAMED = (
+    "layer", "wrt", "output", "channels", "score", "average", "estimator", "protocol", "precision",
+)  # fmt: skip
+"""Settings that are options as they stand."""
 BATCHES = ("per_batch", "side", "turns", "batches_per_call")
 """Numbers of a `Pullback` that its plan chose."""
 
@@ -51,14 +55,14 @@ class Worker:
 
     Attributes:
         task: which.
-        job: the prepared `jaxrf.job.Job`.
+        run: the prepared layer's `jaxrf.run.Run`.
         shape: of one input.
         first: its first images.
         strict: whether a photo that cannot be read is an error.
     """
 
     task: Task
-    job: Any
+    run: Any
     shape: tuple[int, ...]
     first: Chunk
     strict: bool
@@ -78,9 +82,7 @@ class Worker:
         yield from self._batches(held)
 
     def _batches(self, chunks: list[Made]) -> Iterator[Batch]:
-        header = {"host": socket.gethostname()}
-        if "certificate" in self.job.description:
-            header["certificate"] = self.job.description["certificate"]
+        header = {"host": socket.gethostname(), **self.run.certificate}
         for area, part in areas(chunks, self.task.inputs.count):
             yield Batch(area.key(self.task.id), part, header)
 
@@ -92,8 +94,8 @@ class Worker:
         with jax.default_matmul_precision(self.task.settings["precision"]):
             wanted, work = tee(work)
             for (seed, span), chunk in zip(work, self._inputs(span for _, span in wanted), strict=True):
-                drawn = 0 if seed is None and self.job.subject.variables is None else seed
-                samples = list(self.job.samples(as_images(chunk.images, None), drawn, first=span[0]))
+                drawn = 0 if seed is None and self.run.variables is None else seed
+                samples = list(self.run.samples(as_images(chunk.images, None), drawn, first=span[0]))
                 arrays = {name: _joined([getattr(one, name) for one in samples]) for name in ARRAYS}
                 yield Made((seed, span), arrays, chunk.bad)
 
@@ -128,20 +130,20 @@ def open_task(task: Task, folder: Folder, *, seed: int | None, strict: bool = Fa
         begun = folder.plan(task)
         model, shape, variables = _load(settings)
         first = task.inputs.chunk(*task.chunks(None)[0][1], shape, strict)
-        job = _prepare(settings, model, variables, first.images, seed, certify=begun is None)
+        run = _prepare(settings, model, variables, first.images, seed, certify=begun is None)
         if begun is None:
-            begun = folder.add_plan(task, *_described(job, task, first.images))
+            begun = folder.add_plan(task, *_described(run.prepared, task, first.images))
         if task.inputs.stream and begun[0]["first_images"] != _digest(first.images):
             raise StoreError(
                 f"{task.settings['inputs']} does not give the images with which {task.label} was begun. They must be the "
                 "same each time: fix the seed of what shuffles them, or choose another place."
             )
-        if not mix and begun[0]["device"] != job.description["device"]:
+        if not mix and begun[0]["device"] != run.prepared.facts["device"]:
             raise StoreError(
-                f"{task.label} was begun on {begun[0]['device']}, and this is {job.description['device']}: their maps "
+                f"{task.label} was begun on {begun[0]['device']}, and this is {run.prepared.facts['device']}: their maps "
                 "differ in the last bits. Go on there, choose another place, or allow it with --mix-devices."
             )
-        return Worker(task, _as_begun(job, begun), shape, first, strict)
+        return Worker(task, _as_begun(run, begun), shape, first, strict)
 
 
 def _load(settings: Any) -> tuple[Any, tuple[int, ...], Any]:
@@ -159,52 +161,54 @@ def _load(settings: Any) -> tuple[Any, tuple[int, ...], Any]:
 
 def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed: int | None, certify: bool) -> Any:
     from jaxrf.engine.units import grid
+    from jaxrf.inputs import as_images
     from jaxrf.loading import words
-    from jaxrf.planning import open_job
-    from jaxrf.request import Request
+    from jaxrf.opening import open_call
+    from jaxrf.options import Options
 
     units: Any = settings["units"]
     units = words.units(units) if isinstance(units, str) and units != "middle" else units
-    request = Request(
-        units=grid(*units.counts) if isinstance(units, words.GridSpec) else units,
-        certify=certify,
-        **{name: settings[name] for name in ("layer", "wrt", "output", "channels", "score", "average", "estimator")},
-    )
     axes = settings["spatial_axes"]
-    call = {
-        "method": settings["method"],
-        "apply_kwargs": dict(settings["apply"]) or None,
-        "spatial_axes": tuple(axes) if axes is not None else None,
-    }
-    job, _, _ = open_job(
-        model, variables, images, request=request, call=call, seeds=None if seed is None else [seed],
-        init=dict(settings["init"]) or None, protocol=settings["protocol"],
-    )  # fmt: skip
-    return job
+    options = Options(
+        units=grid(*units.counts) if isinstance(units, words.GridSpec) else units,
+        method=settings["method"],
+        apply_kwargs=dict(settings["apply"]) or None,
+        spatial_axes=tuple(axes) if axes is not None else None,
+        init=dict(settings["init"]) or None,
+        seeds=None if seed is None else [seed],
+        certify=certify,
+        **{name: settings[name] for name in NAMED},
+    )
+    (run,) = open_call(model, variables, as_images(images, None), options).runs.values()
+    return run
 
 
-def _described(job: Any, task: Task, images: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a plan records of a job: its batches, and all that a result says besides its maps."""
-    repeats = 1 if job.pullback.pool is not None else len(job.pullback.origin)
-    origin, units = job.where(repeats)
+def _described(layer: Any, task: Task, images: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a plan records of a layer: its batches, and all that a result says besides its maps."""
+    origin, units = layer.where(layer.count)
     header = {
-        "batches": {name: getattr(job.pullback, name) for name in BATCHES},
-        "device": job.description["device"],
-        "tied": job.pullback.tied,
-        "score": job.pullback.score,
-        "channels": job.pullback.channels,
-        "average": job.request.average,
+        "batches": {name: getattr(layer.pullback, name) for name in BATCHES},
+        "device": layer.facts["device"],
+        "tied": layer.pullback.tied,
+        "score": layer.pullback.score,
+        "channels": layer.pullback.channels,
+        "average": layer.options.average,
         "images": [task.inputs.count, task.settings["images_per_chunk"]],
         "first_images": _digest(images),
-        "theoretical": job.row.to_dict(),
-        "provenance": {**job.description, "inputs": task.settings["inputs"], "plan": str(job.plan)},
+        "theoretical": layer.row.to_dict(),
+        "provenance": {**layer.facts, "inputs": task.settings["inputs"], "plan": str(layer.plan)},
     }
     return header, {"origin": np.asarray(origin, np.int64), "units": np.asarray(units, np.int64)}
 
 
-def _as_begun(job: Any, plan: Block) -> Any:
-    """The job with the batches of its plan: other batches give other last bits."""
-    return replace(job, pullback=replace(job.pullback, **plan[0]["batches"]))
+def _as_begun(run: Any, plan: Block) -> Any:
+    """The run with the batches of its plan: other batches give other last bits."""
+    from jaxrf.run import Compiled
+
+    pull, batches = run.prepared.pullback, plan[0]["batches"]
+    if all(getattr(pull, name) == number for name, number in batches.items()):
+        return run
+    return replace(run, compiled=Compiled(replace(run.prepared, pullback=replace(pull, **batches))))
 
 
 def _digest(images: np.ndarray) -> str:

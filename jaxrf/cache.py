@@ -1,0 +1,229 @@
+"""The last few prepared fields, so that a second call with other weights or images traces and compiles nothing.
+
+A key holds all that a program depends on but the values of variables and images. Equality decides where it can: Linen
+modules, structures of NNX modules, options. Functions count by identity, and only while all that they close over is
+known to stay as it is; what could change unseen (an NNX module or a NumPy array inside of a closure) is prepared anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import dis
+import inspect
+import os
+import sys
+import threading
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.core import Tracer
+
+T = TypeVar("T")
+KEPT = 16
+"""Fields that are kept."""
+SMALL = 2**10
+"""Elements up to which an array inside of options counts by its values, and not by identity."""
+CONSTANT = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.dtype, types.ModuleType)
+GENERATED = "<string>"
+"""Where the methods stand that `dataclasses` writes."""
+OURS, PYTHON = str(Path(__file__).parent), str(Path(os.__file__).parent)
+SETTINGS = ("jax_enable_x64", "jax_default_prng_impl", "jax_numpy_dtype_promotion", "jax_threefry_partitionable")
+
+
+class Unkeyed(Exception):
+    """Something whose equality cannot be told."""
+
+
+class Cache(Generic[T]):
+    """Values by key, the last `KEPT` that were used; threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable | None, make: Callable[[], T]) -> T:
+        """The value of a key, made where there is none; made in any case without a key."""
+        if key is None:
+            return make()
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > KEPT:
+                self._values.popitem(last=False)
+        return value
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._values.clear()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Same:
+    """Equal to itself alone: an object by its identity, which it keeps alive."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.thing is self.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
+def key_of(*things: Any) -> Hashable | None:
+    """A key of things, equal for what gives the same program; None where that cannot be told.
+
+    Example:
+        >>> key_of({"a": [1, 2]}) == key_of({"a": [1, 2]}), key_of({"a": 1}) == key_of({"a": True})
+        (True, False)
+    """
+    try:
+        key = (_settings(), *(_key(thing) for thing in things))
+        hash(key)
+    except (Unkeyed, TypeError, ValueError):
+        return None
+    return key
+
+
+def shapes_key(variables: Any) -> Hashable:
+    """Structure, shapes and types of variables, as `key_of` takes them."""
+    leaves, structure = jax.tree.flatten(variables)
+    return structure, tuple((jax.numpy.shape(leaf), str(jax.numpy.result_type(leaf))) for leaf in leaves)
+
+
+def _settings() -> Hashable:
+    tuning = os.environ.get("JAXRF_TUNING")
+    read = os.stat(tuning).st_mtime_ns if tuning and os.path.exists(tuning) else None
+    values = tuple(str(jax.config.values.get(name)) for name in SETTINGS)
+    return jax.default_backend(), tuning, read, jax.sharding.get_abstract_mesh(), *values
+
+
+def _key(thing: Any, seen: frozenset[int] = frozenset()) -> Hashable:
+    """The key of one thing; `seen` are functions and classes that it is part of."""
+    if isinstance(thing, Tracer):
+        raise Unkeyed
+    if isinstance(thing, type):
+        return thing, _class_key(thing, seen)
+    if isinstance(thing, CONSTANT):
+        return type(thing), thing
+    if isinstance(thing, nnx.Module):
+        return "nnx", nnx.graphdef(thing), _class_key(type(thing), seen)
+    if isinstance(thing, jax.Array):
+        return _array_key(thing)
+    if isinstance(thing, np.ndarray | np.generic):
+        return "numpy", thing.shape, str(thing.dtype), thing.tobytes()
+    if isinstance(thing, Mapping):
+        return "mapping", tuple((_key(name), _key(value, seen)) for name, value in thing.items())
+    if isinstance(thing, list | tuple):
+        return type(thing), tuple(_key(one, seen) for one in thing)
+    if isinstance(thing, partial):
+        return "partial", _key(thing.func, seen), _key(thing.args, seen), _key(thing.keywords, seen)
+    if callable(thing) and not dataclasses.is_dataclass(thing):
+        return _function_key(thing, seen)
+    if type(thing).__hash__ is object.__hash__:
+        raise Unkeyed  # it may change, and still be the same
+    hash(thing)
+    return thing, _class_key(type(thing), seen)
+
+
+def _array_key(array: jax.Array) -> Hashable:
+    if array.size > SMALL:
+        return "array", Same(array)
+    plain = jax.random.key_data(array) if jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key) else array
+    return "array", str(array.dtype), array.shape, np.asarray(plain).tobytes()
+
+
+def _function_key(function: Any, seen: frozenset[int]) -> Hashable:
+    """A function by identity, with what it reads besides its arguments.
+
+    Raises:
+        Unkeyed: it holds something that may change without a trace.
+    """
+    if id(function) in seen:
+        return ()
+    seen |= {id(function)}
+    if isinstance(function, types.MethodType):
+        return "method", _function_key(function.__func__, seen), _key(function.__self__, seen)
+    if hasattr(function, "__wrapped__"):
+        return "wrapped", Same(function), _function_key(function.__wrapped__, seen)
+    if isinstance(function, types.BuiltinFunctionType | np.ufunc):
+        return "built in", Same(function)
+    if not isinstance(function, types.FunctionType):
+        raise Unkeyed
+    defaults = _key((function.__defaults__, function.__kwdefaults__), seen)
+    return (
+        "function",
+        Same(function),
+        defaults,
+        tuple((n, _held_key(v, seen)) for n, v in sorted(_read(function).items())),
+    )
+
+
+def _read(function: types.FunctionType) -> dict[str, Any]:
+    """What a function reads from around it: variables that it closes over, and globals, unless it is installed."""
+    code, cells = function.__code__, function.__closure__ or ()
+    held = {name: cell.cell_contents for name, cell in zip(code.co_freevars, cells) if _filled(cell)}
+    if _installed(code.co_filename):
+        return held
+    return {**{name: function.__globals__[name] for name in _globals(code) if name in function.__globals__}, **held}
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a variable that is not yet set
+        return False
+
+
+@cache
+def _globals(code: types.CodeType) -> frozenset[str]:
+    """Names of the globals that code reads, with that of functions inside of it."""
+    own = {one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    inner = [_globals(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return frozenset(own).union(*inner)
+
+
+def _held_key(value: Any, seen: frozenset[int]) -> Hashable:
+    """The key of what a function closes over: arrays of JAX by identity, since they stay what they are."""
+    if isinstance(value, Mapping | list | tuple):
+        leaves, structure = jax.tree.flatten(value)
+        return structure, tuple(_held_key(leaf, seen) for leaf in leaves)
+    if isinstance(value, jax.Array) and not isinstance(value, Tracer):
+        return Same(value)
+    if isinstance(value, np.ndarray | nnx.Module | nnx.Variable):
+        raise Unkeyed
+    return _key(value, seen)
+
+
+def _class_key(cls: type, seen: frozenset[int]) -> Hashable:
+    """What the methods of a class that is not installed read besides their arguments."""
+    if id(cls) in seen or _installed(getattr(sys.modules.get(cls.__module__), "__file__", None) or ""):
+        return ()
+    seen |= {id(cls)}
+    methods = [value for base in cls.__mro__ for value in vars(base).values() if isinstance(value, types.FunctionType)]
+    files = [inspect.unwrap(method).__code__.co_filename for method in methods]
+    return tuple(
+        _function_key(method, seen)
+        for method, file in zip(methods, files)
+        if not _installed(file) and file != GENERATED
+    )
+
+
+def _installed(file: str) -> bool:
+    """Whether code is part of a package, of Python, or of jaxrf, whose own names nobody sets anew."""
+    return file.startswith(OURS) or "site-packages" in file or file.startswith(PYTHON) or file.startswith("<frozen")
