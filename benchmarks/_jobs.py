@@ -17,9 +17,10 @@ from _peers import Samples
 
 from jaxrf import zoo
 from jaxrf.engine.channels import cotangents
-from jaxrf.job import sample_keys
-from jaxrf.planning import open_job
-from jaxrf.request import Request
+from jaxrf.inputs import as_images
+from jaxrf.opening import open_call
+from jaxrf.options import Options
+from jaxrf.run import sample_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,10 +156,11 @@ class Mine:
             drawn = jax.jit(asked.model.init)(jax.random.key(0), self.images[:1])
             self.variables = jax.tree.map(lambda a: a.astype(self.dtype), drawn)
         start = time.perf_counter()
-        self.job, self.inputs, self.seeds = open_job(
-            asked.model, self.variables, self.images, call={}, seeds=asked.seeds,
-            request=Request(units=self._units(rng), layer=asked.layer),
-        )  # fmt: skip
+        options = Options(units=self._units(rng), layer=asked.layer, seeds=asked.seeds)
+        opened = open_call(asked.model, self.variables, as_images(self.images, None), options)
+        self.inputs, self.seeds = opened.images, opened.seeds
+        (self.work,) = opened.runs.values()
+        self.layer = self.work.prepared
         self.prepared = time.perf_counter() - start
 
     def _units(self, rng: np.random.Generator) -> Any:
@@ -171,21 +173,21 @@ class Mine:
     @property
     def count(self) -> int:
         """How many maps a run makes: units times images times seeds."""
-        return len(self.job.units) * len(self.images) * len(self.seeds)
+        return len(self.layer.units) * len(self.images) * len(self.seeds)
 
     def run(self) -> Any:
         """What `jaxrf.erf` does once a map is prepared."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*zero everywhere.*")
-            return self.job.run(self.inputs, self.seeds)
+            return self.work.result(self.inputs, self.seeds)
 
     def maps(self) -> np.ndarray:
         """Maps of every sample (seed, image, unit, *window)."""
-        return np.stack([np.concatenate([s.maps for s in self.job.samples(self.inputs, seed)]) for seed in self.seeds])
+        return np.stack([np.concatenate([s.maps for s in self.work.samples(self.inputs, seed)]) for seed in self.seeds])
 
     def cotangents(self) -> np.ndarray:
         """The random signs of every sample (seed, image, unit, channel)."""
-        pull, units = self.job.pullback, np.arange(len(self.job.units))
+        pull, units = self.layer.pullback, np.arange(len(self.layer.units))
 
         def of_image(key: jax.Array) -> jax.Array:
             return cotangents("probe", key, units, pull.channel_count, np.dtype(self.dtype))
@@ -195,7 +197,7 @@ class Mine:
 
     def samples(self) -> tuple[Samples, np.ndarray]:
         """What the peers get: at most `measured` samples of the first seed, evenly spread; and their numbers."""
-        image, unit = np.divmod(np.arange(len(self.images) * len(self.job.units)), len(self.job.units))
+        image, unit = np.divmod(np.arange(len(self.images) * len(self.layer.units)), len(self.layer.units))
         chosen = np.unique(np.linspace(0, len(unit) - 1, min(self.asked.measured, len(unit))).astype(int))
         signs = self.cotangents()[0].reshape(len(unit), -1)
-        return Samples(self.images, image[chosen], self.job.units[unit[chosen]], signs[chosen]), chosen
+        return Samples(self.images, image[chosen], self.layer.units[unit[chosen]], signs[chosen]), chosen

@@ -37,7 +37,7 @@ from _common import (
 from _jobs import Job, Mine, jobs
 from _peers import Forms, Samples, Torch, TorchSeeds, jax_forms, jax_seed_forms
 
-from jaxrf.job import root_key as random_key
+from jaxrf.run import root_key as random_key
 
 COLUMNS = ("jaxrf", "PyTorch", "naive JAX", "other JAX")
 LIMITS = {np.float32: (5e-3, 5e-2), np.float64: (1e-10, 1e-8)}
@@ -116,7 +116,7 @@ def compare(mine: Mine, maps: np.ndarray, others: list[Peer], chosen: np.ndarray
     """
     units = maps.shape[2]
     ours = maps.reshape(-1, *maps.shape[3:])
-    origin = np.tile(mine.job.where(units)[0], (len(ours) // units, 1))
+    origin = np.tile(mine.layer.where(units)[0], (len(ours) // units, 1))
     if mine.asked.seeds is None:
         ours, origin = ours[chosen], origin[chosen]
     ours = whole_maps(ours, origin, mine.asked.shape[:2])
@@ -151,8 +151,8 @@ def measure(job: Job, repeats: int, gemm: Gemm) -> tuple[dict[str, Any], dict[st
     columns["first run s"] = mine.prepared + first
     details = {
         "maps": mine.count,
-        "windows": list(mine.job.pullback.map_shape),
-        "plan": str(mine.job.plan).splitlines(),
+        "windows": list(mine.layer.pullback.map_shape),
+        "plan": str(mine.layer.plan).splitlines(),
         **flops,
         "GEMM GFLOP/s": rate / 1e9,
         "seconds": times,
@@ -175,12 +175,12 @@ def verify(job: Job) -> None:
 
 def _columns(job: Job, mine: Mine, each: dict[str, float], rate: float) -> tuple[dict[str, Any], dict[str, float]]:
     """What the table shows, and FLOPs per map."""
-    pull = mine.job.pullback
-    forward = forward_flops(pull.program, pull.windows) / len(mine.job.units)
+    pull = mine.layer.pullback
+    forward = forward_flops(pull.program, pull.windows) / len(mine.layer.units)
     flops = {
-        "cone GFLOP": mine.job.plan.cost.flops / 1e9,
+        "cone GFLOP": mine.layer.plan.cost.flops / 1e9,
         "forward GFLOP": forward / 1e9,
-        "full pull-back GFLOP": mine.job.plan.cost.full_flops / 1e9,
+        "full pull-back GFLOP": mine.layer.plan.cost.full_flops / 1e9,
     }
     needed = flops["cone GFLOP"] + flops["forward GFLOP"]
     ratio = {name: seconds / each["jaxrf"] for name, seconds in each.items()}

@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -23,8 +23,9 @@ import numpy as np
 from _common import Report, interleaved, parser, seconds
 
 from jaxrf import grid, zoo
-from jaxrf.planning import open_job
-from jaxrf.request import Request
+from jaxrf.inputs import as_images
+from jaxrf.opening import open_call
+from jaxrf.options import Options
 
 CHILD = "--child-of-devices"
 
@@ -35,7 +36,7 @@ class Case:
 
     model: Any
     side: int
-    request: Request
+    request: Options
     images: int = 1
     seeds: int | None = None
 
@@ -49,7 +50,7 @@ def units(small: bool) -> Table:
     last = (side // 8) ** 2
     counts = [n for n in (1, 4, 16, 64, 196) if n < last] + [last]
     places = {n: grid(*_square(n)) if n < last else "all" for n in counts}
-    return {f"{n} units": Case(model, side, Request(units=places[n], layer="layer2")) for n in counts}
+    return {f"{n} units": Case(model, side, Options(units=places[n], layer="layer2")) for n in counts}
 
 
 def image_size(small: bool) -> Table:
@@ -59,28 +60,28 @@ def image_size(small: bool) -> Table:
     for times in (1, 2) if small else (1, 2, 4):
         middle = times * side // 16
         places = np.stack(np.meshgrid(*[np.arange(middle - 2, middle + 2)] * 2), -1).reshape(-1, 2)
-        found[f"{times * side}²"] = Case(model, times * side, Request(units=places, layer="layer2"))
+        found[f"{times * side}²"] = Case(model, times * side, Options(units=places, layer="layer2"))
     return found
 
 
 def depth(small: bool) -> Table:
     """Sixty-four units of stacks of 3x3 convolutions: the cone of a unit grows with the cube of the depth."""
     depths, side = ((2, 4), 16) if small else ((5, 10, 20, 40), 128)
-    request = Request(units=grid(2, 2) if small else grid(8, 8))
+    request = Options(units=grid(2, 2) if small else grid(8, 8))
     return {f"{n} layers": Case(zoo.conv_stack(depth=n, width=4 if small else 32), side, request) for n in depths}
 
 
 def images(small: bool) -> Table:
     """The center unit of a ResNet-50 on several images."""
     model, side = _resnet(small, 1 if small else 4)
-    return {f"{n} images": Case(model, side, Request(), images=n) for n in ((1, 2) if small else (1, 2, 4, 8, 16))}
+    return {f"{n} images": Case(model, side, Options(), images=n) for n in ((1, 2) if small else (1, 2, 4, 8, 16))}
 
 
 def seeds(small: bool) -> Table:
     """The center unit of a stack of 20 layers with 32 channels, four images, random weights."""
     model, side = (zoo.conv_stack(depth=3, width=4), 12) if small else (zoo.conv_stack(depth=20), 64)
     counts = (1, 2) if small else (1, 4, 16, 64)
-    return {f"{n} seeds": Case(model, side, Request(), images=2 if small else 4, seeds=n) for n in counts}
+    return {f"{n} seeds": Case(model, side, Options(), images=2 if small else 4, seeds=n) for n in counts}
 
 
 def _resnet(small: bool, stages: int) -> tuple[Any, int]:
@@ -103,14 +104,14 @@ class Run:
     def __init__(self, case: Case):
         pixels = np.random.default_rng(0).normal(size=(case.images, case.side, case.side, 3)).astype(np.float32)
         variables = jax.jit(case.model.init)(jax.random.key(0), pixels[:1]) if case.seeds is None else None
-        self.job, self.images, self.seeds = open_job(
-            case.model, variables, pixels, request=case.request, call={}, seeds=case.seeds
-        )
-        self.count = len(self.job.units) * case.images * len(self.seeds)
+        options = replace(case.request, seeds=case.seeds)
+        self.opened = open_call(case.model, variables, as_images(pixels, None), options)
+        (self.run,) = self.opened.runs.values()
+        self.count = len(self.run.prepared.units) * case.images * len(self.opened.seeds)
         self.first = seconds(self)
 
     def __call__(self) -> None:
-        self.job.run(self.images, self.seeds)
+        self.run.result(self.opened.images, self.opened.seeds)
 
     def row(self, times: list[float]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Columns and details."""
@@ -118,10 +119,10 @@ class Run:
         columns = {
             "seconds": median,
             "ms per map": 1e3 * median / self.count,
-            "cone GFLOP per map": self.job.plan.cost.flops / 1e9,
+            "cone GFLOP per map": self.run.prepared.plan.cost.flops / 1e9,
             "first run s": self.first,
         }
-        return columns, {"times": times, "plan": str(self.job.plan).splitlines()}
+        return columns, {"times": times, "plan": str(self.run.prepared.plan).splitlines()}
 
 
 def measure(report: Report, name: str, small: bool, repeats: int) -> None:
@@ -135,7 +136,7 @@ def device_case(small: bool) -> Case:
     """All units of a stack, which are spread over the devices of this process."""
     devices = jax.devices()
     model = zoo.conv_stack(depth=3 if small else 10, width=4 if small else 32)
-    return Case(model, 16 if small else 64, Request(units="all", devices=devices if len(devices) > 1 else None))
+    return Case(model, 16 if small else 64, Options(units="all", devices=devices if len(devices) > 1 else None))
 
 
 def devices(report: Report, small: bool, repeats: int) -> None:

@@ -28,10 +28,11 @@ from _peers import Samples, TorchSeeds, jax_seed_forms
 from jaxrf import zoo
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.units import grid
-from jaxrf.inputs import noise
-from jaxrf.job import Job, sample_keys
-from jaxrf.planning import open_job
-from jaxrf.request import Request
+from jaxrf.inputs import as_images, noise
+from jaxrf.opening import open_call
+from jaxrf.options import Options
+from jaxrf.run import Run as LayerRun
+from jaxrf.run import sample_keys
 
 TABLES = ("bias", "gain", "time")
 ERROR = 0.01
@@ -127,28 +128,30 @@ def cases(small: bool) -> dict[str, Case]:
     return dict(list(found.items())[::6]) if small else found
 
 
-def prepared(case: Case, pool: bool = False) -> Job:
+def prepared(case: Case, pool: bool = False) -> LayerRun:
     """The estimator's job for the center unit; with `pool` for a grid of units, averaged."""
-    request = Request(
+    options = Options(
         units=grid(2, 2) if pool else "center", layer=case.layer, pool_units=pool, crop=not pool,
-        estimator="sign_averaged", certify=False,
+        estimator="sign_averaged", certify=False, init=case.init,
     )  # fmt: skip
-    return open_job(case.model, None, noise(1), request=request, call={}, input_shape=case.shape, init=case.init)[0]
+    (run,) = open_call(case.model, None, as_images(noise(1), case.shape), options).runs.values()
+    return run
 
 
 class Run:
     """Maps of both estimators, network by network."""
 
-    def __init__(self, job: Job, images: int = 1):
-        self.job = job
-        self.pulls = {"averaged": job.pullback, "sampled": replace(job.pullback, signs=None)}
-        self.images = job.cropped(noise(images).images(0, images, job.subject.input_shape, np.float32))[:, None]
+    def __init__(self, run: LayerRun, images: int = 1):
+        self.run = run
+        layer = run.prepared
+        self.pulls = {"averaged": layer.pullback, "sampled": replace(layer.pullback, signs=None)}
+        self.images = layer.cropped(noise(images).images(0, images, layer.subject.input_shape, np.float32))[:, None]
 
     def maps(self, name: str, seed: int) -> np.ndarray:
         """The mean over images of the maps of one network, (*spatial)."""
         pull: Pullback = self.pulls[name]
         keys = sample_keys(seed, 0, len(self.images))
-        parts = pull.maps(self.job.leaves(seed), self.images, keys)
+        parts = pull.maps(self.run.leaves(seed), self.images, keys)
         return np.concatenate([part.maps for part in parts], axis=1)[:, 0].mean(axis=0, dtype=np.float64)
 
     def first_calls(self) -> dict[str, float]:
@@ -292,12 +295,12 @@ TORCH = "PyTorch, whole image"
 
 def _peers(case: Case, run: Run, small: bool) -> dict[str, tuple[Callable[[], Any], int]]:
     """Loops over networks on the whole image, and on the crop that the unit depends on; and the samples of a call."""
-    job, size = run.job, run.images.shape[2:4]
-    center = np.asarray(job.units)
-    moved = center - np.array(job.shift or (0, 0)) // np.array(job.row.stride)
+    layer, size = run.run.prepared, run.images.shape[2:4]
+    center = np.asarray(layer.units)
+    moved = center - np.array(layer.shift or (0, 0)) // np.array(layer.row.stride)
     found: dict[str, tuple[Callable[[], Any], int]] = {}
     for name, shape, units in (("whole image", case.shape[:2], center), ("crop", size, moved)):
-        samples = _samples(shape, units, job.pullback.channel_count, CALL)
+        samples = _samples(shape, units, layer.pullback.channel_count, CALL)
         if name == "whole image":
             vmapped, looped = jax_seed_forms(case.model, jax.random.split(jax.random.key(0), CALL), samples, (CALL,))
             found["naive JAX, whole image"] = next(iter(vmapped.values())), CALL

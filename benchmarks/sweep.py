@@ -28,8 +28,9 @@ import numpy as np
 from _common import Report, parser
 
 from jaxrf import noise, zoo
-from jaxrf.planning import open_job
-from jaxrf.request import Request
+from jaxrf.inputs import as_images
+from jaxrf.opening import open_call
+from jaxrf.options import Options
 from jaxrf.sweep import Specification
 from jaxrf.sweep.blocks import Area, Made, to_bytes
 from jaxrf.sweep.folder import Folder
@@ -87,22 +88,17 @@ def in_sweep(seeds: int) -> float:
 def bare(seeds: int) -> float:
     """Seeds per second of the same maps and means without a sweep."""
     with jax.default_matmul_precision("highest"):
-        job, images, numbers = open_job(
-            zoo.conv_stack(**OPTIONS),
-            None,
-            noise(1).images(0, 1, (SIDE, SIDE, 3), np.float32),  # drawn once, as a sweep does
-            request=Request(),
-            call={},
-            seeds=seeds,
-        )
-        job.run(images, numbers[:2])
+        images = as_images(noise(1).images(0, 1, (SIDE, SIDE, 3), np.float32), None)  # drawn once, as a sweep does
+        opened = open_call(zoo.conv_stack(**OPTIONS), None, images, Options(seeds=seeds))
+        (run,) = opened.runs.values()
+        run.result(images, opened.seeds[:2])
         began = time.perf_counter()
-        job.run(images, numbers)
+        run.result(images, opened.seeds)
         return seeds / (time.perf_counter() - began)
 
 
 def throughput(report: Report, small: bool, repeats: int) -> None:
-    """Seeds per second in a sweep and in `Job.run`, in interleaved rounds."""
+    """Seeds per second in a sweep and in `Run.result`, in interleaved rounds."""
     seeds = 800 if small else 8000
     rounds = [(bare(seeds), in_sweep(seeds)) for _ in range(repeats)]
     engine, sweep = (statistics.median(column) for column in zip(*rounds, strict=True))

@@ -257,6 +257,11 @@ class Pullback:
         shared.prepare()
         return jax.lax.map(lambda one: batch(*one), batches)
 
+    def of_all(self, known: Mapping[Operand, jax.Array], key: jax.Array):
+        """`pulled` for all batches at once."""
+        numbers, tables, shifts, weights = self.batches
+        return self.pulled(known, numbers, tables, shifts, weights, key)
+
     def _cotangent(self, key, units):
         """(unit, *unit sizes)."""
         ct = cotangents(self.channels, key, units, self.channel_count, self.windows.target.dtype)
@@ -306,6 +311,6 @@ def all_maps(pullbacks: Sequence[Pullback], leaves: Sequence[jax.Array], images:
 
     def one(image: jax.Array, key: jax.Array):
         known = forward(program, wanted, leaves, image)
-        return [pull.pulled(known, numbers, *rest, key) for pull in pullbacks for numbers, *rest in [pull.batches]]
+        return [pull.of_all(known, key) for pull in pullbacks]
 
     return [pull.joined(*found) for pull, found in zip(pullbacks, jax.vmap(one)(images, keys), strict=True)]

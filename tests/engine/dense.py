@@ -14,9 +14,8 @@ from jaxrf import oracles
 from jaxrf.adapters import Subject, adapt, intercepting
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import as_images
-from jaxrf.job import Job
-from jaxrf.planning import prepare
-from jaxrf.request import Request
+from jaxrf.run import Run
+from tests.running import run_of
 
 EXACT = 1e-12
 
@@ -61,7 +60,7 @@ def values(subject: Subject, variables: Any, batch: np.ndarray, layer: str | Non
 def errors(
     model: Any, batch: np.ndarray, variables: Any = None, *, layer: str | None = None, wrt: str | None = None,
     channels: str | int = "probe", score: str = "square", units: Any = "all", own_axes: tuple[int, ...] | None = None,
-    change=lambda job: job, output: str | None = None, tight: bool = False, **call: Any,
+    change=lambda run: run, output: str | None = None, tight: bool = False, **call: Any,
 ) -> np.ndarray:  # fmt: skip
     """Largest difference between engine and Jacobian of each map (image, unit), as a share of the map's peak.
 
@@ -70,41 +69,44 @@ def errors(
     Args:
         model, batch, variables, layer, wrt, channels, score, units, output, call: as for `jaxrf.erf`.
         own_axes: which axes of the layer are units, where the rule of `axes_of` does not say.
-        change: makes another job of the prepared one.
+        change: makes another run of this one.
         tight: assert too that the box is no larger than the derivatives that are not zero.
     """
     given = as_images(batch, None)
     subject = adapt(model, given.shape, variables=variables, dtype=given.dtype, **call)
-    request = Request(units=units, layer=layer, wrt=wrt, channels=channels, score=score, output=output)
-    job = change(prepare(subject, given, request))
+    run = change(run_of(subject, given, layer, units=units, wrt=wrt, channels=channels, score=score, output=output))
     assert subject.variables is not None
     jacobian = np.asarray(oracles.jacobian(subject, subject.variables, batch, output, layer=layer, wrt=wrt))
-    return np.stack(list(_compare(job, subject, batch, jacobian, layer, own_axes, tight)))
+    return np.stack(list(_compare(run, subject, batch, jacobian, layer, own_axes, tight)))
 
 
 def _compare(
-    job: Job, subject: Subject, batch: np.ndarray, jacobian: np.ndarray, layer: str | None, own_axes: Any, tight: bool
+    run: Run, subject: Subject, batch: np.ndarray, jacobian: np.ndarray, layer: str | None, own_axes: Any, tight: bool
 ) -> Iterator[np.ndarray]:
     """The errors of all units of each image."""
-    pull, done = job.pullback, 0
+    pull, done = run.prepared.pullback, 0
     rank = len(pull.windows.target.shape)
     whole = laid_out(jacobian, rank, subject, len(batch), own_axes)
     shape = jacobian.shape[:rank]
-    for sample in job.samples(as_images(batch, None), None):
-        origin = job.where(sample.maps.shape[1])[0]
+    for sample in run.samples(as_images(batch, None), None):
+        origin = run.prepared.where(sample.maps.shape[1])[0]
         for i, maps in enumerate(sample.maps):
             image, worst = done + i, []
-            numbers = [(u, c) for u in range(len(job.units)) for c in range(len(maps) // len(job.units))]
+            numbers = [
+                (u, c) for u in range(len(run.prepared.units)) for c in range(len(maps) // len(run.prepared.units))
+            ]
             for number, (u, channel) in enumerate(numbers):
-                unit = tuple(int(p) for p in job.units[u])
+                unit = tuple(int(p) for p in run.prepared.units[u])
                 part = whole[(image, *unit)]
                 at = _At(layer, shape, image, unit, channel, part.shape[0])
-                drawn = (sample.keys[0], number + i * len(job.units)) if pull.tied else (sample.keys[i], number)
-                ct = _cotangent(job, batch, at, *drawn)
+                drawn = (
+                    (sample.keys[0], number + i * len(run.prepared.units)) if pull.tied else (sample.keys[i], number)
+                )
+                ct = _cotangent(run, batch, at, *drawn)
                 score = oracles.SCORES[pull.score]
                 theirs = score(np.tensordot(ct, part, 1))
                 bound = score(np.tensordot(abs(ct), abs(part), 1)).max()
-                _check_box(job, unit, part, tight)
+                _check_box(run, unit, part, tight)
                 worst.append(difference(maps[number], origin[number], theirs, bound))
             yield np.array(worst)
         done += len(sample.maps)
@@ -122,15 +124,20 @@ class _At:
     channels: int
 
 
-def _cotangent(job: Job, batch: np.ndarray, at: _At, key: jax.Array, number: int) -> np.ndarray:
+def _cotangent(run: Run, batch: np.ndarray, at: _At, key: jax.Array, number: int) -> np.ndarray:
     """What is pulled back from a unit, over its channels."""
-    rule = job.pullback.channels
+    rule = run.prepared.pullback.channels
     if rule == "probe":
-        dtype = job.pullback.windows.target.dtype
+        dtype = run.prepared.pullback.windows.target.dtype
         return np.asarray(cotangents("probe", key, np.array([number]), at.channels, dtype)[0])
     if rule == "relu_sum":
-        value = values(job.subject, job.subject.variables, batch, at.layer)
-        axes = axes_of(at.shape, job.subject)
+        value = values(
+            run.prepared.subject,
+            jax.tree.unflatten(jax.tree.structure(run.prepared.subject.abstract), run.variables),
+            batch,
+            at.layer,
+        )
+        axes = axes_of(at.shape, run.prepared.subject)
         value = value.transpose(0, *axes, *(a for a in range(1, value.ndim) if a not in axes))
         return (value[(at.image, *at.unit)].ravel() > 0).astype(float)
     if rule == "sum":
@@ -138,12 +145,14 @@ def _cotangent(job: Job, batch: np.ndarray, at: _At, key: jax.Array, number: int
     return np.eye(at.channels)[at.channel if rule == "each" else rule]
 
 
-def _check_box(job: Job, unit: tuple[int, ...], part: np.ndarray, tight: bool) -> None:
+def _check_box(run: Run, unit: tuple[int, ...], part: np.ndarray, tight: bool) -> None:
     """Every derivative (channel, *positions, feature) outside of the unit's clipped box is exactly zero."""
-    box = job.row.box(unit, clip=True)
+    box = run.prepared.row.box(unit, clip=True)
     seen = part.any(axis=(0, -1))
     inside = seen[tuple(slice(lo, hi) for lo, hi in box)]
-    assert np.count_nonzero(inside) == np.count_nonzero(seen), f"unit {unit} of {job.row.name} reaches beyond {box}"
+    assert np.count_nonzero(inside) == np.count_nonzero(seen), (
+        f"unit {unit} of {run.prepared.row.name} reaches beyond {box}"
+    )
     if tight and not seen.any():
         assert not inside.size, f"unit {unit} sees nothing, and has the box {box}"
     elif tight:

@@ -10,9 +10,8 @@ import jax
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.job import Job
-from jaxrf.planning import open_job
-from jaxrf.request import Request
+from jaxrf.run import Run
+from tests.running import drawn_run
 
 SHAPE = (13, 15, 3)
 STACK = zoo.conv_stack(depth=3, width=8)
@@ -22,9 +21,8 @@ def erf(model=STACK, shape=SHAPE, estimator="sign_averaged", **options):
     return jaxrf.erf(model, input_shape=shape, estimator=estimator, **{"inputs": jaxrf.noise(1), **options})
 
 
-def job(model=STACK, shape=SHAPE, init=None, **options) -> Job:
-    request = Request(estimator="sign_averaged", **options)
-    return open_job(model, None, jaxrf.noise(1), request=request, call={}, input_shape=shape, init=init)[0]
+def open_run(model=STACK, shape=SHAPE, **options) -> Run:
+    return drawn_run(model, jaxrf.noise(1), shape, estimator="sign_averaged", **options)
 
 
 class Net(nn.Module):

@@ -15,13 +15,12 @@ from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
 from jaxrf.interpret.units import unit_axes
-from jaxrf.job import Job
-from jaxrf.planning import prepare
-from jaxrf.request import Request
+from jaxrf.run import Run
 from jaxrf.tangent.trace import trace
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import conv, weights
+from tests.running import run_of, with_pullback
 
 SHAPE = (9, 13, 2)
 
@@ -29,29 +28,29 @@ SHAPE = (9, 13, 2)
 pytestmark = pytest.mark.usefixtures("double", "quick")
 
 
-def residual_job(batch: np.ndarray, **options) -> Job:
+def residual_run(batch: np.ndarray, **options) -> Run:
     given = as_images(batch, None)
     subject = adapt(models.residual, given.shape, variables=weights(*models.RESIDUAL), dtype=given.dtype)
-    return prepare(subject, given, Request(**options))
+    return run_of(subject, given, **options)
 
 
-def per_batch(job: Job, units: int) -> Job:
-    return replace(job, pullback=replace(job.pullback, per_batch=units))
+def per_batch(run: Run, units: int) -> Run:
+    return with_pullback(run, per_batch=units)
 
 
-def on_whole_arrays(job: Job) -> Job:
-    pull = job.pullback
-    at = {axis: job.units[:, i] for i, axis in enumerate((1, 2))}
+def on_whole_arrays(run: Run) -> Run:
+    pull = run.prepared.pullback
+    at = {axis: run.prepared.units[:, i] for i, axis in enumerate((1, 2))}
     plan = windows(pull.program, pull.windows.target, pull.windows.source, at, whole=True)
-    return replace(job, pullback=replace(pull, windows=plan))
+    return with_pullback(run, windows=plan)
 
 
 def test_batches_of_units_do_not_matter():
     """One, three or eight units at a time, with a remainder, give the same maps of all 35 units of a layer."""
     batch = models.images(1, *SHAPE)
-    jobs = [per_batch(residual_job(batch, layer="stem", units="all"), n) for n in (1, 3, 8)]
-    found = [next(job.samples(as_images(batch, None), None)).maps for job in jobs]
-    assert [job.pullback.per_batch for job in jobs] == [1, 3, 8]
+    runs = [per_batch(residual_run(batch, layer="stem", units="all"), n) for n in (1, 3, 8)]
+    found = [next(run.samples(as_images(batch, None), None)).maps for run in runs]
+    assert [run.prepared.pullback.per_batch for run in runs] == [1, 3, 8]
     assert found[0].shape[1] == 35
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=0, atol=EXACT * found[0].max())
@@ -60,8 +59,8 @@ def test_batches_of_units_do_not_matter():
 def test_calls_do_not_matter():
     """Maps that do not fit into one call of the compiled program come in several, the last of which is padded."""
 
-    def in_calls(job):
-        return replace(job, pullback=replace(job.pullback, per_batch=8, batches_per_call=4))
+    def in_calls(run):
+        return with_pullback(run, per_batch=8, batches_per_call=4)
 
     w, batch = weights(*models.RESIDUAL), models.images(1, *SHAPE)
     found = errors(models.residual, batch, w, layer="stem", channels="each", change=in_calls)
@@ -72,9 +71,9 @@ def test_calls_do_not_matter():
 def test_turns_of_images_do_not_matter():
     """Six images at once, or in turns of two, give the same maps; each image the one of its number."""
     batch = models.images(6, *SHAPE)
-    at_once = residual_job(batch, layer="stem", units=[[0, 1], [3, 4]])
+    at_once = residual_run(batch, layer="stem", units=[[0, 1], [3, 4]])
     in_turns = replace(at_once, pullback=replace(at_once.pullback, side=6, turns=3))
-    found = [next(job.samples(as_images(batch, None), None)).maps for job in (at_once, in_turns)]
+    found = [next(run.samples(as_images(batch, None), None)).maps for run in (at_once, in_turns)]
     assert at_once.pullback.turns == 1 and found[0].shape[0] == 6
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=EXACT * found[0].max())
     assert len(np.unique(found[0].sum((1, 2, 3)))) == 6
@@ -88,9 +87,9 @@ def test_whole_arrays_and_windows_agree():
 
 def test_windows_are_smaller_than_the_image():
     """A layer with a small field is pulled back on windows of its size; on whole arrays its map has the image's size."""
-    job = residual_job(models.images(1, 33, 41, 2), layer="pool", units="all")
-    assert job.pullback.map_shape == job.row.size == (7, 7)
-    assert on_whole_arrays(job).pullback.map_shape == (33, 41)
+    run = residual_run(models.images(1, 33, 41, 2), layer="pool", units="all")
+    assert run.prepared.pullback.map_shape == run.prepared.row.size == (7, 7)
+    assert on_whole_arrays(run).pullback.map_shape == (33, 41)
 
 
 def test_batches_of_images_do_not_matter():

@@ -12,9 +12,8 @@ from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import as_images
-from jaxrf.job import sample_keys
-from jaxrf.planning import prepare
-from jaxrf.request import Request
+from jaxrf.run import sample_keys
+from tests.running import run_of
 
 
 def test_probes_of_units_and_images_are_independent():
@@ -65,7 +64,7 @@ def test_no_probe_is_drawn_with_a_key_that_weights_may_have(number):
 
     net.init = init
     images = as_images(jaxrf.noise(number + 1), (2, 2, 64))
-    job = prepare(adapt(net, (2, 2, 64)), images, Request(units=np.array([[0, 0]])))
-    weights = np.asarray(job.leaves(5)[0])
+    run = run_of(adapt(net, (2, 2, 64)), images, units=np.array([[0, 0]]))
+    weights = np.asarray(run.leaves(5)[0])
     probe = cotangents("probe", sample_keys(5, number, 1)[0], jnp.array([0]), 64, np.float32)[0]
     assert 8 < (weights == probe).sum() < 56

@@ -16,10 +16,10 @@ from jaxrf.compiler import jit
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import Images, as_images
 from jaxrf.interpret.units import unit_axes
-from jaxrf.request import Request
 from jaxrf.tangent.trace import OUTPUT
 from tests.engine.dense import difference
 from tests.engine.small_zoo import ALIKE, NETWORKS, subject_of
+from tests.running import run_of
 
 EXACT = 1e-10
 PLACES = np.array([[0, 0], [1, 1], [0.5, 0], [0.5, 0.5], [0.2, 0.7]])
@@ -96,10 +96,12 @@ def errors(subject: Subject, images: Images, layer: str, reference: Reference) -
     axes = unit_axes(planning.traced(subject, ()), subject.spatial_axes)[layer].units
     value = np.asarray(reference.values[layer])
     units = some_units(tuple(value.shape[axis] for axis in axes))
-    job = planning.prepare(subject, images, Request(units=units, layer=layer, crop=False, certify=False))
+    run = run_of(subject, images, layer, certify=False, units=units, crop=False)
     with jax.disable_jit():  # operations of one shape are compiled once, instead of a program for each layer
-        sample = next(job.samples(images, None))
-    channels = cotangents("probe", sample.keys[0], jnp.arange(len(units)), job.pullback.channel_count, value.dtype)
+        sample = next(run.samples(images, None))
+    channels = cotangents(
+        "probe", sample.keys[0], jnp.arange(len(units)), run.prepared.pullback.channel_count, value.dtype
+    )
     places = [
         tuple(dict(zip(axes, unit)).get(a, 0 if a == 0 else slice(None)) for a in range(value.ndim)) for unit in units
     ]
@@ -111,10 +113,10 @@ def errors(subject: Subject, images: Images, layer: str, reference: Reference) -
     for number, (unit, place) in enumerate(zip(units, places)):
         theirs = np.square(gradients[number]).sum(-1)
         outside = np.ones(theirs.shape, bool)
-        outside[tuple(slice(lo, hi) for lo, hi in job.row.box(unit.tolist(), clip=True))] = False
+        outside[tuple(slice(lo, hi) for lo, hi in run.prepared.row.box(unit.tolist(), clip=True))] = False
         assert not theirs[outside].any(), f"unit {unit} of {layer!r} sees more than its box"
         off = np.abs(sample.values[0, number] - value[place].ravel()).max() / (np.abs(value[place]).max() or 1.0)
-        map_off = difference(sample.maps[0, number], job.pullback.origin[number], theirs, theirs.max())
+        map_off = difference(sample.maps[0, number], run.prepared.pullback.origin[number], theirs, theirs.max())
         both_zero = not theirs.any() and map_off == 0
         found.append(np.nan if both_zero and off < EXACT else max(off, map_off))
     return np.array(found)

@@ -11,20 +11,19 @@ from jaxrf import zoo
 from jaxrf.engine import plan as planning
 from jaxrf.engine.plan import human, parse_memory
 from jaxrf.errors import InputError, PlanError
-from jaxrf.planning import open_job
-from jaxrf.request import Request
+from tests.running import drawn_run
 
 
-def job_of(model, shape, images=1, **request):
-    return open_job(model, None, jaxrf.noise(images), request=Request(**request), call={}, input_shape=shape)[0]
+def run_of(model, shape, images=1, **request):
+    return drawn_run(model, jaxrf.noise(images), shape, **request)
 
 
-def compiled_bytes(job) -> int:
-    pull = job.pullback
-    images = np.zeros((job.side, *pull.program.image.shape), np.float32)
-    keys = jax.random.split(jax.random.key(0), job.side)
+def compiled_bytes(run) -> int:
+    pull = run.prepared.pullback
+    images = np.zeros((run.prepared.side, *pull.program.image.shape), np.float32)
+    keys = jax.random.split(jax.random.key(0), run.prepared.side)
     some = [a[: pull.batches_per_call] for a in pull.batches]
-    m = pull.compiled.lower(job.leaves(0), images, *some, keys).compile().memory_analysis()
+    m = pull.compiled.lower(run.leaves(0), images, *some, keys).compile().memory_analysis()
     return m.argument_size_in_bytes + m.temp_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
 
 
@@ -42,8 +41,8 @@ def compiled_bytes(job) -> int:
 )
 def test_compiled_memory_stays_under_the_prediction(model, shape, request_):
     """What XLA reserves is less than the plan said."""
-    job = job_of(model, shape, **request_)
-    assert 0 < compiled_bytes(job) < job.plan.memory
+    run = run_of(model, shape, **request_)
+    assert 0 < compiled_bytes(run) < run.prepared.plan.memory
 
 
 def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
@@ -51,9 +50,13 @@ def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
     taken = []
     for fewest in (8, 2):
         monkeypatch.setitem(planning.ABREAST, "cpu", (fewest, 0))
-        job = job_of(zoo.conv_stack(depth=4, width=8), (96, 100, 3), images=8, crop=False)
-        assert (job.plan.images_at_once, job.plan.turns, job.side) == (fewest, 8 // fewest, 8)
-        taken.append((compiled_bytes(job), job.plan.memory))
+        run = run_of(zoo.conv_stack(depth=4, width=8), (96, 100, 3), images=8, crop=False)
+        assert (run.prepared.plan.images_at_once, run.prepared.plan.turns, run.prepared.side) == (
+            fewest,
+            8 // fewest,
+            8,
+        )
+        taken.append((compiled_bytes(run), run.prepared.plan.memory))
         assert taken[-1][0] < taken[-1][1]
     (at_once, predicted_at_once), (in_turns, predicted_in_turns) = taken
     assert in_turns < at_once / 2 and predicted_in_turns < predicted_at_once / 2

@@ -11,8 +11,7 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.planning import open_job
-from jaxrf.request import Request
+from tests.running import drawn_run
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
@@ -27,12 +26,12 @@ from jaxrf.request import Request
 def test_programs_lower_for_accelerators(platform, model, shape, request_, monkeypatch):
     """The program that the engine makes on a GPU or a TPU, with that platform's choices, can be exported for it."""
     monkeypatch.setattr(jax, "default_backend", lambda: {"cuda": "gpu"}.get(platform, platform))
-    job = open_job(model, None, jaxrf.noise(1), request=Request(**request_), call={}, input_shape=shape)[0]
-    pull = job.pullback
-    images = np.zeros((job.side, *pull.program.image.shape), np.float32)
-    keys = jax.random.split(jax.random.key(0), job.side)
+    run = drawn_run(model, jaxrf.noise(1), shape, **request_)
+    pull = run.prepared.pullback
+    images = np.zeros((run.prepared.side, *pull.program.image.shape), np.float32)
+    keys = jax.random.split(jax.random.key(0), run.prepared.side)
     some = [a[: pull.batches_per_call] for a in pull.batches]
-    exported = jax.export.export(pull.compiled, platforms=(platform,))(job.leaves(0), images, *some, keys)
+    exported = jax.export.export(pull.compiled, platforms=(platform,))(run.leaves(0), images, *some, keys)
     assert exported.platforms == (platform,)
     assert len(exported.mlir_module()) > 10_000
 

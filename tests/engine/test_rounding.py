@@ -12,8 +12,7 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.rounding import moved, unsteady
 from jaxrf.inputs import as_images
-from jaxrf.planning import prepare
-from jaxrf.request import Request
+from tests.running import run_of
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 17, 23, 3)).astype(np.float32)
 
@@ -34,8 +33,8 @@ class Normed(nn.Module):
 def share(model: nn.Module, **options) -> float:
     given = as_images(IMAGES, None)
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
-    job = prepare(adapt(model, given.shape, variables=variables), given, Request(certify=False, **options))
-    first, again = (next(job.samples(as_images(x, None), None)).maps for x in (IMAGES, moved(IMAGES)))
+    run = run_of(adapt(model, given.shape, variables=variables), given, certify=False, **options)
+    first, again = (next(run.samples(as_images(x, None), None)).maps for x in (IMAGES, moved(IMAGES)))
     return unsteady(first, again)
 
 

@@ -18,10 +18,10 @@ from jaxrf.engine.run import Pullback
 from jaxrf.engine.signs import fresh_signs, power
 from jaxrf.engine.windows import windows
 from jaxrf.interpret.weights import random_weights
-from jaxrf.job import Job
 from jaxrf.programs import traced
+from jaxrf.run import Run
 from tests.engine.models import conv, images
-from tests.engine.random_networks import Net, job, layer
+from tests.engine.random_networks import Net, layer, open_run
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -75,20 +75,20 @@ def normed(_, x):
     return layer()(x)
 
 
-def maps_of(pull: Pullback, prepared: Job, keys: jax.Array, seed: int = 0) -> np.ndarray:
+def maps_of(pull: Pullback, opened: Run, keys: jax.Array, seed: int = 0) -> np.ndarray:
     """Maps (key, unit, *spatial) of one network, each key with the same image."""
-    image = images(1, *prepared.pullback.program.image.shape[1:], dtype=np.float32)
-    found = pull.maps(prepared.leaves(seed), np.repeat(image[:, None], len(keys), 0), keys)
+    image = images(1, *opened.prepared.pullback.program.image.shape[1:], dtype=np.float32)
+    found = pull.maps(opened.leaves(seed), np.repeat(image[:, None], len(keys), 0), keys)
     return np.concatenate([part.maps for part in found], axis=1)
 
 
 def test_batching_changes_nothing():
     """Units one by one and five at a time have the same maps, where signs are drawn, key by key."""
-    prepared = job(Net(normed), units=np.array([[4, 4], [5, 8], [6, 6], [7, 5], [8, 9]]), crop=False)
-    assert prepared.pullback.signs.drawn
+    opened = open_run(Net(normed), units=np.array([[4, 4], [5, 8], [6, 6], [7, 5], [8, 9]]), crop=False)
+    assert opened.prepared.pullback.signs.drawn
     keys = jax.random.split(jax.random.key(0), 2)
     together, single = (
-        maps_of(replace(prepared.pullback, per_batch=n, batches_per_call=1), prepared, keys) for n in (5, 1)
+        maps_of(replace(opened.prepared.pullback, per_batch=n, batches_per_call=1), opened, keys) for n in (5, 1)
     )
     np.testing.assert_allclose(together, single, rtol=0, atol=1e-6 * single.max())
     assert (together.sum((-1, -2)) > 0).all()
@@ -119,15 +119,15 @@ def test_magnitudes_of_any_scale_meet_as_squares():
 
 def test_where_elements_stay_apart_the_map_is_the_mean_over_all_signs():
     """One network: 2000 maps with signs drawn everywhere average to the one map that is made without any."""
-    prepared = job(Net(blocks), (24, 28, 2), crop=False)
-    signs = prepared.pullback.signs
+    opened = open_run(Net(blocks), (24, 28, 2), crop=False)
+    signs = opened.prepared.pullback.signs
     assert not signs.drawn
     keys = jax.random.split(jax.random.key(1), 2000)
-    (once, again) = maps_of(replace(prepared.pullback, side=2), prepared, keys[:2])[:, 0]
+    (once, again) = maps_of(replace(opened.prepared.pullback, side=2), opened, keys[:2])[:, 0]
     np.testing.assert_array_equal(once, again)
     everywhere = replace(signs, apart=frozenset(), gathering=frozenset())
     assert len(everywhere.drawn) == len(signs.averaged) == 7
-    drawn = maps_of(replace(prepared.pullback, signs=everywhere), prepared, keys)[:, 0].astype(np.float64)
+    drawn = maps_of(replace(opened.prepared.pullback, signs=everywhere), opened, keys)[:, 0].astype(np.float64)
     bright = once > 1e-3 * once.max()
     z = ((drawn.mean(0) - once)[bright]) / (drawn.std(0)[bright] / np.sqrt(len(keys)))
     assert bright.sum() > 100

@@ -14,10 +14,10 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.signs import Signs
-from jaxrf.job import Job
+from jaxrf.run import Run
 from jaxrf.tangent.program import Equation
 from tests.engine.models import images
-from tests.engine.random_networks import SHAPE, Net, erf, job, layer, overlapping_pools
+from tests.engine.random_networks import SHAPE, Net, erf, layer, open_run, overlapping_pools
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -76,22 +76,22 @@ CASES = {
 SEEDS = 128
 
 
-def run(pull: Pullback, prepared: Job, images: np.ndarray) -> np.ndarray:
+def run(pull: Pullback, opened: Run, images: np.ndarray) -> np.ndarray:
     """Maps (seed, *spatial), averaged over the images."""
     maps = []
     for seed in range(SEEDS):
         keys = jax.vmap(lambda i, seed=seed: jax.random.fold_in(jax.random.key(seed), i))(np.arange(len(images)))
-        (part,) = pull.maps(prepared.leaves(seed), images[:, None], keys)
+        (part,) = pull.maps(opened.leaves(seed), images[:, None], keys)
         maps.append(part.maps[:, 0].mean(0, dtype=np.float64))
     return np.array(maps)
 
 
-def off(case: Case, pulls: Callable[[Job], Pullback]) -> dict[str, tuple[float, float]]:
+def off(case: Case, pulls: Callable[[Run], Pullback]) -> dict[str, tuple[float, float]]:
     """How far an estimator is from sampling the same networks, images and units, relative, with its standard error."""
-    prepared = job(case.model, case.shape, units=jaxrf.grid(3, 3), pool_units=True, crop=False)
+    opened = open_run(case.model, case.shape, units=jaxrf.grid(3, 3), pool_units=True, crop=False)
     inputs = images(4, *case.shape, dtype=np.float32)
-    mine = run(pulls(prepared), prepared, inputs)
-    theirs = run(replace(prepared.pullback, signs=None), prepared, inputs)
+    mine = run(pulls(opened), opened, inputs)
+    theirs = run(replace(opened.prepared.pullback, signs=None), opened, inputs)
     return {"total": jackknife(mine, theirs, total), "sigma": jackknife(mine, theirs, sigma)}
 
 
@@ -120,27 +120,27 @@ def jackknife(mine: np.ndarray, theirs: np.ndarray, measure: Callable[[np.ndarra
 def test_the_mean_is_that_of_sampled_networks(name):
     """Paired on the same networks, images and units, total and sigma are off by no more than the case allows."""
     case = CASES[name]
-    found = off(case, lambda prepared: prepared.pullback)
+    found = off(case, lambda opened: opened.prepared.pullback)
     for measure, allowed, error in (("total", case.total, 0.04), ("sigma", case.sigma, 0.01)):
         bias, stderr = found[measure]
         assert stderr < error, (measure, bias, stderr)
         assert abs(bias) < allowed + 3 * stderr, (measure, bias, stderr)
 
 
-def averaging(prepared: Job, equations: Sequence[Equation]) -> Pullback:
+def averaging(opened: Run, equations: Sequence[Equation]) -> Pullback:
     """The pull-back with others averaged than those that should be."""
-    signs: Signs = prepared.pullback.signs
+    signs: Signs = opened.prepared.pullback.signs
     others = replace(signs, averaged={e: n for n, e in enumerate(equations)}, apart=frozenset(), gathering=frozenset())
-    return replace(prepared.pullback, signs=others)
+    return replace(opened.prepared.pullback, signs=others)
 
 
 def test_squaring_every_equation_fails():
     """The negative control: squaring the two terms of SiLU's slope one by one is far off, by the same comparison."""
     silu = replace(TANH, model=zoo.conv_stack(depth=3, width=16, activation="silu"))
 
-    def everything(prepared: Job) -> Pullback:
-        linear = prepared.pullback.program.linear
-        return averaging(prepared, [e for e in linear if e.primitive in ("conv_general_dilated", "mul")])
+    def everything(opened: Run) -> Pullback:
+        linear = opened.prepared.pullback.program.linear
+        return averaging(opened, [e for e in linear if e.primitive in ("conv_general_dilated", "mul")])
 
     bias, stderr = off(silu, everything)["total"]
     assert abs(bias) > 4 * silu.total + 3 * stderr, (bias, stderr)
@@ -148,7 +148,7 @@ def test_squaring_every_equation_fails():
 
 def test_the_exception_is_needed():
     """Averaged between overlapping pools as well, a network is off by more than half; what is kept there is one layer."""
-    assert len(job(POOLS.model, POOLS.shape).description["estimator"]["kept"]) == 1
+    assert len(open_run(POOLS.model, POOLS.shape).prepared.facts["estimator"]["kept"]) == 1
     bias, stderr = off(POOLS, lambda p: averaging(p, [w.equation for w in p.pullback.signs.weights]))["total"]
     assert bias < np.log(0.5) - 3 * stderr, (bias, stderr)
 

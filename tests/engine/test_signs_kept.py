@@ -15,7 +15,7 @@ from jaxrf.engine.signs import Signs, make_signs
 from jaxrf.engine.windows import windows
 from jaxrf.programs import traced
 from tests.engine.models import average_pool, conv, max_pool, weights
-from tests.engine.random_networks import Net, erf, job, layer, overlapping_pools
+from tests.engine.random_networks import Net, erf, layer, open_run, overlapping_pools
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -127,7 +127,7 @@ def test_a_skip_over_a_random_weight_needs_no_signs():
             x = nn.relu(x + layer(4)(nn.relu(layer(4)(x))))
         return x
 
-    record = job(Net(body)).description["estimator"]
+    record = open_run(Net(body)).prepared.facts["estimator"]
     assert (record["averaged"], record["drawn"]) == (7, 0)
 
 
@@ -136,12 +136,12 @@ def test_the_record_says_what_was_averaged():
     assert erf(seeds=1).provenance["estimator"] == {
         "name": "sign_averaged", "averaged": 3, "drawn": 0, "kept": [], "exact": True, "notes": [],
     }  # fmt: skip
-    rough = job(zoo.unet(depth=1, width=2), (4, 6, 2)).description["estimator"]
+    rough = open_run(zoo.unet(depth=1, width=2), (4, 6, 2)).prepared.facts["estimator"]
     assert not rough["exact"]
     assert {note.split()[1] for note in rough["notes"]} == {"winners", "hold", "that"}
-    pools = job(Net(overlapping_pools)).description["estimator"]
+    pools = open_run(Net(overlapping_pools)).prepared.facts["estimator"]
     assert len(pools["notes"]) == 1 and "behind what spreads" in pools["notes"][0]
-    gates = job(Net(lambda _, x: nn.silu(layer()(x)))).description["estimator"]
+    gates = open_run(Net(lambda _, x: nn.silu(layer()(x)))).prepared.facts["estimator"]
     assert any("slopes" in note for note in gates["notes"])
     assert "estimator" not in erf(seeds=1, estimator="sampled").provenance
 
@@ -157,7 +157,7 @@ def test_layers_in_a_scan_have_weights_of_their_own():
     def body(_, x):
         return nn.scan(Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)()(x, None)[0]
 
-    assert len(job(Net(body)).pullback.signs.averaged) == 3
+    assert len(open_run(Net(body)).prepared.pullback.signs.averaged) == 3
 
 
 def test_orders_casts_and_scales_of_a_parameter_are_weights():
@@ -168,6 +168,6 @@ def test_orders_casts_and_scales_of_a_parameter_are_weights():
         w = (-w.T.reshape(4, 3, 3, 2)[:, ::-1]).transpose(1, 2, 3, 0).astype(jnp.float16).astype(jnp.float32)
         return conv(x, w * np.arange(36.0, dtype=np.float32).reshape(3, 3, 1, 4) / 7)
 
-    (weight,) = job(Net(body), (5, 7, 2)).pullback.signs.weights
+    (weight,) = open_run(Net(body), (5, 7, 2)).prepared.pullback.signs.weights
     assert (weight.inputs, weight.places) == ((2, 0, 1), (0, 1))
     assert sorted(weight.elements().ravel().tolist()) == list(range(72))

@@ -12,7 +12,7 @@ import jaxrf
 from jaxrf.engine.symmetry import check_symmetric, excess_of_mean
 from jaxrf.errors import InputError, UnknownNameError
 from tests.engine.models import conv
-from tests.engine.random_networks import SHAPE, STACK, Net, erf, job, layer
+from tests.engine.random_networks import SHAPE, STACK, Net, erf, layer, open_run
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -72,7 +72,7 @@ MODELS = {
 def test_a_model_that_cannot_be_averaged_is_refused(words):
     """Before anything is computed, with the reason."""
     with pytest.raises(InputError, match=words):
-        job(Net(MODELS[words]), (6, 8, 3), units=np.zeros((1, 1 if "attention" in words else 2), int))
+        open_run(Net(MODELS[words]), (6, 8, 3), units=np.zeros((1, 1 if "attention" in words else 2), int))
 
 
 INITIALIZERS = {
@@ -98,8 +98,8 @@ def test_weights_with_a_mean_are_refused(name):
 @pytest.mark.parametrize("name", ["orthogonal", "lecun_normal", "he_uniform", "center_lowered"])
 def test_weights_of_zero_mean_are_accepted(name):
     """The usual initializers pass, whatever their law."""
-    prepared = job(init={"*/kernel": name})
-    check_symmetric(prepared.pullback.program, prepared.pullback.signs.weights, prepared.leaves)
+    opened = open_run(init={"*/kernel": name})
+    check_symmetric(opened.prepared.pullback.program, opened.prepared.pullback.signs.weights, opened.leaves)
 
 
 def test_weights_of_zero_are_accepted():
@@ -136,11 +136,11 @@ def test_given_weights_are_refused():
 @pytest.mark.parametrize("channels", ["sum", "relu_sum"])
 def test_a_sum_over_channels_needs_a_random_weight_next(channels):
     """After a ReLU it is fine; through a LayerNorm, or on a skip to the input, all channels would keep one sign."""
-    assert len(job(Net(lambda _, x: nn.relu(layer()(x))), channels=channels).pullback.signs.averaged) == 1
+    assert len(open_run(Net(lambda _, x: nn.relu(layer()(x))), channels=channels).prepared.pullback.signs.averaged) == 1
     with pytest.raises(InputError, match=f"channels='{channels}' pulls the sum .* in layer 'LayerNorm_0'"):
-        job(Net(lambda _, x: nn.LayerNorm()(layer()(x))), channels=channels)
+        open_run(Net(lambda _, x: nn.LayerNorm()(layer()(x))), channels=channels)
     with pytest.raises(InputError, match=f"channels='{channels}' reaches what it is pulled back to"):
-        job(Net(lambda _, x: x + layer(3)(x)), channels=channels)
+        open_run(Net(lambda _, x: x + layer(3)(x)), channels=channels)
 
 
 def test_unknown_estimators_are_named():

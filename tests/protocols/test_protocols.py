@@ -64,13 +64,13 @@ def test_choices_are_those_of_the_sources():
 def test_requests_take_what_is_fixed():
     """Options left at their defaults are replaced; a choice of units of any kind contradicts."""
     from jaxrf.engine.units import Grid
-    from jaxrf.request import Request
+    from jaxrf.options import Options
 
-    found = protocols["openerf"].applied_to(Request(layer="stem"))
+    found = Options(layer="stem", protocol="openerf").settled()
     assert (found.units, found.channels, found.score, found.layer) == ("middle", "sum", "positive_sum", "stem")
     for units in (Grid((2, 2)), [[3, 3]], np.array([[3, 3]]), "all"):
         with pytest.raises(InputError, match="'openerf' fixes units='middle', and units="):
-            protocols["openerf"].applied_to(Request(units=units))
+            Options(units=units, protocol="openerf").settled()
 
 
 @pytest.mark.parametrize("option", [{"channels": "probe"}, {"score": "square"}])

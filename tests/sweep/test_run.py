@@ -194,7 +194,7 @@ def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
     header, arrays = Folder.at(finished).plan(task)
     folder.add_plan(task, {**header, "batches": {**header["batches"], "side": 1}}, arrays)
     assert header["batches"]["side"] == 2
-    assert open_task(task, folder, seed=0).job.side == 1
+    assert open_task(task, folder, seed=0).run.prepared.side == 1
 
 
 def test_a_task_that_fails_leaves_the_others_alone(tmp_path):
