@@ -380,7 +380,7 @@ def _opened(model: Any, variables: PyTree | None, inputs: Any, options: Options)
     Raises:
         InputError: it stands inside of somebody's `jit`, `vmap` or `grad`.
     """
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((variables, inputs))):
+    if any(isinstance(leaf, Tracer) for leaf in (inputs, *jax.tree.leaves(variables))):
         raise InputError(
             "The variables or inputs are traced, as inside of jit, vmap or grad, where an average on the host cannot be. "
             "Use field = jaxrf.prepare(...) outside, and field(variables, images, key) here."

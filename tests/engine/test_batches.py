@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +70,7 @@ def test_turns_of_images_do_not_matter():
     """Six images at once, or in turns of two, give the same maps; each image the one of its number."""
     batch = models.images(6, *SHAPE)
     at_once = residual_run(batch, layer="stem", units=[[0, 1], [3, 4]])
-    in_turns = replace(at_once, pullback=replace(at_once.pullback, side=6, turns=3))
+    in_turns = with_pullback(at_once, side=6, turns=3)
     found = [next(run.samples(as_images(batch, None), None)).maps for run in (at_once, in_turns)]
     assert at_once.pullback.turns == 1 and found[0].shape[0] == 6
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=EXACT * found[0].max())
