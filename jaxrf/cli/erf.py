@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jaxrf.cli import figures, values
+from jaxrf.cli import figures, progress, values
 from jaxrf.cli.folder import RunFolder
 from jaxrf.cli.models import ModelOptions
 from jaxrf.cli.options import Command, commands, option, positional
@@ -115,22 +115,23 @@ class Erf(ModelOptions, Command):
 
         units = jaxrf.grid(*self.units.counts) if isinstance(self.units, values.GridSpec) else self.units
         named = ("channels", "score", "average", "protocol", "estimator")
-        # What was not given stays unsaid, so that a protocol may fix it.
         options = {"units": units, "until": _rule(self.until), **{name: getattr(self, name) for name in named}}
         chosen = {name: value for name, value in options.items() if value is not None}
-        return jaxrf.erf(
-            loaded.model,
-            read_variables(self.variables) if self.variables is not None else None,
-            self._inputs(input_shape),
-            input_shape=input_shape,
-            layer=self.layer,
-            wrt=self.wrt,
-            output=self.output,
-            seeds=self.seeds,
-            init=dict(self.init) or None,
-            **chosen,
-            **self.call_arguments(),
-        )
+        with progress.bar("samples") as moved:
+            return jaxrf.erf(
+                loaded.model,
+                read_variables(self.variables) if self.variables is not None else None,
+                self._inputs(input_shape),
+                input_shape=input_shape,
+                layer=self.layer,
+                wrt=self.wrt,
+                output=self.output,
+                seeds=self.seeds,
+                init=dict(self.init) or None,
+                progress=moved,
+                **chosen,
+                **self.call_arguments(),
+            )
 
     def _inputs(self, input_shape: tuple[int, ...]) -> Any:
         """The photos as one array, or noise."""

@@ -112,6 +112,8 @@ class Flattener:
         return self.run(jaxpr, [], operands)
 
     def append(self, eqn: Any, operands: list[Operand], to: list[Equation], tangent: bool) -> list[Operand]:
+        if not eqn.outvars:  # a print for debugging: nothing depends on it
+            return []
         name = eqn.primitive.name
         results = tuple(self.new(v.aval, tangent) for v in eqn.outvars)
         infos, evaluate = self.calls, _evaluator(eqn)

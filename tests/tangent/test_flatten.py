@@ -166,3 +166,15 @@ def test_the_place_is_the_users_line():
     assert eqn.where() == (
         f"in layer 'output', called at test_flatten.py:{line} (test_the_place_is_the_users_line.<locals>.model)"
     )
+
+
+def test_prints_for_debugging_leave_no_trace():
+    """A model that prints has the program of one that does not."""
+
+    def net(x):
+        jax.debug.print("{}", x.sum())
+        return jnp.tanh(x) * x
+
+    image = np.zeros((1, 4, 5, 2), np.float32)
+    maps = [jaxrf.erf(f, None, image + 0.3).mean for f in (net, lambda x: jnp.tanh(x) * x)]
+    np.testing.assert_array_equal(*maps)
