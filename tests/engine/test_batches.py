@@ -72,7 +72,7 @@ def test_turns_of_images_do_not_matter():
     at_once = residual_run(batch, layer="stem", units=[[0, 1], [3, 4]])
     in_turns = with_pullback(at_once, side=6, turns=3)
     found = [next(run.samples(as_images(batch, None), None)).maps for run in (at_once, in_turns)]
-    assert at_once.pullback.turns == 1 and found[0].shape[0] == 6
+    assert at_once.prepared.pullback.turns == 1 and found[0].shape[0] == 6
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=EXACT * found[0].max())
     assert len(np.unique(found[0].sum((1, 2, 3)))) == 6
 
@@ -87,7 +87,7 @@ def test_windows_are_smaller_than_the_image():
     """A layer with a small field is pulled back on windows of its size; on whole arrays its map has the image's size."""
     run = residual_run(models.images(1, 33, 41, 2), layer="pool", units="all")
     assert run.prepared.pullback.map_shape == run.prepared.row.size == (7, 7)
-    assert on_whole_arrays(run).pullback.map_shape == (33, 41)
+    assert on_whole_arrays(run).prepared.pullback.map_shape == (33, 41)
 
 
 def test_batches_of_images_do_not_matter():
