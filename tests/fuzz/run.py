@@ -7,6 +7,7 @@ import collections
 import os
 import re
 import sys
+import time
 import traceback
 
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # programs run once; see conftest.py
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--dtype", choices=TOLERANCE, default="float64", help="of the maps")
     options = parser.parse_args()
     counts: collections.Counter[str] = collections.Counter()
-    worst = 0.0
+    worst, began = 0.0, time.perf_counter()
     for seed in range(options.first, options.first + options.programs):
         try:
             verdict = judge(seed, options.dtype)
@@ -39,8 +40,10 @@ def main() -> int:
         else:
             counts["right, boxes exact" if verdict.exact else "right, boxes said to be wider"] += 1
             worst = max(worst, verdict.error)
-        if seed % 50 == 49:
+        done = seed + 1 - options.first
+        if done % 50 == 0:
             jax.clear_caches()  # no program comes twice
+            print(f"{done} of {options.programs} in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     for what, count in counts.most_common():
         print(f"{count:6d}  {what}")
     print(f"largest difference of a map that counts as right: {worst:.2g} of its peak, in {options.dtype}")
