@@ -101,6 +101,8 @@ Family = Callable[[Equation, Sequence[Known]], Known | None]
 FAMILIES: dict[str, Family] = {}
 SOURCES = frozenset({"add", "add_any", "max", "min", "mul", "select_n", "sub"})
 """Operations that bring zeros or levels of constants into arrays of which nothing is known yet."""
+FILLING = frozenset({"concatenate", "dynamic_update_slice", "pad", "scatter", "scatter-add", "scatter-mul"})
+"""Operations that put an array among constants; those of activations, as zero padding, say nothing that boxes do not."""
 
 
 def family(*names: str) -> Callable[[Family], Family]:
@@ -347,6 +349,25 @@ def _moved(equation: Equation, operands: Sequence[Known]) -> Known | None:
     support = lay([x.somewhere for x in some]) > 0 if any(x.support is not None for x in some) else None
     level = lay([x.at for x in some]) if any(x.level is not None for x in some) else None
     return known(support, level, some)
+
+
+@family("dynamic_update_slice", "scatter", "scatter-add", "scatter-mul")
+def _written(equation: Equation, operands: Sequence[Known]) -> Known | None:
+    """Elements written among others at known places: sums, products and copies of flags say where none is."""
+    scattered = equation.primitive.startswith("scatter")
+    into, new, places = (0, 2, [1]) if scattered else (0, 1, range(2, len(operands)))
+    indices = [operands[i].value for i in places]
+    if any(index is None for index in indices) or np.prod(equation.result.shape) > LARGEST:
+        return None
+
+    def flags(i: int) -> np.ndarray:
+        operand = equation.operands[i]
+        return np.broadcast_to(operands[i].somewhere, operand.shape).astype(operand.dtype)
+
+    order = [flags(into), *indices, flags(new)] if scattered else [flags(into), flags(new), *indices]
+    some = [operands[into], operands[new]]
+    found = known(np.asarray(equation.evaluate(*order)[0] != 0), None, some)
+    return replace(found, blurred=found.blurred or any(x.leveled for x in some))
 
 
 def _rearranged(lay: Callable[[np.ndarray | None], np.ndarray | None], x: Known) -> Known:
