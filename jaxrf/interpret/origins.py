@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from jaxrf.geometry.axis_map import AxisMap
-from jaxrf.geometry.counting import forward
+from jaxrf.geometry.kinds import forward
 from jaxrf.geometry.maps import Fixed, Pattern, Scan, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
@@ -172,6 +172,7 @@ def _unmasked(relation: Relation) -> Relation:
 def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram) -> Marks | None:
     """What the axes are that a product makes: positions where its matrix is fixed and mixes positions and no features.
 
+    Positions behind depth to space count as such, as far as no other axis holds some of the same axis of the input.
     None for what is no product, such as a broadcast.
     """
     if contraction(link.equation) is None:
@@ -180,7 +181,10 @@ def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram
     kept = [axis for axis, (_, out) in zip(origin.axes, relation.axes) if out is not None]
     fixed = link.equation.operands[1 - link.operand] not in program.image_dependent
     apart = any(marks(axis) == FEATURES for axis in kept)
-    alone = bool(mixed) and all(placed(axis) and not marks(axis) >= FEATURES for axis in mixed)
+    elsewhere: Marks = frozenset().union(*map(marks, kept)) - FEATURES
+    alone = bool(mixed) and all(
+        placed(axis) and not (marks(axis) >= FEATURES and marks(axis) & elsewhere) for axis in mixed
+    )
     return frozenset().union(*map(marks, mixed)) if fixed and apart and alone else FEATURES
 
 
