@@ -22,6 +22,7 @@ from jaxrf.geometry.maps import Fixed, Window, whole
 from jaxrf.geometry.merge import merge
 from jaxrf.geometry.parts import alone, pushed_parts
 from jaxrf.geometry.places import kept, lost
+from jaxrf.geometry.supports import ends_only
 
 Shape = tuple[int, ...]
 
@@ -262,10 +263,13 @@ class Masked(Relation):
             return nothing(field.extent, self.out_shape)
         field = self.inner.push(field)
         support = self.support.reshape([1] * (len(self.out_shape) - self.support.ndim) + [*self.support.shape])
+        if (support | (field.lo >= field.hi)).all():  # known zeros where nothing is seen, as in a padding, are no mask
+            return field
         lo, hi = np.where(support, field.lo, EMPTY_LO), np.where(support, field.hi, EMPTY_HI)
         old = field.continuation
-        if old is not None and support.shape[old.axis] == 1:  # the mask is the same all along
-            ends = {"lo": np.where(support, old.lo, EMPTY_LO), "hi": np.where(support, old.hi, EMPTY_HI)}
+        if old is not None and ends_only(support, old.axis):  # an endless input has none of these zeros
+            beside = support.any(axis=old.axis, keepdims=True)
+            ends = {"lo": np.where(beside, old.lo, EMPTY_LO), "hi": np.where(beside, old.hi, EMPTY_HI)}
             return replace(field, lo=lo, hi=hi, continuation=replace(old, **ends))
         parts = tuple(Part(p.continuation, support if p.where is None else p.where & support) for p in along_of(field))
         return refit(Field(field.extent, lo, hi, None, None, field.global_cause, along=parts), self.out_shape)

@@ -177,8 +177,9 @@ def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram
     """
     if contraction(link.equation) is None:
         return None
-    mixed = [axis for axis, (_, out) in zip(origin.axes, relation.axes) if out is None]
-    kept = [axis for axis, (_, out) in zip(origin.axes, relation.axes) if out is not None]
+    taken = [out is not None and not _alike(axis_map) for axis_map, out in relation.axes]
+    mixed = [axis for axis, own in zip(origin.axes, taken) if not own]
+    kept = [axis for axis, own in zip(origin.axes, taken) if own]
     fixed = link.equation.operands[1 - link.operand] not in program.image_dependent
     apart = any(marks(axis) == FEATURES for axis in kept)
     elsewhere: Marks = frozenset().union(*map(marks, kept)) - FEATURES
@@ -230,11 +231,7 @@ def _stays(axis_map: AxisMap, product: bool) -> bool:
 
 def _alike(axis_map: AxisMap) -> bool:
     """Whether known zeros let the same positions through to all of the result, so that its axis is no axis of these."""
-    return (
-        isinstance(axis_map, Pattern)
-        and axis_map.out_size > 1
-        and bool((axis_map.support == axis_map.support[0]).all())
-    )
+    return isinstance(axis_map, Pattern) and bool((axis_map.support == axis_map.support[:1]).all())
 
 
 def _along(axis_map: AxisMap, axis: Axis, held: Marks, product: bool) -> Axis:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.tangent.levels import FILLING, NOTHING, SOURCES, Known, after, constant
+from jaxrf.tangent.levels import NOTHING, SOURCES, Known, after, constant
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
 from jaxrf.tangent.rounding import significant
 
@@ -123,8 +123,7 @@ class Constants:
         for eqn in self.forward:
             if eqn.results[0] not in self.free:
                 continue
-            sources = SOURCES if eqn.results[0] in self.changing else SOURCES | FILLING
-            if eqn.primitive not in sources and not any(v in found for v in eqn.operands):
+            if eqn.primitive not in SOURCES and not any(v in found for v in eqn.operands):
                 continue
             operands = [self._known(v, found) for v in eqn.operands]
             found |= {v: known for v, known in zip(eqn.results, after(eqn, operands)) if not known.plain}
