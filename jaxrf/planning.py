@@ -187,7 +187,8 @@ def _cropped(place: Place, program: TangentProgram, plan: Windows):
             Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"),
             None,
         )
-    step = total_step(boxes(program), [step.equation.result for step in plan.steps], spatial)
+    passed = [step.equation.result for step in plan.steps]
+    step = total_step(boxes(program, keep=passed), passed, spatial)
     strides = {one.continuation.axis: s for one, s in zip(row.fields, row.stride) if isinstance(s, int)}  # type: ignore[union-attr]
     if step is None or list(strides) != list(range(len(row.unit_shape))) or len(strides) != len(spatial):
         return program, plan, Crop(None, "some layer on the way has no stride"), None

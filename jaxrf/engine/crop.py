@@ -277,7 +277,7 @@ def _seen(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields]:
     """On which places of the image values and derivatives depend."""
     values = value_fields(program, plan)
     assert not isinstance(values, str), "a crop was found by them"
-    return {**values, **boxes(program).fields}
+    return {**values, **boxes(program, keep=[eqn.result for eqn in program.linear]).fields}
 
 
 def _same_inside(

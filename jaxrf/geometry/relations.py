@@ -16,11 +16,13 @@ import numpy as np
 from jaxrf.geometry.axis_map import AxisMap, Interval, union
 from jaxrf.geometry.continuing import merged_paths, refit, regrouped, shortest
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field, Part, Paths
+from jaxrf.geometry.groups import Group, reshape_groups, single_pairs
 from jaxrf.geometry.hull import along_of
 from jaxrf.geometry.maps import Fixed, Window, whole
 from jaxrf.geometry.merge import merge
 from jaxrf.geometry.parts import alone, pushed_parts
 from jaxrf.geometry.places import kept, lost
+from jaxrf.geometry.supports import ends_only
 
 Shape = tuple[int, ...]
 
@@ -175,12 +177,12 @@ class Reshape(Relation):
     out_shape: Shape
 
     @cached_property
-    def groups(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    def groups(self) -> list[Group]:
         """Pairs (operand axes, result axes) of equal product, in order; axes of size 1 are in groups of their own."""
         return reshape_groups(self.in_shape, self.out_shape)
 
     @cached_property
-    def pairs(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    def pairs(self) -> list[Group]:
         """The groups, and axes of size 1 that keep their place among them."""
         return [*self.groups, *single_pairs(self.groups, self.in_shape, self.out_shape)]
 
@@ -233,51 +235,6 @@ class Reshape(Relation):
         return result
 
 
-def reshape_groups(in_shape: Shape, out_shape: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The finest pairing of consecutive axes with equal products; axes of size 1 stand alone, unpaired.
-
-    >>> reshape_groups((2, 6, 5), (2, 2, 3, 5))
-    [((0,), (0,)), ((1,), (1, 2)), ((2,), (3,))]
-    """
-    if 0 in in_shape:
-        return [(tuple(range(len(in_shape))), tuple(range(len(out_shape))))]
-    ins = [a for a, size in enumerate(in_shape) if size != 1]
-    outs = [a for a, size in enumerate(out_shape) if size != 1]
-    groups, i, o = [], 0, 0
-    while i < len(ins):
-        left, right = [ins[i]], [outs[o]]
-        i, o = i + 1, o + 1
-        while (a := math.prod(in_shape[x] for x in left)) != (b := math.prod(out_shape[x] for x in right)):
-            if a < b:
-                left.append(ins[i])
-                i += 1
-            else:
-                right.append(outs[o])
-                o += 1
-        groups.append((tuple(left), tuple(right)))
-    return groups
-
-
-def single_pairs(
-    groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], in_shape: Shape, out_shape: Shape
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Axes of size 1 before, between and behind the same groups, in order, where there are as many on both sides.
-
-    >>> single_pairs([((1,), (0,))], (1, 6, 1), (6, 1))
-    [((2,), (1,))]
-    """
-    places: list[dict[int, list[int]]] = []
-    for side, shape in enumerate((in_shape, out_shape)):
-        axes: dict[int, list[int]] = {}
-        for axis, size in enumerate(shape):
-            inside = any(group[side][0] < axis < group[side][-1] for group in groups)
-            if size == 1 and not inside:
-                axes.setdefault(sum(group[side][-1] < axis for group in groups), []).append(axis)
-        places.append(axes)
-    alike = (gap for gap in places[0] if len(places[0][gap]) == len(places[1].get(gap, ())))
-    return [((a,), (b,)) for gap in alike for a, b in zip(places[0][gap], places[1][gap])]
-
-
 @dataclass(frozen=True, eq=False)
 class Masked(Relation):
     """Another relation, at result elements where `support` (broadcastable to the result) is true; nothing elsewhere."""
@@ -306,10 +263,13 @@ class Masked(Relation):
             return nothing(field.extent, self.out_shape)
         field = self.inner.push(field)
         support = self.support.reshape([1] * (len(self.out_shape) - self.support.ndim) + [*self.support.shape])
+        if (support | (field.lo >= field.hi)).all():  # known zeros where nothing is seen, as in a padding, are no mask
+            return field
         lo, hi = np.where(support, field.lo, EMPTY_LO), np.where(support, field.hi, EMPTY_HI)
         old = field.continuation
-        if old is not None and support.shape[old.axis] == 1:  # the mask is the same all along
-            ends = {"lo": np.where(support, old.lo, EMPTY_LO), "hi": np.where(support, old.hi, EMPTY_HI)}
+        if old is not None and ends_only(support, old.axis):  # an endless input has none of these zeros
+            beside = support.any(axis=old.axis, keepdims=True)
+            ends = {"lo": np.where(beside, old.lo, EMPTY_LO), "hi": np.where(beside, old.hi, EMPTY_HI)}
             return replace(field, lo=lo, hi=hi, continuation=replace(old, **ends))
         parts = tuple(Part(p.continuation, support if p.where is None else p.where & support) for p in along_of(field))
         return refit(Field(field.extent, lo, hi, None, None, field.global_cause, along=parts), self.out_shape)

@@ -32,6 +32,17 @@ def onto(support: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return np.logical_or.reduce(support, axis=tuple(a for a in range(support.ndim) if a not in axes), keepdims=True)
 
 
+def ends_only(support: np.ndarray, axis: int) -> bool:
+    """Whether a support is the same all along an axis, but for zeros at the ends of it.
+
+    >>> ends_only(np.array([[0, 1, 1], [0, 0, 0]], bool), 1), ends_only(np.array([[1, 0, 1]], bool), 1)
+    (True, False)
+    """
+    inside = onto(support, (axis,))
+    along = np.diff(np.flatnonzero(inside)).max(initial=1) == 1
+    return bool(along) and np.array_equal(support, inside & support.any(axis=axis, keepdims=True))
+
+
 def factors(support: np.ndarray, inner: Sequence[int]) -> dict[int, int | None] | None:
     """For each of the axes `inner` the one other axis that it goes with, if the support is a product of such pairs.
 

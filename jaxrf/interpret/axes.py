@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxrf.geometry.counting import Kinds, backward, forward, merged, moved_only, windowed
+from jaxrf.geometry.kinds import Kinds, backward, forward, joined, merged, moved_only, windowed
 from jaxrf.interpret.links import Link, Links, links_of
 from jaxrf.interpret.units import UnitAxes, unit_axes
 from jaxrf.primitives.rule import contraction
@@ -55,12 +55,17 @@ def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "r
     for variable in reached:
         kinds.enter(variable, tuple(map(operator.gt, used[variable], named[variable])))
 
+    def ahead(link: Link) -> Kinds:
+        mine = kinds[link.source]
+        joins = joined(link.relation, mine, used[link.equation.result])
+        return tuple(map(operator.or_, forward(link.relation, mine), joins))
+
     def back(link: Link) -> Kinds:
         theirs = kinds[link.equation.result]
         merges = merged(link.relation, theirs, used[link.equation.result], named[link.source])
         return tuple(map(operator.or_, backward(link.relation, theirs), merges))
 
-    kinds.spread(each, lambda link: forward(link.relation, kinds[link.source]), back)
+    kinds.spread(each, ahead, back)
     return Positions(links, {variable: kinds[variable] for variable in reached}, units)
 
 

@@ -6,7 +6,7 @@ as long as each rule names the positions that an element depends on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -25,19 +25,24 @@ Fields = tuple[Field, ...]
 
 @dataclass(frozen=True)
 class Boxes:
-    """Fields of every variable on the paths from `source`, one per axis of it; and where they are no tight hulls."""
+    """Fields of the variables that were asked for, one per axis of the source; and where they are no tight hulls."""
 
     fields: dict[Variable, Fields]
     loose: dict[Variable, tuple[str, ...]] = field(default_factory=dict)
 
 
-def boxes(program: TangentProgram, start: Variable | None = None, unknown: str = "raise") -> Boxes:
-    """Fields of all variables that depend on the input (or on the variable `start`).
+def boxes(
+    program: TangentProgram, start: Variable | None = None, unknown: str = "raise", keep: Collection[Variable] = ()
+) -> Boxes:
+    """Fields of the layers that depend on the input (or on the variable `start`).
+
+    Fields of other variables are dropped behind their last use: scores of n tokens have n² intervals each.
 
     Args:
         program: the traced model.
         start: where paths begin; the input if None.
         unknown: "raise" for primitives without a rule, or "global": they see everything, and boxes behind them are loose.
+        keep: variables whose fields are wanted too.
 
     Raises:
         UnknownPrimitiveError: with the primitive, the layer and the user's line.
@@ -46,6 +51,9 @@ def boxes(program: TangentProgram, start: Variable | None = None, unknown: str =
     fields: dict[Variable, Fields] = {start: tuple(source(start.shape, axis) for axis in range(len(start.shape)))}
     loose: dict[Variable, tuple[str, ...]] = {start: ()}
     sums: dict[Variable, Moved] = {}
+    wanted = {start, *keep, *(layer.tangent for layer in program.layers.values())}
+    last = {v: equation for equation in program.linear for v in equation.operands}
+    read: set[Variable] = set()  # by no further equation
     for equation in program.linear:
         result = equation.result
         operands = [i for i in equation.tangents if equation.operands[i] in fields]
@@ -58,7 +66,19 @@ def boxes(program: TangentProgram, start: Variable | None = None, unknown: str =
         fields[result] = reduce(lambda a, b: tuple(map(merge, a, b)), pushed)
         notes = [note for v, _ in links for note in loose[v]] + [note for *_, note in found if note]
         loose[result] = tuple(dict.fromkeys(notes))
+        read |= {v for v, _ in links if last[v] is equation}
+        for v in _no_bases(read, sums) - wanted:
+            del fields[v], loose[v]
     return Boxes(fields, loose)
+
+
+def _no_bases(read: set[Variable], sums: dict[Variable, Moved]) -> set[Variable]:
+    """Takes from the variables `read` to the end those that no sum of reads that goes on is made of."""
+    for v in read & sums.keys():
+        del sums[v]
+    found = read - {one.base for one in sums.values()}
+    read -= found
+    return found
 
 
 def _sum_of_reads(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from jaxrf.geometry.axis_map import AxisMap
-from jaxrf.geometry.counting import forward
+from jaxrf.geometry.kinds import forward
 from jaxrf.geometry.maps import Fixed, Pattern, Scan, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
@@ -172,15 +172,20 @@ def _unmasked(relation: Relation) -> Relation:
 def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram) -> Marks | None:
     """What the axes are that a product makes: positions where its matrix is fixed and mixes positions and no features.
 
+    Positions behind depth to space count as such, as far as no other axis holds some of the same axis of the input.
     None for what is no product, such as a broadcast.
     """
     if contraction(link.equation) is None:
         return None
-    mixed = [axis for axis, (_, out) in zip(origin.axes, relation.axes) if out is None]
-    kept = [axis for axis, (_, out) in zip(origin.axes, relation.axes) if out is not None]
+    taken = [out is not None and not _alike(axis_map) for axis_map, out in relation.axes]
+    mixed = [axis for axis, own in zip(origin.axes, taken) if not own]
+    kept = [axis for axis, own in zip(origin.axes, taken) if own]
     fixed = link.equation.operands[1 - link.operand] not in program.image_dependent
     apart = any(marks(axis) == FEATURES for axis in kept)
-    alone = bool(mixed) and all(placed(axis) and not marks(axis) >= FEATURES for axis in mixed)
+    elsewhere: Marks = frozenset().union(*map(marks, kept)) - FEATURES
+    alone = bool(mixed) and all(
+        placed(axis) and not (marks(axis) >= FEATURES and marks(axis) & elsewhere) for axis in mixed
+    )
     return frozenset().union(*map(marks, mixed)) if fixed and apart and alone else FEATURES
 
 
@@ -226,11 +231,7 @@ def _stays(axis_map: AxisMap, product: bool) -> bool:
 
 def _alike(axis_map: AxisMap) -> bool:
     """Whether known zeros let the same positions through to all of the result, so that its axis is no axis of these."""
-    return (
-        isinstance(axis_map, Pattern)
-        and axis_map.out_size > 1
-        and bool((axis_map.support == axis_map.support[0]).all())
-    )
+    return isinstance(axis_map, Pattern) and bool((axis_map.support == axis_map.support[:1]).all())
 
 
 def _along(axis_map: AxisMap, axis: Axis, held: Marks, product: bool) -> Axis:

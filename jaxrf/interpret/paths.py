@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.counting import Counts, let_through, pull, unit_counts
+from jaxrf.geometry.counting import Counts, pull, unit_counts
+from jaxrf.geometry.kinds import let_through
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.axes import Positions, positions

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from jaxrf.geometry.axis_map import AxisMap
-from jaxrf.geometry.counting import Kinds
+from jaxrf.geometry.kinds import Kinds
 from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.axes import Positions, positions
 from jaxrf.interpret.links import Link

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from jaxrf.geometry.groups import reshape_groups
 from jaxrf.geometry.maps import Fixed, identity, whole
-from jaxrf.geometry.relations import Product, Reshape, reshape_groups
+from jaxrf.geometry.relations import Product, Reshape
 from jaxrf.primitives.rule import Rule, rule
 
 

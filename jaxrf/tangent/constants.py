@@ -5,7 +5,6 @@ Takes the forward equations and evaluates small slices of them, each when it is 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.geometry.supports import compact
 from jaxrf.tangent.levels import NOTHING, SOURCES, Known, after, constant
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
 from jaxrf.tangent.rounding import significant
 
 CHANCE = ("random_", "rng_", "threefry")
-ZEROING = {"mul", "select_n", "pad", "concatenate", "scatter", "scatter-add", "scatter-mul", "dynamic_update_slice"}
 UNIFORM = {"broadcast_in_dim", "copy", "convert_element_type", "reshape"}
 """Operations that repeat a number."""
 
@@ -60,27 +57,25 @@ class Constants:
     def support(self, operand: Operand) -> np.ndarray | None:
         """Where an operand can be other than zero; None where nothing is known.
 
-        Of one made of variables and constants alone it is read off random variables, where it is made by an operation with
-        a constant that holds zeros. Draws of either sign and of two sizes are joined, so that a rectified or thresholded
-        weight does not count as zero. The zeros of others follow from constants that they are multiplied with, and from
-        masks below an exponential (see `levels`).
+        The zeros of an operand that depends on variables or the image follow from constants: those that it is multiplied
+        with, put in place of it, filled up with, and masks below an exponential (see `levels`). What random variables
+        would come out as is never looked at, since that can be zero by chance.
         """
         if isinstance(operand, Literal):
             return np.asarray(np.asarray(operand.value) != 0)
         if operand.tangent or operand in self.parameters:
             return None
-        found = None if operand in self.changing else self._fixed_support(operand)
-        if operand in self.free and (masked := self._knowledge.get(operand, NOTHING).support) is not None:
-            masked = np.broadcast_to(masked, operand.shape)
-            found = masked if found is None else found & masked
-        return found
+        if operand not in self.free:
+            return self._fixed_support(operand)
+        found = self._knowledge.get(operand, NOTHING).support
+        return None if found is None else np.broadcast_to(found, operand.shape)
 
     def _fixed_support(self, operand: Variable) -> np.ndarray | None:
-        """The support of an operand that depends on neither image nor chance."""
+        """The support of a constant; None if it is too large to be evaluated."""
         if operand not in self._supports:
             value = self.value(operand)
             known = self.slice([operand]), operand, self.consts
-            self._supports[operand] = self._drawn_support(operand) if value is None else significant(value, *known)
+            self._supports[operand] = None if value is None else significant(value, *known)
         return self._supports[operand]
 
     def columns(self, operand: Operand) -> list[np.ndarray | None]:
@@ -121,28 +116,6 @@ class Constants:
                 found.update(eqn.results)
         return found
 
-    def _drawn_support(self, operand: Variable) -> np.ndarray | None:
-        equations = self.slice([operand])
-        size = sum(math.prod(v.shape) for eqn in equations for v in eqn.results)
-        if size > self.cap or not any(map(self._zeroes, equations)):
-            return None
-        needed = {v for eqn in equations for v in eqn.operands if v in self.parameters}
-        if any(v.dtype.kind not in "fc" and v.dtype.name != "bfloat16" for v in needed):
-            return None
-        draw, found = np.random.default_rng(0), np.zeros(operand.shape, bool)
-        for size, sign in itertools.product((1.0, 100.0), (1, -1, 0)):
-            values = {v: (size * _random(draw, v.shape, sign)).astype(v.dtype) for v in needed}
-            drawn = np.asarray(evaluate(equations, [operand], {**self.consts, **values})[0])
-            if np.isfinite(drawn).all() or size == 1:
-                found |= drawn != 0
-        return found
-
-    def _zeroes(self, eqn: Equation) -> bool:
-        if eqn.primitive not in ZEROING:
-            return False
-        values = (self.value(v) for v in eqn.operands)
-        return any(value is not None and not value.all() for value in values)
-
     @cached_property
     def _knowledge(self) -> dict[Operand, Known]:
         """Zeros and levels of all that depends on variables, image or chance, as far as there are any."""
@@ -152,22 +125,18 @@ class Constants:
                 continue
             if eqn.primitive not in SOURCES and not any(v in found for v in eqn.operands):
                 continue
-            operands = [self._known(v, found, eqn.primitive) for v in eqn.operands]
+            operands = [self._known(v, found) for v in eqn.operands]
             found |= {v: known for v, known in zip(eqn.results, after(eqn, operands)) if not known.plain}
         return found
 
-    def _known(self, operand: Operand, found: Mapping[Operand, Known], primitive: str) -> Known:
-        """What is known of an operand, itself being a constant, or made of variables, or among those `found`."""
-        if operand not in self.free:
-            if (number := self._number(operand)) is not None:
-                return constant(np.full([1] * len(operand.shape), number))
-            value = self.value(operand)
-            return NOTHING if value is None else replace(constant(value), support=self.support(operand))
-        known = found.get(operand, NOTHING)
-        if operand in self.changing or operand in self.parameters or primitive not in SOURCES:
-            return known
-        support = self._fixed_support(operand)  # type: ignore[arg-type]
-        return known if support is None or support.all() else replace(known, support=compact(support))
+    def _known(self, operand: Operand, found: Mapping[Operand, Known]) -> Known:
+        """What is known of an operand: a constant, or among those `found`."""
+        if operand in self.free:
+            return found.get(operand, NOTHING)
+        if (number := self._number(operand)) is not None:
+            return constant(np.full([1] * len(operand.shape), number))
+        value = self.value(operand)
+        return NOTHING if value is None else replace(constant(value), support=self.support(operand))
 
     def _number(self, operand: Operand) -> Any:
         """The number that a constant repeats, where that is seen without computing it."""
@@ -177,9 +146,3 @@ class Constants:
                 return None
             operand = self.forward[place].operands[0]
         return operand.value if operand.shape == () else None
-
-
-def _random(draw: np.random.Generator, shape: tuple[int, ...], sign: int) -> np.ndarray:
-    """Normal numbers of one sign, or of both where `sign` is 0; none is near zero."""
-    normal = draw.standard_normal(shape)
-    return normal if sign == 0 else sign * (0.1 + np.abs(normal))

@@ -99,7 +99,10 @@ def known(support: Any, level: Any, of: Sequence[Known], blurred: bool = False) 
 
 Family = Callable[[Equation, Sequence[Known]], Known | None]
 FAMILIES: dict[str, Family] = {}
-SOURCES = frozenset({"add", "add_any", "max", "min", "mul", "select_n", "sub"})
+SOURCES = frozenset({
+    "add", "add_any", "concatenate", "dynamic_update_slice", "max", "min", "mul", "pad", "scatter", "scatter-add",
+    "scatter-mul", "select_n", "sub",
+})  # fmt: skip
 """Operations that bring zeros or levels of constants into arrays of which nothing is known yet."""
 
 
@@ -340,13 +343,44 @@ def _moved(equation: Equation, operands: Sequence[Known]) -> Known | None:
         return None
 
     def lay(arrays: Sequence[Any]) -> np.ndarray:
-        full = [np.broadcast_to(np.asarray(a, np.float32), v.shape) for a, v in zip(arrays, equation.operands)]
+        alike = [not any(np.ndim(a) and np.shape(a)[axis] > 1 for a in arrays) for axis in untouched]
+        single = {axis for axis, same in zip(untouched, alike) if same}
+        shapes = [[1 if a in single else n for a, n in enumerate(v.shape)] for v in equation.operands]
+        full = [np.broadcast_to(np.asarray(a, np.float32), shape) for a, shape in zip(arrays, shapes)]
         return np.asarray(equation.evaluate(*full, *others)[0])
 
-    some = operands[:moved]
+    untouched, some = _untouched(equation), operands[:moved]
     support = lay([x.somewhere for x in some]) > 0 if any(x.support is not None for x in some) else None
     level = lay([x.at for x in some]) if any(x.level is not None for x in some) else None
     return known(support, level, some)
+
+
+def _untouched(equation: Equation) -> list[int]:
+    """Axes along which elements stay where they are, where that is seen from the parameters."""
+    axes = range(len(equation.result.shape))
+    if equation.primitive == "pad":
+        return [a for a in axes if not any(equation.params["padding_config"][a])]
+    return [a for a in axes if a != equation.params["dimension"]] if equation.primitive == "concatenate" else []
+
+
+@family("dynamic_update_slice", "scatter", "scatter-add", "scatter-mul")
+def _written(equation: Equation, operands: Sequence[Known]) -> Known | None:
+    """Elements written among others at known places: sums, products and copies of flags say where none is."""
+    scattered = equation.primitive.startswith("scatter")
+    into, new, places = (0, 2, [1]) if scattered else (0, 1, range(2, len(operands)))
+    indices = [operands[i].value for i in places]
+    some = [operands[into], operands[new]]
+    if any(index is None for index in indices) or np.prod(equation.result.shape) > LARGEST:
+        return None
+    if all(x.support is None for x in some):
+        return known(None, None, some, blurred=any(x.leveled for x in some))
+
+    def flags(i: int) -> np.ndarray:
+        operand = equation.operands[i]
+        return np.broadcast_to(operands[i].somewhere, operand.shape).astype(operand.dtype)
+
+    order = [flags(into), *indices, flags(new)] if scattered else [flags(into), flags(new), *indices]
+    return known(np.asarray(equation.evaluate(*order)[0] != 0), None, some, blurred=any(x.leveled for x in some))
 
 
 def _rearranged(lay: Callable[[np.ndarray | None], np.ndarray | None], x: Known) -> Known:

@@ -11,7 +11,9 @@ import numpy as np
 
 import jaxrf
 from jaxrf.errors import JaxrfError
-from tests.fuzz.programs import FEATURES, IMAGES, LOOSE, Program
+from tests.fuzz.grid import FEATURES, IMAGES
+from tests.fuzz.programs import Program
+from tests.fuzz.steps import LOOSE
 
 NOTHING = 1e-13
 """Derivatives below this share of the largest are rounding."""
@@ -19,6 +21,8 @@ NO_PATH = "the output does not depend on the input"
 """Of programs in which every tap of a convolution falls into holes; there is nothing to judge."""
 UNITS = 3
 """Units of each program that are mapped."""
+SCALES = (1.0, 0.1)
+"""Multiples of the image at which derivatives are looked at: those that are small at one may be lost in rounding."""
 TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
 """Largest difference of a map, as a share of its peak."""
 SCORES = {
@@ -53,37 +57,38 @@ def judge(seed: int, dtype: str = "float64") -> Verdict:
     with jax.enable_x64(True):
         axes, names, weights = program.look(np.float64)
         image = np.random.default_rng([seed, 2]).normal(size=program.input_shape)
-        jacobian = derivatives(program, axes, weights if program.named else None, image)
+        jacobians = derivatives(program, axes, weights if program.named else None, image)
     steps = tuple(names)
-    if not jacobian.any():
+    if not any(jacobian.any() for jacobian in jacobians):
         return Verdict(steps, refused=NO_PATH)
     try:
         with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exact, wrong = boxes(program, jacobian, steps)
+            exact, wrong = boxes(program, jacobians, steps)
             if wrong:
                 return Verdict(steps, exact=exact, wrong=wrong)
-            worst = maps(program, jacobian, [w.astype(dtype) for w in weights], image.astype(dtype))
+            worst = maps(program, jacobians[0], [w.astype(dtype) for w in weights], image.astype(dtype))
     except JaxrfError as error:
         return Verdict(steps, refused=f"{type(error).__name__}: {str(error).splitlines()[0]}")
     wrong = "" if worst <= TOLERANCE[dtype] else f"a map is off by {worst:.2g} of its peak"
     return Verdict(steps, exact=exact, wrong=wrong, error=worst)
 
 
-def derivatives(program: Program, axes: tuple, weights: list | None, image: np.ndarray) -> np.ndarray:
-    """The Jacobian of one image, (*units, feature, *positions, feature of the input), spatial axes in the input's order.
+def derivatives(program: Program, axes: tuple, weights: list | None, image: np.ndarray) -> list[np.ndarray]:
+    """The Jacobian at each multiple of an image, (*units, feature, *positions, feature of the input).
 
-    Forward derivatives, without fusions: those that go backward have convolutions with negative padding, and a scatter may be
-    fused into a convolution, both of which XLA computes wrongly on CPUs.
+    Spatial axes are in the input's order. Forward derivatives, without fusions: those that go backward have convolutions with
+    negative padding, and a scatter may be fused into a convolution, both of which XLA computes wrongly on CPUs.
     """
     forward = jax.jacfwd(lambda x: program.function(weights, x))
-    whole = jax.jit(forward, compiler_options={"xla_disable_hlo_passes": "fusion"})(image[None])
+    whole = jax.jit(forward, compiler_options={"xla_disable_hlo_passes": "fusion"})
     order = (IMAGES, *range(len(axes) - 2), FEATURES)
     out, into = ([where.index(a) for a in order] for where in (axes, program.axes))
-    return np.asarray(whole.transpose(*out, *(len(axes) + a for a in into)))[0].squeeze(len(axes) - 1)
+    order = (*out, *(len(axes) + a for a in into))
+    return [np.asarray(whole(s * image[None])).transpose(order)[0].squeeze(len(axes) - 1) for s in SCALES]
 
 
-def boxes(program: Program, jacobian: np.ndarray, steps: tuple[str, ...]) -> tuple[bool, str]:
+def boxes(program: Program, jacobians: list[np.ndarray], steps: tuple[str, ...]) -> tuple[bool, str]:
     """Whether the boxes of the output's units are said to be exact, and what is wrong with them."""
     d = len(program.axes) - 2
     variables = [jnp.asarray(w) for w in program.look(np.float32)[2]] if program.named else None
@@ -91,11 +96,11 @@ def boxes(program: Program, jacobian: np.ndarray, steps: tuple[str, ...]) -> tup
         program.function if program.named else lambda x: program.function(None, x), program.input_shape,
         variables=variables, spatial_axes=program.spatial_axes,
     )[-1]  # fmt: skip
-    units = jacobian.shape[:d]
+    units = jacobians[0].shape[:d]
     if row.unit_shape != units:
         return row.exact, f"units {row.unit_shape}, right {units}"
-    size = np.abs(jacobian).max(axis=(d, -1))
-    seen = size > NOTHING * size.max()
+    sizes = [np.abs(jacobian).max(axis=(d, -1)) for jacobian in jacobians]
+    seen = np.logical_or.reduce([size > NOTHING * size.max() for size in sizes])
     tight = row.exact and not LOOSE & set(steps)
     for unit in np.ndindex(*units):
         for axis, (lo, hi) in enumerate(row.box(unit, clip=True)):

@@ -10,6 +10,7 @@ import pytest
 
 from jaxrf.geometry import counting
 from jaxrf.geometry.counting import Counts
+from jaxrf.geometry.kinds import forward
 from jaxrf.geometry.maps import Blocks, Fixed, Pattern, Scan, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several, Union
 
@@ -144,8 +145,8 @@ def test_elements_give_each_position_its_readers():
     link = Elements((2, 3), (4,), np.array([[0, 5, 5, -1]]))
     found = counting.pull(link, Counts((True,), (0,), np.array([1, 2, 3, 4]), 4), (True, True))
     assert found.values.tolist() == [[1, 0, 0], [0, 0, 5]]
-    assert counting.forward(link, (False, True)) == (True,)
-    assert counting.forward(Elements((2, 3), (4,), np.array([[1, 1, 4, 4]])), (False, True)) == (False,)
+    assert forward(link, (False, True)) == (True,)
+    assert forward(Elements((2, 3), (4,), np.array([[1, 1, 4, 4]])), (False, True)) == (False,)
 
 
 def test_counts_beyond_64_bits_are_python_integers():
@@ -172,7 +173,7 @@ def test_joined_counts_add_up_and_do_not_overflow():
 def test_every_relation_counts_paths():
     """Each kind of relation says how counts and positions go through it."""
     kinds = [kind for kind in (*Relation.__subclasses__(), *Several.__subclasses__()) if kind is not Several]
-    for act in (counting.pull, counting.forward):
+    for act in (counting.pull, forward):
         assert not [kind.__name__ for kind in kinds if act.dispatch(kind) is act.dispatch(Relation)]
 
 

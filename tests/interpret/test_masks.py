@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import jaxrf
 
@@ -259,3 +260,43 @@ def test_paths_follow_masks():
         lambda x: jax.nn.softmax(jnp.where(mask, x @ x.transpose(0, 2, 1), -1e9)) @ x, (n, 3), unit=(5,)
     )
     assert (np.array(counts.counts, float) > 0).tolist() == [True, False] * 4 + [True]
+
+
+def conv(x):
+    kernel = np.ones((3, x.shape[-1], x.shape[-1]), np.float32)
+    return lax.conv_general_dilated(x, kernel, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+
+
+def padded(x, n: int = 1):
+    return jnp.pad(x, ((0, 0), (n, n), (0, 0)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_zeros_between_positions_attend_to_nothing(channels):
+    """Their scores are zero, and so are the derivatives of these: a band behind the softmax is all that they see."""
+
+    def model(x):
+        y = lax.pad(x, np.float32(0), ((0, 0, 0), (0, 0, 1), (0, 0, 0)))  # positions 0, 2, 4, ...
+        weights = jax.nn.softmax(jnp.einsum("bnc,bmc->bnm", y, y)) * (np.abs(away(13)) <= 1)
+        return jnp.einsum("bnm,bmc->bnc", weights, y)
+
+    row = jaxrf.trf(model, (7, channels))[-1]
+    assert row.exact and row.unit_shape == (13,)
+    assert [row.box((u,), clip=True) for u in (4, 5, 11)] == [((0, 7),), ((2, 4),), ((5, 7),)]
+
+
+GATED = {
+    "by itself": (lambda x: conv(jax.nn.silu(padded(x))), 3),
+    "by what is around it": (lambda x: conv(padded(x) * jax.nn.sigmoid(conv(padded(x)))), 5),
+    "held constant": (lambda x: conv(lax.stop_gradient(padded(x)) * conv(padded(x))), 5),
+    "and cropped": (lambda x: (padded(x) * conv(padded(x)))[:, 1:-1], 3),
+}
+
+
+@pytest.mark.parametrize("name", GATED)
+@pytest.mark.parametrize("n", [4, 9, 24])
+def test_zeros_of_a_padding_are_its_border_alone(name, n):
+    """Products with a padded array have the size and stride that they have inside, however short the array is."""
+    model, size = GATED[name]
+    row = jaxrf.trf(model, (n, 2))[-1]
+    assert row.exact and (row.size, row.stride) == ((size,), (1,))

@@ -113,9 +113,12 @@ def packed(x):
         (lambda x: x.transpose(4, 3, 0, 1, 2), (3, 4, 5, 2), {}, {"output": ((3, 4, 1), 2)}),
         (lambda x: jnp.repeat(x, 3, 0), (5, 3), {}, {"output": ((0, 1), 0)}),
         (lambda x: x + x.transpose(0, 2, 1, 3), (5, 5, 2), {}, {"output": ((1, 2), 0)}),
+        (lambda x: jnp.einsum("btc,tu->buc", x.reshape(-1, 10, 3), jnp.ones((10, 10))), (5, 6), {}, {"output": ((1,), 0)}),
+        (lambda x: packed(x)[..., None, :] @ jnp.ones((12, 12)), (6, 4, 3), {}, {"output": ((1, 2), 0)}),
     ],
     ids=["mixer", "decoder", "time first", "time last", "shuffled", "packed", "pooled", "flattened", "no features left",
-         "features of the model's own", "over images", "transform", "image by image", "volume", "copies of images", "symmetric"],
+         "features of the model's own", "over images", "transform", "image by image", "volume", "copies of images", "symmetric",
+         "positions behind depth to space mixed", "packed positions mixed"],
 )  # fmt: skip
 def test_axes_follow_the_positions(model, shape, call, expected):
     """Units are the axes that come from positions of the image, are mixed with them, or are made as such."""

@@ -35,6 +35,19 @@ MADE = {
     "soft threshold, large weights alone": lambda w: jnp.sign(w) * jax.nn.relu(jnp.abs(w) - 30) * MASK,
     "normalized and masked": lambda w: (w - w.mean()) / w.std() * MASK,
     "written into zeros": lambda w: jnp.zeros_like(w).at[0].set(w[0]).at[1, 0].set(w[1, 0]),
+    "rectified products of neighbors": lambda w: jax.nn.relu(-w * jnp.roll(w, 1, 0)) * MASK,
+    "never more than zero for real numbers of either sign": lambda w: jax.nn.relu(w - w**2 - 0.2) * MASK,
+    "ternary": lambda w: jnp.where(jnp.abs(w) < 0.7 * jnp.abs(w).mean(), 0, jnp.sign(w)) * MASK,
+    "the largest of each column alone": lambda w: jnp.where(w == w.max(0), w, 0) * MASK,
+    "of two weights one": lambda w: jnp.where(w > 1e3, w, 0) * MASK,
+    "a mask added in exponents": lambda w: jnp.exp(w + jnp.where(MASK, 0, -jnp.inf)),
+    "put among zeros": lambda w: jnp.concatenate(
+        [w[:1], jnp.pad(w[1, :1], ((0, 2), (0, 0), (0, 0)))[None], 0 * MASK[2:] * w[2:]]
+    ),
+    "written into zeros at a place": lambda w: lax.dynamic_update_slice(
+        jnp.zeros_like(w).at[0].add(w[0]), w[1:2, :1], (1, 0, 0, 0)
+    ),
+    "mixed among features": lambda w: jnp.einsum("ijkl,lm->ijkm", w * MASK, w[0, :2, 0]),
     "in a jit in a remat": lambda w: jax.checkpoint(jax.jit(lambda w: w * MASK))(w),
 }
 
