@@ -120,6 +120,11 @@ class Field:
         return self.job.where(self.count)[0]
 
     @property
+    def center(self) -> Float[np.ndarray, "unit d"]:
+        """True centers of the units as input positions, which may be halves; NaN where a unit has none."""
+        return np.array([self.row.center(tuple(unit)) for unit in self.units], np.float64)
+
+    @property
     def count(self) -> int:
         """Number of maps of an image."""
         return 1 if self.job.pullback.pool is not None else self.job.pullback.count

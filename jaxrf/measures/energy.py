@@ -100,8 +100,8 @@ def energy_within_soft(
         0.5
     """
     for name, value in (("radius", radius), ("softness", softness)):
-        if not is_traced(value) and not value > 0:
-            raise InputError(f"A {name} of {value!r} was asked for. It is a length in input positions, above 0.")
+        if np.ndim(value) or not (is_traced(value) or value > 0):
+            raise InputError(f"A {name} of {value!r} was asked for. It is one length in input positions, above 0.")
     seen = read(maps, center, origin, radius, softness)
     beyond = (_squared_distance(seen, seen.center) - radius**2) / (2 * radius * softness)
     return seen.sum(seen.shares * (0.5 - 0.5 * seen.xp.tanh(beyond / 2)))

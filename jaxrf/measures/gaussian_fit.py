@@ -214,4 +214,4 @@ def _relative(misfit: np.ndarray, row: np.ndarray) -> float:
 def _cut(middle: np.ndarray, matrix: np.ndarray, extent: tuple[int, ...]) -> np.ndarray:
     """Whether the ellipse of two standard deviations leaves the input on any side."""
     reach = 2 * np.sqrt(np.diagonal(matrix, axis1=-2, axis2=-1))
-    return ((middle - reach < -0.5) | (middle + reach > np.array(extent) - 0.5)).any(-1)
+    return np.asarray(((middle - reach < -0.5) | (middle + reach > np.array(extent) - 0.5)).any(-1))

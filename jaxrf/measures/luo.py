@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.measures.arrays import Array, quotient
-from jaxrf.measures.reading import read
+from jaxrf.measures.reading import Reading, read
 from jaxrf.measures.registry import measures
 from jaxrf.measures.steps import in_steps
 from jaxrf.measures.uncertainty import Uncertainty, uncertainty
@@ -40,7 +40,10 @@ def size_luo2016(maps: Array, *, center: Array, origin: Array | None = None) -> 
         Ours takes the score as it is given; the paper does not say whether the square or its root is counted.
         Theirs is the share of the value at the center point, ours that of the peak: the same where a map peaks there.
     """
-    seen = read(maps, center, origin)
+    return _side(read(maps, center, origin))
+
+
+def _side(seen: Reading) -> Array:
     peak = seen.shares.max(seen.axes, keepdims=True)
     count = (seen.shares > THRESHOLD * peak).sum(seen.axes)
     return seen.xp.where(seen.alive, seen.array(count) ** (1 / seen.d), np.nan)
@@ -61,4 +64,4 @@ def ratio_luo2016(maps: Array, *, center: Array, box: Array, origin: Array | Non
     seen = read(maps, center, origin, box)
     box = seen.array(box)
     side = seen.xp.prod(box[..., 1] - box[..., 0], axis=-1) ** (1 / seen.d)
-    return quotient(size_luo2016(maps, center=center, origin=origin), side, side > 0, np.nan)
+    return quotient(_side(seen), side, side > 0, np.nan)

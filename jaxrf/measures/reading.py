@@ -18,9 +18,10 @@ class Reading:
     """Maps as measures see them.
 
     Attributes:
-        maps: (*lead, *spatial), as they were given; in float64 those of NumPy, those of JAX in single precision at least.
+        maps: (*lead, *spatial), as they were given: those of NumPy in float64, those of JAX in single precision at least,
+            and NaN where a map of JAX has negative entries.
         shares: (*lead, *spatial), divided by their sum; NaN for maps without a field.
-        alive: (*lead,), which maps have a field: finite, not zero, nowhere negative.
+        alive: (*lead,), which maps have a field: finite and not zero.
         place: (*lead, d), true centers as input positions.
         first: (*lead, d), input positions of element [0, ..., 0].
     """
@@ -120,18 +121,25 @@ def read(maps: Any, center: Any, origin: Any = None, *others: Any) -> Reading:
     first = first if namespace(first) is not np else np.asarray(first, np.float64)
     _check_shapes(maps.shape, place.shape, first.shape)
     axes = tuple(range(-place.shape[-1], 0))
-    lowest, peak = maps.min(axes), maps.max(axes)
-    if xp is np and (lowest < 0).any():
+    if xp is np:
+        _check_signs(maps)
+    else:  # whose values need not be known
+        maps = xp.where(maps.min(axes, keepdims=True) < 0, np.nan, maps)
+    peak = maps.max(axes, keepdims=True)
+    here = xp.isfinite(peak) & (peak > 0)
+    # Through the peak first: the sum of huge entries could overflow, and the squares of tiny ones vanish.
+    scaled = xp.where(here, maps, np.nan) / xp.where(here, peak, 1.0)
+    lead = maps.shape[: maps.ndim - len(axes)]
+    wide = [namespace(a).broadcast_to(a, (*lead, len(axes))) for a in (place, first)]
+    return Reading(maps, scaled / scaled.sum(axes, keepdims=True), here.reshape(lead), *wide)
+
+
+def _check_signs(maps: np.ndarray) -> None:
+    if (maps < 0).any():
         raise InputError(
-            f"The maps go down to {np.nanmin(lowest):.3g}, but measures need maps that are not negative. "
+            f"The maps go down to {np.nanmin(maps):.3g}, but measures need maps that are not negative. "
             "Use the score 'square', 'abs' or 'relu', or measure the positive part."
         )
-    alive = xp.isfinite(peak) & (peak > 0) & (lowest >= 0)
-    here = alive.reshape(*alive.shape, *(1,) * len(axes))
-    # Through the peak first: the sum of huge entries could overflow, and the squares of tiny ones vanish.
-    scaled = xp.where(here, maps, np.nan) / xp.where(here, peak.reshape(here.shape), 1.0)
-    wide = [namespace(a).broadcast_to(a, (*peak.shape, len(axes))) for a in (place, first)]
-    return Reading(maps, scaled / scaled.sum(axes, keepdims=True), alive, *wide)
 
 
 def _check_shapes(maps: tuple[int, ...], center: tuple[int, ...], origin: tuple[int, ...]) -> None:
