@@ -20,7 +20,7 @@ def participation(maps: Array, *, center: Array, origin: Array | None = None) ->
     Speckle lowers it: a map with exponentially distributed noise gives half of what its mean gives.
 
     Example:
-        >>> float(participation(np.array([1.0, 1.0, 0.0]), center=np.array([1.0])))
+        >>> float(participation([1.0, 1.0, 0.0], center=[1.0]))
         2.0
 
     References:
@@ -40,7 +40,7 @@ def entropy_positions(maps: Array, *, center: Array, origin: Array | None = None
     Its derivative by an entry that is zero is infinite, and counts as that of an entry that stays zero.
 
     Example:
-        >>> round(float(entropy_positions(np.ones((2, 3)), center=np.zeros(2))), 9)
+        >>> round(float(entropy_positions([[1, 1, 1], [1, 1, 1]], center=[0, 1])), 9)
         6.0
 
     References:
