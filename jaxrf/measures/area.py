@@ -8,7 +8,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.measures.arrays import Array, each, quotient, rounding, summed_by
+from jaxrf.measures.arrays import Array, binned, quotient, rounding
 from jaxrf.measures.energy import within
 from jaxrf.measures.reading import check_share, read
 from jaxrf.measures.registry import about_center, measures
@@ -93,16 +93,15 @@ def _odd_squares(
     """The share of `log10(map + 1)` in each square of an odd side from 3 on about the middle of the input."""
     seen = read(maps, center, origin)
     xp, extent = seen.xp, seen.input_shape(input_shape)
-    logarithms = seen.rows(xp.log10(seen.maps + 1))
+    logarithms = seen.flat(xp.log10(seen.maps + 1))
     # Distance from the middle in whole positions, the largest over the axes: a square is what lies within one.
     distance = [xp.abs(r) for r in seen.offsets(np.array([n // 2 for n in extent]) - seen.first)]
     largest = max(min(extent) // 2 - 1, 0)
-    square = xp.minimum(seen.rows(functools.reduce(xp.maximum, distance)), largest + 1).astype(int)
-    sums = each(lambda where, row: summed_by(where, row, largest + 2), square, logarithms)
-    inside = xp.cumsum(sums, axis=-1)
-    whole = inside[:, -1:]
-    level = quotient(inside[:, 1 : largest + 1], whole, xp.isfinite(whole) & (whole > 0), np.nan)
-    level = xp.where(seen.alive[..., None], level.reshape(*seen.lead, largest), np.nan)
+    square = xp.minimum(seen.flat(functools.reduce(xp.maximum, distance)), largest + 1).astype(int)
+    inside = xp.cumsum(binned(lambda bins: bins, square, logarithms, largest + 2), axis=-1)
+    whole = inside[..., -1:]
+    alive = seen.alive[..., None] & xp.isfinite(whole) & (whole > 0)
+    level = quotient(inside[..., 1 : largest + 1], whole, alive, np.nan)
     area = seen.array((2 * np.arange(largest) + 3.0) ** seen.d / math.prod(extent))
     return Curve(level, area, check_share(share) + 2 * rounding(level))  # it is to be exceeded
 

@@ -66,18 +66,29 @@ def root(square: Any) -> Any:
     return xp.where(zero, 0.0, xp.sqrt(xp.where(zero, 1.0, square)))
 
 
-def each(function: Callable[..., Any], *arrays: Any) -> Any:
-    """`function` of one row of each of `arrays`, for all rows: in NumPy one after the other, which holds one at a time."""
-    if namespace(*arrays) is np:
-        return np.array([function(*row) for row in zip(*arrays, strict=True)])
-    from jax import vmap
+def binned(bins: Callable[[Any], Any], of: Any, values: Any, n: int) -> Any:
+    """Sums of `values` (*lead, position) by the bins (*lead, position) that their positions fall into, (*lead, n).
 
-    return vmap(function)(*arrays)
+    Args:
+        bins: from `of` to whole numbers; positions in bins from `n` on are left out.
+        of: (*lead, k), what the bins are made of. Those of NumPy are made and held for one map after the other.
+        values: (*lead, position).
+        n: how many bins there are.
+    """
+    xp, lead = namespace(of, values), values.shape[:-1]
+    if xp is not np:
+        return _one_by_one(bins(of), xp.asarray(values), n)
+    pairs = zip(of.reshape(-1, of.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)
+    return np.array([np.bincount(bins(row), weights=own, minlength=n)[:n] for row, own in pairs]).reshape(*lead, n)
 
 
-def summed_by(labels: Any, values: Any, n: int) -> Any:
-    """Sums of `values` (position,) by their `labels` (position,), (n,); labels from `n` on are left out."""
-    xp = namespace(labels, values)
-    if xp is np:
-        return np.bincount(labels, weights=values, minlength=n)[:n]
-    return xp.zeros(n, values.dtype).at[labels].add(values, mode="drop")
+def _one_by_one(bins: Any, values: Any, n: int) -> Any:
+    """The same for JAX, a pass over the maps for each bin: all at once would hold (bin, position) for each of them.
+
+    A scatter, one pass, does not know where it is on meshes of explicit axes, and takes its entries in turn elsewhere.
+    """
+    from jax import checkpoint, lax
+
+    xp = namespace(values)
+    one = checkpoint(lambda number: xp.where(bins == number, values, 0).sum(-1))
+    return xp.moveaxis(lax.map(one, xp.arange(n)), 0, -1)

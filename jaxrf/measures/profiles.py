@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.errors import InputError, unknown
-from jaxrf.measures.arrays import Array, each, is_traced, known, namespace, quotient, summed_by
+from jaxrf.measures.arrays import Array, binned, is_traced, known, namespace, quotient
 from jaxrf.measures.reading import offsets, read
 from jaxrf.measures.registry import about_center, measures
 from jaxrf.measures.uncertainty import Uncertainty, uncertainty
@@ -80,25 +80,25 @@ def radial(
             "radial does not know how far its rings go, as center or origin came as a traced array. Say how many there "
             "are, as in rings=20, or close over center and origin."
         )
-    in_map, in_input = (place.reshape(-1, seen.d) for place in (seen.place - seen.first, seen.place))
-    extent, n = seen.input_shape(input_shape), _reach(seen.shape, in_map) if rings is None else rings
-    sums = each(lambda c, row: summed_by(_rings(seen.shape, c), row, n), in_map, seen.rows(seen.maps))
-    positions = each(lambda c: summed_by(_rings(extent, c), np.ones(math.prod(extent)), n), in_input)
-    mean = quotient(sums, seen.array(positions), positions > 0, np.nan)
-    return Radial(np.arange(n, dtype=float), mean.reshape(*seen.lead, n), positions.reshape(*seen.lead, n))
+    in_map, extent = seen.place - seen.first, seen.input_shape(input_shape)
+    n = _reach(seen.shape, in_map) if rings is None else rings
+    sums = binned(lambda center: _rings(seen.shape, center), in_map, seen.flat(seen.maps), n)
+    ones = np.broadcast_to(1.0, (*seen.lead, math.prod(extent)))
+    positions = binned(lambda center: _rings(extent, center), seen.place, ones, n)
+    return Radial(np.arange(n, dtype=float), quotient(sums, seen.array(positions), positions > 0, np.nan), positions)
 
 
 def _reach(shape: tuple[int, ...], center: Array) -> int:
-    """How many rings about the centers (map, d) hold positions of maps of `shape`."""
+    """How many rings about the centers (*lead, d) hold positions of maps of `shape`."""
     farthest = np.maximum(np.abs(center), np.abs(np.array(shape) - 1 - center))
     return 1 + int(np.floor(np.sqrt(np.square(farthest).sum(-1)) + 0.5).max())
 
 
 def _rings(shape: tuple[int, ...], center: Array) -> Array:
-    """The ring of every position of an array of `shape` about a center (d,), flat."""
+    """The ring of every position of an array of `shape` about centers (..., d), flat, (..., position)."""
     xp = namespace(center)
     squares = functools.reduce(xp.add, [r * r for r in offsets(shape, center)])
-    return xp.floor(xp.sqrt(squares) + 0.5).astype(int).ravel()
+    return xp.floor(xp.sqrt(squares) + 0.5).astype(int).reshape(*center.shape[:-1], math.prod(shape))
 
 
 @measures.register("axial")

@@ -79,10 +79,6 @@ class Reading:
         """The spatial axes as one, (*lead, position), of what broadcasts to the maps."""
         return self.xp.broadcast_to(values, self.maps.shape).reshape(*self.lead, math.prod(self.shape))
 
-    def rows(self, values: Any) -> Any:
-        """Leading axes as one and spatial axes as one, (map, position), of what broadcasts to the maps."""
-        return self.flat(values).reshape(-1, math.prod(self.shape))
-
     def offsets(self, about: Any) -> list[Any]:
         """Per spatial axis the positions relative to `about`, (..., d) positions of the map; they broadcast to the maps."""
         return offsets(self.shape, self.array(about))

@@ -298,6 +298,45 @@ def test_nothing_is_moved_and_nothing_is_nan_on_the_way():
             program(maps)
 
 
+ON_A_MESH = """
+import inspect, os
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+import jax, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxrf.measures import measures
+
+place = {"center": np.array([[4, 3.0], [2, 2.5]]), "origin": np.array([[1, 0], [0, 2]]), "box": np.array([[0, 9], [0, 7]])}
+place["input_shape"] = (12, 11)
+
+def all_of_them(maps):
+    found = {}
+    for name in set(measures) - {"gaussian"}:
+        wanted = inspect.signature(measures[name]).parameters
+        value = measures[name](maps, **{key: given for key, given in place.items() if key in wanted})
+        found[name] = value.mean if name == "radial" else value.value if name == "axial" else value
+    return found
+
+maps = np.random.default_rng(0).random((4, 2, 9, 7)).astype(np.float32)
+right = all_of_them(maps.astype(np.float64))
+for kind in (AxisType.Auto, AxisType.Explicit):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(maps, NamedSharding(mesh, PartitionSpec("data")))
+        one = PartitionSpec("data")
+        for program in (jax.jit(all_of_them), jax.jit(jax.shard_map(all_of_them, in_specs=one, out_specs=one))):
+            for name, value in program(spread).items():
+                assert value.sharding.spec[0] == "data", name
+                np.testing.assert_allclose(value, right[name], rtol=2e-4, atol=1e-5, err_msg=name)
+print("same")
+"""
+
+
+def test_on_meshes():
+    """Maps spread over devices stay there: Auto and Explicit axes, GSPMD and `shard_map`."""
+    done = subprocess.run([sys.executable, "-c", ON_A_MESH], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "same", done.stderr[-3000:]
+
+
 def test_maps_of_numpy_need_no_jax():
     """Measures of NumPy arrays load neither JAX nor, but for the fit, SciPy."""
     code = (
