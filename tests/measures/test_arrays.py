@@ -169,6 +169,13 @@ def test_measures_in_steps_refuse_a_derivative(name):
             ask()
 
 
+@pytest.mark.parametrize("name", list(measures))
+def test_what_is_read_off_a_curve_moves_in_steps(name):
+    """What is declared of the error of a measure and of its derivative agrees."""
+    declared = getattr(measures[name], "uncertainty", None)
+    assert getattr(declared, "curve", None) is None or name in IN_STEPS
+
+
 @pytest.mark.parametrize("name", sorted(IN_STEPS))
 def test_measures_in_steps_may_be_looked_at_beside_a_derivative(name):
     """Of maps under `stop_gradient` they have their values, as an auxiliary output of a loss."""
