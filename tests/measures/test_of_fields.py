@@ -16,7 +16,7 @@ UNITS = [(2, 3), (0, 4), (4, 1)]
 
 
 class Net(nn.Module):
-    """A strided net with the named parts between its convolutions."""
+    """A net with the named parts between its convolutions."""
 
     parts: tuple[str, ...]
 
@@ -26,8 +26,10 @@ class Net(nn.Module):
         for part in self.parts:
             if part == "norm":
                 x = nn.GroupNorm(2, param_dtype=x.dtype)(x)
-            elif part == "pool":
-                x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+            elif part == "unet":  # half the resolution, and back beside what was there
+                low = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+                low = nn.relu(nn.Conv(4, (3, 3), param_dtype=x.dtype)(low))
+                x = jnp.concatenate([x, jax.image.resize(low, (*x.shape[:3], 4), "bilinear")], axis=-1)
             else:
                 x = getattr(nn, part)(x)
         return nn.Conv(3, (3, 2), name="last", param_dtype=x.dtype)(x)
@@ -50,7 +52,7 @@ def prepared(parts):
     return images, variables, jaxrf.prepare(Net(parts), variables, images, units=UNITS, score="square")
 
 
-@pytest.mark.parametrize("parts", [("relu", "pool"), ("norm", "tanh")], ids="-".join)
+@pytest.mark.parametrize("parts", [("relu", "unet"), ("norm", "tanh")], ids="-".join)
 def test_derivatives_by_the_weights_are_those_of_differences(parts):
     """Of several measures, along random directions in the space of all weights, in double precision, to 1e-6."""
     images, variables, field = prepared(parts)
