@@ -7,7 +7,6 @@ other as units of one result, so that the code which is measured is `Result.inte
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,8 +19,10 @@ from _common import Report, parser
 
 import jaxrf
 from jaxrf import zoo
+from jaxrf.measures import measures
+from jaxrf.measures.registry import parts_of
 from jaxrf.result import Result
-from jaxrf.statistics import Interval, gathered, measures
+from jaxrf.statistics import Interval, gathered
 
 COUNTS = (4, 8, 16, 64)
 AVERAGES = ("weighted", "normalized")
@@ -30,6 +31,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "energy_radius": ({"share": 0.3}, {}, {"share": 0.9}),
     "smallest_area": ({"share": 0.3}, {}, {"share": 0.9}),
     "energy_within": ({"radius": 2}, {"radius": 3.5}),
+    "energy_within_soft": ({"radius": 2}, {"radius": 3.5}),
 }
 """What a measure is asked with, where that is not its defaults: 20 positions hold all of a small map, for one."""
 SLOW = ("gaussian",)
@@ -110,9 +112,9 @@ def questions(names: list[str], truth: Result) -> Iterator[tuple[str, str | None
 
 def _parts(value: Any) -> list[str | None]:
     """Parts of what a measure gives that are numbers with an error."""
-    if not dataclasses.is_dataclass(value):
+    if not parts_of(value):
         return [None]
-    found = [f.name for f in dataclasses.fields(value) if f.name not in ("radius", "offset", "positions")]
+    found = [name for name in parts_of(value) if name not in ("radius", "offset", "positions")]
     found += [name for name, entry in vars(type(value)).items() if isinstance(entry, property)]
     return [part for part in found if np.asarray(getattr(value, part)).dtype.kind == "f"]
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from jaxrf.statistics.measures import measures
-from jaxrf.statistics.measures.uncertainty import Uncertainty
+from jaxrf.measures import measures
+from jaxrf.measures.uncertainty import Uncertainty
 
 PAGE = Path(__file__).parent / "measures.md"
 INTRODUCTION = """\
@@ -39,6 +39,21 @@ print(sigma.shape, half.shape)
 ```text
 (1, 2) (1,)
 ```
+
+## As functions
+
+`jaxrf.measures` holds the same measures as functions of arrays, of NumPy or of JAX, where the caller says where maps lie:
+
+```python
+half = jaxrf.measures.energy_radius(result.mean, 0.5, center=result.center, origin=result.origin)
+print(bool(half == result.measure("energy_radius")))
+```
+
+```text
+True
+```
+
+The last axes are those of the map, as many as `center` has numbers; all before are a batch. Maps of NumPy are measured in double precision, those of JAX in their own, single at least, under `jit`, `vmap` and `grad` too: [In a program of your own](prepared.md) shows it. `radial` needs `rings=` where the center is traced. `gaussian` is fitted on the host, and cannot be part of a program.
 
 ## Errors of a measure
 
@@ -97,7 +112,7 @@ def page() -> str:
 
 
 def _family(module: str) -> str:
-    title = module.rpartition(".")[2].capitalize()
+    title = module.rpartition(".")[2].capitalize().replace("_", " ")
     text = inspect.getdoc(importlib.import_module(module)) or ""
     names = [name for name in measures if measures[name].__module__ == module]
     return f"\n## {title}\n\n{text}\n" + "".join(_measure(name) for name in names)
@@ -118,6 +133,8 @@ def _measure(name: str) -> str:
     only = getattr(function, "about_center", None)
     if only is not None:
         lines += ["About the center" + "".join(f", with `{k}={v!r}`" for k, v in only.items()) + ".", ""]
+    if instead := getattr(function, "instead", None):
+        lines += [f"A step function of the map, without a derivative; `{instead}` has one.", ""]
     lines += [*_uncertainty(function), ""]
     if "References" in sections:
         lines += [f"Source: {_flat(sections['References'])}", ""]

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxrf import init
+    from jaxrf import init, measures
     from jaxrf.api import check, erf, paths, plan, prepare, trf
     from jaxrf.comparison import compare
     from jaxrf.engine.units import grid
@@ -30,6 +30,7 @@ __all__ = [
     "grid",
     "init",
     "load",
+    "measures",
     "noise",
     "open",
     "paths",
@@ -58,8 +59,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "init":  # a module of its own, as one calls jaxrf.init.uniform()
-        return importlib.import_module("jaxrf.init")
+    if name in ("init", "measures"):  # modules of their own, as one calls jaxrf.init.uniform()
+        return importlib.import_module(f"jaxrf.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'jaxrf' has no attribute {name!r}")

@@ -136,6 +136,12 @@ class Field:
         return self._named([layer.where(layer.count)[0] for layer in self.layers.values()])
 
     @property
+    def center(self) -> Any:
+        """True centers (unit, axis) of the units as input positions, which may be halves; NaN where a unit has none."""
+        rows = [(layer.row, layer.where(layer.count)[1]) for layer in self.layers.values()]
+        return self._named([np.array([row.center(tuple(u)) for u in units], np.float64) for row, units in rows])
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one image."""
         return self.subject.input_shape

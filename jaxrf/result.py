@@ -10,7 +10,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +21,18 @@ from jaxtyping import Float, Int
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
-from jaxrf.statistics import Groups, Interval, bands, groups, jackknife, measures
+from jaxrf.measures import measures
+from jaxrf.measures.registry import is_about_center, parts_of
+from jaxrf.measures.uncertainty import uncertainty_of
+from jaxrf.statistics import Groups, Interval, bands, groups, jackknife
 from jaxrf.statistics.gathered import TRUSTED
-from jaxrf.statistics.measures.registry import is_about_center
-from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-    from jaxrf.statistics.measures.gaussian import GaussianFit
-    from jaxrf.statistics.measures.profiles import Radial
+    from jaxrf.measures.gaussian_fit import GaussianFit
+    from jaxrf.measures.profiles import Radial
 
 ARRAYS = ("mean", "stderr", "origin", "units")
 OPTIONAL = ("between", "within", "effective")
@@ -122,7 +123,7 @@ class Result:
             InputError: an option it does not have, a map it cannot measure, or a measure about the center of a unit
                 that has none.
         """
-        return self.measuring(name, **options)(self.mean)
+        return self._placed(measures[name], name, options)(self.mean)
 
     def interval(
         self,
@@ -158,10 +159,6 @@ class Result:
         kept, factor = self.samples_over(over)
         self.warn_of_few()
         measured, known = self.measuring(measure, part, **options), uncertainty_of(measure, part)
-        if is_dataclass(whole := measured(self.mean)):
-            raise InputError(
-                f"The measure {measure!r} gives several numbers. Choose one, such as part={fields(whole)[0].name!r}."
-            )
         curve = self._placed(known.curve, measure, options) if known.curve else None
         how = {"level": level, "over": factor, "known": known, "curve": curve}
         return jackknife.interval(kept, measured, self.mean, **how)
@@ -214,14 +211,15 @@ class Result:
         return root, np.divide(self.stderr, 2 * root, out=np.where(zero, 0.0, np.nan), where=self.mean > 0)
 
     def measuring(self, name: str, part: str | None = None, **options: Any) -> Callable[[np.ndarray], Any]:
-        """The measure as a function of maps that lie where this result's do.
+        """The measure as a function of maps that lie where this result's do, to one array (unit, ...).
 
         Raises:
             UnknownNameError: there is no such measure.
-            InputError: an option or part it does not have, or a measure about the center of a unit that has none.
+            InputError: an option it does not have, or a measure about the center of a unit that has none; when it is
+                called, a part that it does not have, or several numbers of which none was chosen.
         """
         measured = self._placed(measures[name], name, options)
-        return measured if part is None else lambda maps: _part(measured(maps), part, name)
+        return lambda maps: _part(measured(maps), part, name)
 
     def _placed(
         self, function: Callable[..., Any], name: str, options: Mapping[str, Any]
@@ -231,10 +229,10 @@ class Result:
             self._check_centers(name)
         middle = (np.array(self.mean.shape[1:]) - 1) / 2  # stands in where the number does not depend on it
         context = {
-            "center": np.where(np.isnan(self.center), middle, self.center - self.origin),
+            "center": np.where(np.isnan(self.center), self.origin + middle, self.center),
             "origin": self.origin,
             "input_shape": self.input_shape,
-            "box": self.box - self.origin[..., None],
+            "box": self.box,
         }
         parameters = list(inspect.signature(function).parameters)
         own = [parameter for parameter in parameters[1:] if parameter not in context]
@@ -372,9 +370,13 @@ def _groups(record: store.Record, name: str, facts: Mapping[str, Any]) -> Groups
     return groups.restore(facts, record.variables[f"{name}_count"].data, record.variables[f"{name}_total"].data)
 
 
-def _part(value: Any, part: str, name: str) -> np.ndarray:
-    """One of the arrays that a measure returns together."""
-    known = [entry.name for entry in fields(value)] if is_dataclass(value) else []
+def _part(value: Any, part: str | None, name: str) -> np.ndarray:
+    """One of the arrays that a measure returns together, or the only one."""
+    known = parts_of(value)
+    if part is None:
+        if known:
+            raise InputError(f"The measure {name!r} gives several numbers. Choose one, such as part={known[0]!r}.")
+        return value
     if part in known or (isinstance(getattr(type(value), part, None), property) and known):
         return getattr(value, part)
     raise InputError(f"The measure {name!r} has no part {part!r}. It has: {', '.join(known) or 'a single number'}.")

@@ -25,6 +25,7 @@ FORBIDDEN = {
         "jaxrf.api",
     },
     "jaxrf.store": {"jax", "flax", "jaxrf.tangent", "jaxrf.primitives", "jaxrf.engine", "jaxrf.adapters", "jaxrf.api"},
+    "jaxrf.measures": {"flax", "jax.numpy"},
     "jaxrf.statistics": {"jax", "flax", "jaxrf.engine", "jaxrf.tangent", "jaxrf.adapters", "jaxrf.api", "jaxrf.report"},
     "jaxrf.protocols": {"jax", "flax", "jaxrf.engine", "jaxrf.tangent", "jaxrf.adapters", "jaxrf.api", "jaxrf.cli"},
     "jaxrf.engine": {"jaxrf.statistics", "jaxrf.report", "jaxrf.store", "jaxrf.api", "jaxrf.cli"},
@@ -53,6 +54,7 @@ ONLY = {
     "jaxrf.compiler": set(),
     "jaxrf.errors": set(),
     "jaxrf.registry": {"jaxrf.errors"},
+    "jaxrf.measures": {"jaxrf.errors", "jaxrf.registry"},
 }
 
 
@@ -119,6 +121,7 @@ def test_only_the_command_line_prints_or_exits(file):
     ("statement", "absent"),
     [
         ("import jaxrf", HEAVY | {"jax", "flax", "rich", "scipy", "tensorstore"}),
+        ("import jaxrf; jaxrf.measures", HEAVY | {"jax", "flax", "scipy"}),
         ("import jaxrf; jaxrf.trf", HEAVY),
         ("import jaxrf.cli", HEAVY | {"jax", "flax", "numpy", "rich"}),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +12,10 @@ import jaxrf.result
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.geometry.field import Continuation, Field
 from jaxrf.geometry.row import Row
+from jaxrf.measures import measures
+from jaxrf.measures.registry import parts_of
 from jaxrf.result import Result
-from jaxrf.statistics import gathered, measures
+from jaxrf.statistics import gathered
 
 
 def row_of(units: tuple[int, ...], stride: int, size: int, padding: int) -> Row:
@@ -120,7 +122,15 @@ def test_a_unit_without_a_path_is_measured_about_the_middle_of_its_map():
     assert np.isfinite(result.radial().positions).all()
 
 
-ABOUT_THE_CENTER = {"area_ratio", "axial", "center_offset", "energy_radius", "energy_within", "radial"}
+ABOUT_THE_CENTER = {
+    "area_ratio",
+    "axial",
+    "center_offset",
+    "energy_radius",
+    "energy_within",
+    "energy_within_soft",
+    "radial",
+}
 
 
 @pytest.mark.parametrize("name", measures)
@@ -148,7 +158,7 @@ def test_measures_about_a_center_that_does_not_exist_are_refused(name):
 
 
 def numbers(value):
-    return list(vars(value).values()) if is_dataclass(value) else [value]
+    return list(value) if parts_of(value) else [value]
 
 
 def test_repr_says_what_was_measured():

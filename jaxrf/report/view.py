@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from jaxrf import measures
 from jaxrf.errors import InputError
-from jaxrf.statistics import measures
-from jaxrf.statistics.measures.energy import contour_level
+from jaxrf.measures.energy import contour_level
 
 if TYPE_CHECKING:
     from jaxrf.result import Result
@@ -97,14 +97,13 @@ class View:
 
         Of entries at or above a level there is the smallest region with that share of the map.
         """
-        center = self.center - self.origin
-        sigma = SMOOTHING * measures["sigma"](self.values, center=center)
+        sigma = SMOOTHING * measures.sigma(self.values, center=self.center)
         smooth = gaussian_filter(self.values, sigma, mode="constant")
         for axis, (low, high) in enumerate(self.box):
             # Smoothing must not carry a contour out of the box, where the map is zero.
             outside = (self.positions(axis) < low) | (self.positions(axis) >= high)
             smooth[(slice(None),) * axis + (outside,)] = 0
-        return smooth, [float(contour_level(smooth, share, center=center)) for share in shares]
+        return smooth, [float(contour_level(smooth, share, center=self.center)) for share in shares]
 
 
 def view(result: Result, unit: int) -> View:

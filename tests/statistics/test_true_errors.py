@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxrf.statistics import gathered, jackknife, measures
+from jaxrf.measures import measures
+from jaxrf.statistics import gathered, jackknife
 from tests.statistics.random_stacks import box, maps
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import numpy as np
 from jaxtyping import Float
 
 from jaxrf.errors import InputError
-from jaxrf.statistics.measures.luo import COUNTS_NOISE, THRESHOLD
-from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
-from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.measures.arrays import Array, known, quotient
+from jaxrf.measures.luo import COUNTS_NOISE, THRESHOLD
+from jaxrf.measures.reading import offsets, read
+from jaxrf.measures.registry import measures
+from jaxrf.measures.steps import in_steps, without_derivative
+from jaxrf.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("coverage")
 @uncertainty(COUNTS_NOISE)
+@in_steps(instead="participation")
 def coverage(
-    maps: np.ndarray, threshold: float = THRESHOLD, *, center: np.ndarray, box: np.ndarray
-) -> Float[np.ndarray, "*lead"]:
+    maps: Array, threshold: float = THRESHOLD, *, center: Array, box: Array, origin: Array | None = None
+) -> Float[Array, "*lead"]:
     """Share of the positions of the theoretical box whose entry is above `threshold` times the peak; no unit.
 
     The default threshold is Luo's 4.55 %; with 0 it tells how much of the box is reached at all.
@@ -30,29 +37,28 @@ def coverage(
         >>> float(coverage(np.array([0.0, 1.0, 2.0, 0.0]), center=np.array([1.5]), box=np.array([[0, 4]])))
         0.5
     """
+    known(threshold=threshold)
     if not 0 <= threshold < 1:
         raise InputError(f"A threshold of {threshold!r} was asked for. It is a fraction of the peak, in [0, 1).")
-    shares, center = read(maps, center)
-    axes = spatial_axes(center.shape[-1])
-    box = np.broadcast_to(box, (*center.shape, 2))
-    area = np.prod(box[..., 1] - box[..., 0], axis=-1)
-    inside = _inside(spatial_shape(shares, center), box)
-    peak = shares.max(axes, keepdims=True)
-    reached = (inside & (shares > threshold * peak)).sum(axes)
-    alive = np.isfinite(peak.reshape(reached.shape)) & (area > 0)
-    return np.where(alive, reached / np.where(alive, area, 1), np.nan)
+    seen = read(maps, center, origin, box)
+    box = seen.xp.broadcast_to(seen.xp.asarray(box), (*seen.lead, seen.d, 2))
+    area = seen.xp.prod(box[..., 1] - box[..., 0], axis=-1)
+    peak = seen.shares.max(seen.axes, keepdims=True)
+    inside = _inside(seen.shape, seen.array(box - seen.first[..., None]))
+    reached = (inside & (seen.shares > threshold * peak)).sum(seen.axes)
+    return quotient(seen.array(reached), seen.array(area), seen.alive & (area > 0), np.nan)
 
 
 @measures.register("border_power")
 @uncertainty(Uncertainty(scale="log"))
 def border_power(
-    maps: np.ndarray,
+    maps: Array,
     width: int = 1,
     *,
-    center: np.ndarray,
-    origin: np.ndarray | None = None,
+    center: Array,
+    origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
-) -> Float[np.ndarray, "*lead"]:
+) -> Float[Array, "*lead"]:
     """Share of the map within `width` positions of the border of the input; no unit.
 
     What is near 0 says that the border does not cut the field; a flat map gives the share of the border's positions.
@@ -65,21 +71,20 @@ def border_power(
         >>> float(border_power(np.array([1.0, 2.0, 1.0]), center=np.array([1.0])))
         0.5
     """
+    known(width=width)
     if width < 1:
         raise InputError(f"A border of {width!r} positions was asked for. Use a width of at least 1.")
-    shares, center = read(maps, center)
-    shape = spatial_shape(shares, center)
-    extent = np.asarray(shape if input_shape is None else input_shape)
-    first = np.zeros_like(center) if origin is None else np.broadcast_to(origin, center.shape)
-    interior = np.stack([width - first, extent - width - first], axis=-1)
-    axes = spatial_axes(center.shape[-1])
-    return np.where(_inside(shape, interior), 0.0, shares).sum(axes) + 0 * shares.sum(axes)
+    seen = read(maps, center, origin)
+    extent = np.array(seen.input_shape(input_shape))
+
+    def interior(first: Array) -> Array:
+        return _inside(seen.shape, seen.xp.stack([width - first, extent - width - first], axis=-1))
+
+    inside = without_derivative(interior, "border_power", "center_offset", of="the origin")(seen.array(seen.first))
+    return seen.sum(seen.xp.where(inside, 0.0, seen.shares))
 
 
-def _inside(shape: tuple[int, ...], box: np.ndarray) -> np.ndarray:
+def _inside(shape: tuple[int, ...], box: Array) -> Array:
     """Which positions lie in the half-open boxes (*lead, d, 2); broadcasts to (*lead, *shape)."""
     low, high = offsets(shape, box[..., 0]), offsets(shape, box[..., 1])
-    result = np.asarray(True)
-    for above, below in zip(low, high, strict=True):
-        result = result & (above >= 0) & (below < 0)
-    return result
+    return functools.reduce(operator.and_, [(a >= 0) & (b < 0) for a, b in zip(low, high, strict=True)])

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.statistics.measures.registry import measures
+from jaxrf.measures.arrays import namespace, rounding
+from jaxrf.measures.registry import measures
 
-ROUNDING = 1e-12
-"""Of the sum of a map: how closely a share is met."""
 SCALES = {"plain": "symmetric about the value", "log": "symmetric on a logarithmic scale"}
 
 
@@ -57,24 +56,25 @@ class Curve:
         scale: from a value that was read, (*lead), to the number that is measured; it rises.
     """
 
-    level: np.ndarray
-    value: np.ndarray
+    level: Any
+    value: Any
     at: float
-    scale: Callable[[np.ndarray], np.ndarray] = np.asarray
+    scale: Callable[[Any], Any] = lambda value: value
 
-    def read(self, level: np.ndarray | None = None) -> np.ndarray:
+    def read(self, level: Any = None) -> Any:
         """The number at the first value whose level is at least `at`, (*lead); NaN where there is none.
 
         Args:
             level: to be read in place of the curve's own.
         """
         level = self.level if level is None else level
+        xp = namespace(level, self.value)
         if not level.shape[-1]:
-            return np.full(level.shape[:-1], np.nan)
-        reached = level >= self.at - ROUNDING
-        index = np.argmax(reached, axis=-1)[..., None]
-        value = np.take_along_axis(np.broadcast_to(self.value, level.shape), index, -1)[..., 0]
-        return self.scale(np.where(reached.any(-1), value, np.nan))
+            return xp.full(level.shape[:-1], np.nan)
+        reached = level >= self.at - rounding(level)
+        index = xp.argmax(reached, axis=-1)[..., None]
+        value = xp.take_along_axis(xp.broadcast_to(self.value, level.shape), index, axis=-1)[..., 0]
+        return self.scale(xp.where(reached.any(-1), value, np.nan))
 
 
 def uncertainty(whole: Uncertainty | None = None, **parts: Uncertainty) -> Callable[[Callable], Callable]:

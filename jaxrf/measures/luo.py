@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.registry import measures, read, spatial_axes
-from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.measures.arrays import Array, quotient
+from jaxrf.measures.reading import Reading, read
+from jaxrf.measures.registry import measures
+from jaxrf.measures.steps import in_steps
+from jaxrf.measures.uncertainty import Uncertainty, uncertainty
 
 THRESHOLD = 1 - 0.9545
 COUNTS_NOISE = Uncertainty(
@@ -16,7 +19,8 @@ COUNTS_NOISE = Uncertainty(
 
 @measures.register("size_luo2016")
 @uncertainty(COUNTS_NOISE)
-def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+@in_steps(instead="sigma")
+def size_luo2016(maps: Array, *, center: Array, origin: Array | None = None) -> Float[Array, "*lead"]:
     """Side of a square with as many positions as are above 4.55 % of the peak, in input positions.
 
     The square root of that number; the d-th root with d spatial axes.
@@ -28,7 +32,7 @@ def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lea
     A flat map gives the root of its number of positions, a single pixel gives 1, a zero map NaN.
 
     Example:
-        >>> float(luo_size(np.array([[0.0, 1.0], [0.5, 0.01]]), center=np.zeros(2))) == 2**0.5
+        >>> float(size_luo2016(np.array([[0.0, 1.0], [0.5, 0.01]]), center=np.zeros(2))) == 2**0.5
         True
 
     References:
@@ -36,16 +40,19 @@ def luo_size(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lea
         Ours takes the score as it is given; the paper does not say whether the square or its root is counted.
         Theirs is the share of the value at the center point, ours that of the peak: the same where a map peaks there.
     """
-    shares, center = read(maps, center)
-    d = center.shape[-1]
-    peak = shares.max(spatial_axes(d), keepdims=True)
-    count = (shares > THRESHOLD * peak).sum(spatial_axes(d))
-    return np.where(np.isnan(peak.reshape(count.shape)), np.nan, count ** (1 / d))
+    return _side(read(maps, center, origin))
+
+
+def _side(seen: Reading) -> Array:
+    peak = seen.shares.max(seen.axes, keepdims=True)
+    count = (seen.shares > THRESHOLD * peak).sum(seen.axes)
+    return seen.xp.where(seen.alive, seen.array(count) ** (1 / seen.d), np.nan)
 
 
 @measures.register("ratio_luo2016")
 @uncertainty(COUNTS_NOISE)
-def luo_ratio(maps: np.ndarray, *, center: np.ndarray, box: np.ndarray) -> Float[np.ndarray, "*lead"]:
+@in_steps(instead="sigma")
+def ratio_luo2016(maps: Array, *, center: Array, box: Array, origin: Array | None = None) -> Float[Array, "*lead"]:
     """Luo's size divided by the side of the theoretical box (the d-th root of its area); no unit.
 
     A flat map over the whole box gives 1, a single pixel one over the side;
@@ -54,6 +61,7 @@ def luo_ratio(maps: np.ndarray, *, center: np.ndarray, box: np.ndarray) -> Float
     References:
         Luo et al. (2016), figure 2 right. Theirs is the unclipped theoretical size; `box` may be either.
     """
-    box = np.asarray(box, np.float64)
-    side = np.prod(box[..., 1] - box[..., 0], axis=-1) ** (1 / box.shape[-2])
-    return luo_size(maps, center=center) / np.where(side > 0, side, np.nan)
+    seen = read(maps, center, origin, box)
+    box = seen.array(box)
+    side = seen.xp.prod(box[..., 1] - box[..., 0], axis=-1) ** (1 / seen.d)
+    return quotient(_side(seen), side, side > 0, np.nan)

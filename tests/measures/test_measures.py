@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from jaxrf.errors import InputError, UnknownNameError
-from jaxrf.statistics import measures
+from jaxrf.measures import measures
+from jaxrf.measures.registry import parts_of
 
 SHAPE = (5, 7)
 CENTER = np.array([2.0, 3.0])
+DISTANCE2 = np.square(np.arange(5) - 2)[:, None] + np.square(np.arange(7) - 3)
 BOX = np.array([[0, 5], [0, 7]])
 NEEDS_BOX = ("coverage", "ratio_luo2016")
 OWN_SCALE = ("radial", "axial")
@@ -28,8 +28,10 @@ FLAT = {
     "coverage": 1,
     "energy_radius": np.sqrt(5),
     "energy_within": 1,
+    "energy_within_soft": np.mean(1 / (1 + np.exp((DISTANCE2 - 400) / 40))),
     "entropy_positions": 35,
     "gaussian": [np.sqrt(2), 2],
+    "kurtosis": [-6 * 26 / (5 * 24), -6 * 50 / (5 * 48)],
     "orientation": [0, 1],
     "participation": 35,
     "peak": 1,
@@ -52,8 +54,10 @@ PIXEL = {
     "coverage": 1 / 35,
     "energy_radius": 0,
     "energy_within": 1,
+    "energy_within_soft": 1 / (1 + np.exp(-10)),
     "entropy_positions": 1,
     "gaussian": [0, 0],
+    "kurtosis": [np.nan, np.nan],
     "orientation": [np.nan, np.nan],
     "participation": 1,
     "peak": 1,
@@ -73,8 +77,8 @@ def measure(name: str, maps: np.ndarray, center=CENTER, box=BOX):
 
 def numbers(value) -> list[np.ndarray]:
     """All float arrays of what a measure returns."""
-    if dataclasses.is_dataclass(value):
-        parts = [np.asarray(getattr(value, f.name)) for f in dataclasses.fields(value)]
+    if parts_of(value):
+        parts = [np.asarray(part) for part in value]
         return [part for part in parts if part.dtype.kind == "f"]
     return [np.asarray(value)]
 
@@ -82,7 +86,7 @@ def numbers(value) -> list[np.ndarray]:
 def main_number(value):
     """The array that the tables above hold for a measure."""
     for attribute in ("sigma", "mean", "value"):
-        if dataclasses.is_dataclass(value) and hasattr(value, attribute):
+        if parts_of(value) and hasattr(value, attribute):
             return getattr(value, attribute)
     return value
 

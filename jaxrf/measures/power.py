@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.registry import measures, read, spatial_axes
-from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.measures.arrays import Array
+from jaxrf.measures.reading import read
+from jaxrf.measures.registry import measures
+from jaxrf.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("total")
 @uncertainty(Uncertainty(scale="log"))
-def total(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+def total(maps: Array, *, center: Array, origin: Array | None = None) -> Float[Array, "*lead"]:
     """Sum of the map, in the unit of the map: with the square score the squared norm of the gradient.
 
     A flat map gives its value times its positions, a single pixel its value, a zero map NaN.
@@ -20,14 +22,13 @@ def total(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]
         >>> float(total(np.array([1.0, 2.0]), center=np.array([0.5])))
         3.0
     """
-    shares, center = read(maps, center)
-    axes = spatial_axes(center.shape[-1])
-    return np.asarray(maps, np.float64).sum(axes) + 0 * shares.sum(axes)
+    seen = read(maps, center, origin)
+    return seen.sum(seen.maps)
 
 
 @measures.register("peak")
 @uncertainty(Uncertainty(missing="the largest entry of a noisy map lies above the true peak, and beside it."))
-def peak(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+def peak(maps: Array, *, center: Array, origin: Array | None = None) -> Float[Array, "*lead"]:
     """Largest entry of the map, in the unit of the map; that of a noisy map is biased upward.
 
     A flat map and a single pixel give their value, a zero map NaN.
@@ -36,6 +37,5 @@ def peak(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
         >>> float(peak(np.array([1.0, 2.0]), center=np.array([0.5])))
         2.0
     """
-    shares, center = read(maps, center)
-    axes = spatial_axes(center.shape[-1])
-    return np.asarray(maps, np.float64).max(axes) + 0 * shares.sum(axes)
+    seen = read(maps, center, origin)
+    return seen.xp.where(seen.alive, seen.maps.max(seen.axes), np.nan)

@@ -2,70 +2,68 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.energy import within
-from jaxrf.statistics.measures.registry import (
-    about_center,
-    check_share,
-    flatten,
-    measures,
-    offsets,
-    read,
-    spatial_shape,
-)
-from jaxrf.statistics.measures.uncertainty import ROUNDING, Curve, Uncertainty, uncertainty
+from jaxrf.measures.arrays import Array, binned, quotient, rounding
+from jaxrf.measures.energy import within
+from jaxrf.measures.reading import check_share, read
+from jaxrf.measures.registry import about_center, measures
+from jaxrf.measures.steps import in_steps
+from jaxrf.measures.uncertainty import Curve, Uncertainty, uncertainty
 
 
 def _squares(
-    maps: np.ndarray,
+    maps: Array,
     share: float = 0.5,
     *,
-    center: np.ndarray,
-    origin: np.ndarray | None = None,
+    center: Array,
+    origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> Curve:
     """The share in each square about the center, read as the area of its part inside the input."""
-    shares, center = read(maps, center)
-    shape = spatial_shape(shares, center)
-    distance = np.max(np.broadcast_arrays(*[np.abs(r) for r in offsets(shape, center)]), axis=0)
-    extent = np.asarray(shape if input_shape is None else input_shape)
-    middle = center if origin is None else center + np.asarray(origin)
+    seen = read(maps, center, origin)
+    xp = seen.xp
+    distance = functools.reduce(xp.maximum, [xp.abs(r) for r in seen.offsets(seen.center)])
+    shape = seen.input_shape(input_shape)
+    middle, extent = seen.array(seen.place), seen.array(shape)
+    near = 1e-9 + 4 * float(np.finfo(extent.dtype).eps) * max(shape)
 
-    def area(radius: np.ndarray) -> np.ndarray:
-        first = np.maximum(np.ceil(middle - radius[..., None] - 1e-9), 0)
-        last = np.minimum(np.floor(middle + radius[..., None] + 1e-9), extent - 1)
-        return np.prod((last - first + 1) / extent, axis=-1)
+    def area(radius: Array) -> Array:
+        first = xp.maximum(xp.ceil(middle - radius[..., None] - near), 0)
+        last = xp.minimum(xp.floor(middle + radius[..., None] + near), extent - 1)
+        return xp.prod((last - first + 1) / extent, axis=-1)
 
-    return within(shares, distance, share, center.shape[-1], area)
+    return within(seen, distance, share, area)
 
 
 @measures.register("area_ratio")
 @about_center()
 @uncertainty(Uncertainty(curve=_squares))
+@in_steps(instead="energy_within_soft")
 def area_ratio(
-    maps: np.ndarray,
+    maps: Array,
     share: float = 0.5,
     *,
-    center: np.ndarray,
-    origin: np.ndarray | None = None,
+    center: Array,
+    origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
-) -> Float[np.ndarray, "*lead"]:
+) -> Float[Array, "*lead"]:
     """Share of the input area in the smallest centered square that holds `share` of the map; no unit.
 
     The square (an interval with one axis, a cube with three) is centered on the true center of the unit.
     It holds a position when it covers it fully, and only its part inside the input counts as area.
-    Shares are met up to 1e-12 of the sum, its rounding.
+    Shares are met up to 1e-12 of the sum, its rounding; up to 4e-6 in single precision.
 
     A single pixel at the center gives `1 / positions`, a flat map about `share`, a zero map NaN.
 
     Args:
         maps: (*lead, *spatial), windows of the input.
         share: of the sum of the map, in (0, 1].
-        center: true centers, in positions of the map.
+        center: true centers, input positions.
         origin: input position of element [0, ..., 0] of the maps; by default the input's own.
         input_shape: spatial shape of the input; by default the shape of the maps.
 
@@ -85,46 +83,40 @@ def area_ratio(
 
 
 def _odd_squares(
-    maps: np.ndarray,
+    maps: Array,
     share: float = 0.5,
     *,
-    center: np.ndarray,
-    origin: np.ndarray | None = None,
+    center: Array,
+    origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> Curve:
     """The share of `log10(map + 1)` in each square of an odd side from 3 on about the middle of the input."""
-    shares, center = read(maps, center)
-    d, lead = center.shape[-1], center.shape[:-1]
-    shape = spatial_shape(shares, center)
-    extent = shape if input_shape is None else tuple(input_shape)
-    logarithms = np.log10(np.asarray(maps, np.float64) + 1)
-    first = np.broadcast_to(np.zeros(d) if origin is None else np.asarray(origin), center.shape)
+    seen = read(maps, center, origin)
+    xp, extent = seen.xp, seen.input_shape(input_shape)
+    logarithms = seen.flat(xp.log10(seen.maps + 1))
     # Distance from the middle in whole positions, the largest over the axes: a square is what lies within one.
-    distance = [np.abs(r) for r in offsets(shape, np.array([n // 2 for n in extent]) - first)]
-    square = np.max(np.broadcast_arrays(*distance), axis=0).astype(int)
+    distance = [xp.abs(r) for r in seen.offsets(np.array([n // 2 for n in extent]) - seen.first)]
     largest = max(min(extent) // 2 - 1, 0)
-    flat = flatten(logarithms, d).reshape(-1, math.prod(shape))
-    rings = np.minimum(flatten(np.broadcast_to(square, logarithms.shape), d).reshape(flat.shape), largest + 1)
-    sums = np.array([np.bincount(r, weights=row, minlength=largest + 2) for r, row in zip(rings, flat, strict=True)])
-    inside = np.cumsum(sums, axis=-1)
-    alive = np.isfinite(inside[:, -1:]) & (inside[:, -1:] > 0)
-    level = np.divide(
-        inside[:, 1 : largest + 1], inside[:, -1:], out=np.full((len(flat), largest), np.nan), where=alive
-    )
-    area = (2 * np.arange(largest) + 3.0) ** d / math.prod(extent)
-    return Curve(level.reshape(*lead, largest), area, check_share(share) + 2 * ROUNDING)  # it is to be exceeded
+    square = xp.minimum(seen.flat(functools.reduce(xp.maximum, distance)), largest + 1).astype(int)
+    inside = xp.cumsum(binned(lambda bins: bins, square, logarithms, largest + 2), axis=-1)
+    whole = inside[..., -1:]
+    alive = seen.alive[..., None] & xp.isfinite(whole) & (whole > 0)
+    level = quotient(inside[..., 1 : largest + 1], whole, alive, np.nan)
+    area = seen.array((2 * np.arange(largest) + 3.0) ** seen.d / math.prod(extent))
+    return Curve(level, area, check_share(share) + 2 * rounding(level))  # it is to be exceeded
 
 
 @measures.register("area_ratio_replknet2022")
 @uncertainty(Uncertainty(curve=_odd_squares))
-def area_ratio_replknet(
-    maps: np.ndarray,
+@in_steps(instead="energy_within_soft")
+def area_ratio_replknet2022(
+    maps: Array,
     share: float = 0.5,
     *,
-    center: np.ndarray,
-    origin: np.ndarray | None = None,
+    center: Array,
+    origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
-) -> Float[np.ndarray, "*lead"]:
+) -> Float[Array, "*lead"]:
     """RepLKNet's high-contribution area ratio: on `log10(map + 1)`, about the middle of the image; no unit.
 
     Squares have the odd sides 3, 5, 7, ... about position `n // 2` of each axis of the input; the first whose sum
@@ -137,7 +129,7 @@ def area_ratio_replknet(
     Args:
         maps: (*lead, *spatial), windows of the input; outside of them the map is zero.
         share: of the sum of `log10(map + 1)`, in (0, 1].
-        center: true centers, in positions of the map.
+        center: true centers, input positions.
         origin: input position of element [0, ..., 0] of the maps; by default the input's own.
         input_shape: spatial shape of the input; by default the shape of the maps.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxrf.statistics.measures.registry import measures, offsets, read, spatial_axes, spatial_shape
-from jaxrf.statistics.measures.spread import center_offset, covariance
-from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.errors import InputError
+from jaxrf.measures.arrays import Array, is_traced
+from jaxrf.measures.reading import read
+from jaxrf.measures.registry import measures
+from jaxrf.measures.spread import covariance_of, kurtosis_of, mass_center
+from jaxrf.measures.uncertainty import Uncertainty, uncertainty
 
 
-@dataclass(frozen=True, eq=False)
-class GaussianFit:
+class GaussianFit(NamedTuple):
     """`amplitude * exp(-(p - mean)' covariance^-1 (p - mean) / 2)` for each map; arrays over the leading axes.
 
     Attributes:
@@ -55,11 +58,11 @@ YES_OR_NO = Uncertainty(missing="it is a yes or a no.")
     cut=YES_OR_NO,
 )
 def gaussian(
-    maps: np.ndarray,
+    maps: Array,
     tilted: bool = True,
     *,
-    center: np.ndarray,
-    origin: np.ndarray | None = None,
+    center: Array,
+    origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> GaussianFit:
     """A Gaussian fitted to each map by least squares over the input, started from the map's moments.
@@ -73,13 +76,17 @@ def gaussian(
     A zero map gives NaN.
 
     Costs some ten evaluations of a few standard deviations about the map, with derivatives: 0.3 s at 224 x 224.
+    SciPy fits it, on the host: maps of JAX are read back, and it cannot be part of a program.
 
     Args:
         maps: (*lead, *spatial), windows of the input.
         tilted: whether its axes may lie across those of the map.
-        center: true centers, in positions of the map.
+        center: true centers, input positions.
         origin: input position of element [0, ..., 0] of the maps; by default the input's own.
         input_shape: spatial shape of the input; by default the shape of the maps.
+
+    Raises:
+        InputError: the maps are traced.
 
     Example:
         >>> y, x = np.mgrid[-20:21, -20:21]
@@ -87,15 +94,17 @@ def gaussian(
         >>> fit.sigma.round(6).tolist()
         [3.0, 5.0]
     """
-    shares, center = read(maps, center)
-    shape, d = spatial_shape(shares, center), center.shape[-1]
-    lead = center.shape[:-1]
-    start_mean = center + center_offset(maps, center=center)
-    start_covariance = covariance(maps, center=center)
-    first = np.broadcast_to(0 if origin is None else origin, center.shape).astype(int)
-    places = [_Place(shape, at, shape if input_shape is None else tuple(input_shape)) for at in first.reshape(-1, d)]
+    if is_traced(maps, center, origin):
+        raise InputError(
+            "A Gaussian is fitted by SciPy on the host, step by step, so that 'gaussian' is not possible within jit, vmap, "
+            "scan or grad. Call it on the maps that the program returns, or use 'sigma', 'covariance' and 'kurtosis' there."
+        )
+    seen = read(*(None if a is None else np.asarray(a) for a in (maps, center, origin)))
+    shape, d, extent = seen.shape, seen.d, seen.input_shape(input_shape)
+    start_mean, start_covariance = mass_center(seen), covariance_of(seen)
+    places = [_Place(shape, at, extent) for at in seen.first.astype(int).reshape(-1, d)]
     rows = zip(
-        shares.reshape(-1, *shape),
+        seen.shares.reshape(-1, *shape),
         start_mean.reshape(-1, d),
         start_covariance.reshape(-1, d, d),
         places,
@@ -103,16 +112,15 @@ def gaussian(
     )
     fits = [_fit(row, mean, matrix, place, tilted) for row, mean, matrix, place in rows]
     amplitude, mean, matrix, residual, refined = (np.array(part) for part in zip(*fits, strict=True))
-    mean, matrix = mean.reshape(*lead, d), matrix.reshape(*lead, d, d)
-    scale = np.asarray(maps, np.float64).sum(spatial_axes(d))
+    mean, matrix = mean.reshape(*seen.lead, d), matrix.reshape(*seen.lead, d, d)
     return GaussianFit(
-        amplitude.reshape(lead) * scale,
+        amplitude.reshape(seen.lead) * seen.maps.sum(seen.axes),
         mean,
         matrix,
-        residual.reshape(lead),
-        _kurtosis(shares, start_mean),
-        refined.reshape(lead),
-        _cut(mean, matrix, shape, origin, input_shape),
+        residual.reshape(seen.lead),
+        kurtosis_of(seen),
+        refined.reshape(seen.lead),
+        _cut(mean + seen.first, matrix, extent),
     )
 
 
@@ -203,20 +211,7 @@ def _relative(misfit: np.ndarray, row: np.ndarray) -> float:
     return float(np.sqrt(misfit @ misfit / (row @ row)))
 
 
-def _kurtosis(shares: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Excess kurtosis along each axis; NaN where the map has no extent along it."""
-    d = mean.shape[-1]
-    axes = spatial_axes(d)
-    relative = offsets(spatial_shape(shares, mean), mean)
-    second = np.stack([(shares * np.square(r)).sum(axes) for r in relative], -1)
-    fourth = np.stack([(shares * np.square(np.square(r))).sum(axes) for r in relative], -1)
-    wide = second > 1e-12
-    return np.divide(fourth, np.square(second), out=np.full(second.shape, np.nan), where=wide) - 3
-
-
-def _cut(mean, matrix, shape, origin, input_shape) -> np.ndarray:
+def _cut(middle: np.ndarray, matrix: np.ndarray, extent: tuple[int, ...]) -> np.ndarray:
     """Whether the ellipse of two standard deviations leaves the input on any side."""
-    extent = np.asarray(shape if input_shape is None else input_shape)
-    middle = mean if origin is None else mean + np.asarray(origin)
     reach = 2 * np.sqrt(np.diagonal(matrix, axis1=-2, axis2=-1))
-    return ((middle - reach < -0.5) | (middle + reach > extent - 0.5)).any(-1)
+    return np.asarray(((middle - reach < -0.5) | (middle + reach > np.array(extent) - 0.5)).any(-1))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 from jaxtyping import Float
 
-from jaxrf.statistics.measures.registry import measures, read, spatial_axes
-from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.measures.arrays import Array
+from jaxrf.measures.reading import read
+from jaxrf.measures.registry import measures
+from jaxrf.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("participation")
 @uncertainty(Uncertainty(scale="log", corrected=True))
-def participation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+def participation(maps: Array, *, center: Array, origin: Array | None = None) -> Float[Array, "*lead"]:
     """Participation ratio `(sum A)^2 / sum A^2`: the effective number of positions that share the map.
 
     A round Gaussian in two dimensions has `4 pi sigma^2`.
@@ -19,32 +20,32 @@ def participation(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, 
     Speckle lowers it: a map with exponentially distributed noise gives half of what its mean gives.
 
     Example:
-        >>> float(participation(np.array([1.0, 1.0, 0.0]), center=np.array([1.0])))
+        >>> float(participation([1.0, 1.0, 0.0], center=[1.0]))
         2.0
 
     References:
         Bell, Dean (1970), Atomic vibrations in vitreous silica: the inverse of their participation ratio per position.
     """
-    shares, center = read(maps, center)
-    return 1 / np.square(shares).sum(spatial_axes(center.shape[-1]))
+    seen = read(maps, center, origin)
+    return 1 / seen.sum(seen.shares * seen.shares)
 
 
 @measures.register("entropy_positions")
 @uncertainty(Uncertainty(scale="log", corrected=True))
-def entropy_positions(maps: np.ndarray, *, center: np.ndarray) -> Float[np.ndarray, "*lead"]:
+def entropy_positions(maps: Array, *, center: Array, origin: Array | None = None) -> Float[Array, "*lead"]:
     """Exponential of the entropy of the map, in nats: the effective number of positions that share it.
 
     Tails weigh more than in the participation ratio. A round Gaussian in two dimensions has `2 pi e sigma^2`.
     A flat map gives its number of positions, a single pixel 1, a zero map NaN.
+    Its derivative by an entry that is zero is infinite, and counts as that of an entry that stays zero.
 
     Example:
-        >>> round(float(entropy_positions(np.ones((2, 3)), center=np.zeros(2))), 9)
+        >>> round(float(entropy_positions([[1, 1, 1], [1, 1, 1]], center=[0, 1])), 9)
         6.0
 
     References:
         Hill (1973), Diversity and Evenness, the number of order one; the participation ratio is that of order two.
     """
-    shares, center = read(maps, center)
-    logarithm = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    entropy = -(shares * logarithm).sum(spatial_axes(center.shape[-1]))
-    return np.exp(entropy)
+    seen = read(maps, center, origin)
+    logarithm = seen.xp.log(seen.xp.where(seen.shares > 0, seen.shares, 1.0))
+    return seen.xp.exp(-seen.sum(seen.shares * logarithm))
