@@ -6,6 +6,7 @@ A call reads arrays alone, and moves nothing between host and device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -19,12 +20,14 @@ from jaxtyping import Array, Float, Int
 
 from jaxrf.adapters.subject import leaf_name
 from jaxrf.compiler import jit
-from jaxrf.engine.range import times
+from jaxrf.engine.range import NOTHING, times, unscaled
 from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
 from jaxrf.job import Job, root_key
 from jaxrf.result import Result
+from jaxrf.sampled import Statistics, checked_blocks, nothing, of_maps
 from jaxrf.statistics import gathered
+from jaxrf.statistics.gathered import blocks_of
 from jaxrf.typing import PyTree
 
 
@@ -62,21 +65,29 @@ class Field:
     job: Job
     precision: str
 
-    def __call__(self, variables: PyTree, images: jax.Array, key: jax.Array | None = None) -> Maps:
+    def __call__(
+        self,
+        variables: PyTree,
+        images: jax.Array,
+        key: jax.Array | None = None,
+        first: int | jax.Array = 0,
+    ) -> Maps:
         """Maps of all units for each image.
 
         Args:
             variables: of the structure, shapes and dtypes that the field was prepared for.
             images: (n, *input_shape); any n, but the one prepared where images see each other.
             key: of the probes; image i draws from `fold_in(key, i)`. Not needed where channels are not "probe".
+            first: number i of the first image; the next ones follow. For calls with the same key.
 
         Raises:
             InputError: variables or images are of another structure, shape or type than prepared.
         """
         leaves, images = self._leaves(variables), self._images(images)
         key = jax.random.key(0) if key is None else key
-        inside = any(isinstance(a, Tracer) for a in (*leaves, images, key))
-        return (self._placed if inside else self._compiled)(leaves, images, key)
+        first = _number(first)
+        inside = any(isinstance(a, Tracer) for a in (*leaves, images, key, first))
+        return (self._placed if inside else self._compiled)(leaves, images, key, first)
 
     def init(self, key: jax.Array) -> PyTree:
         """Variables drawn at random by the model's own initialization.
@@ -90,13 +101,62 @@ class Field:
         """The key with which `jaxrf.erf` draws the probes of random initialization number `seed`."""
         return jax.random.fold_in(root_key(seed), 1)
 
-    def result(self, maps: Maps) -> Result:
-        """A `Result` of the maps of one call, each image a sample: mean, standard error, measures, figures, files."""
-        values = np.asarray(maps.values, np.float64)
-        exponent = np.asarray(maps.exponent).reshape(*maps.exponent.shape, *(1,) * (values.ndim - 2))
-        total = gathered.init(values.shape[1:], self.job.request.average)
-        total = gathered.update(total, np.ldexp(values, exponent), 0, range(len(values)))
-        own = np.array([np.abs(values).sum(), np.abs(np.asarray(maps.elsewhere, np.float64)).sum()])
+    def statistics(
+        self,
+        maps: Maps | None = None,
+        *,
+        seed: int | jax.Array = 0,
+        first: int | jax.Array = 0,
+        blocks: int | None = None,
+    ) -> Statistics:
+        """What a result needs of the maps of one call, each image a sample: a pytree of arrays that add.
+
+        `a + b` is that of all samples of both, on device and on the host, and `statistics.psum(axis)` that of all
+        along a mesh axis. Pure, like the field itself.
+
+        Args:
+            maps: of one call; without them statistics of no samples, to begin a scan with.
+            seed: number of the variables among those that are compared, from 0; may be traced.
+            first: number of the first image among those that are compared, from 0; may be traced.
+            blocks: how many sums of maps are kept by seed, and as many by image, for the errors of measures: a power of
+                two. None: 64, and down to 8 where maps are so large that they would take more than half a gigabyte.
+
+        Raises:
+            InputError: the maps are not those of one call, or `blocks` is not a power of two.
+        """
+        pull, average = self.job.pullback, self.job.request.average
+        shape = (self.count, *(pull.pool.shape if pull.pool is not None else pull.map_shape))
+        blocks = blocks_of(shape) if blocks is None else checked_blocks(blocks)
+        if maps is None:
+            return nothing(shape, average, blocks, jnp.promote_types(pull.windows.target.dtype, jnp.float32))
+        if maps.values.shape[1:] != shape:
+            raise InputError(
+                f"The maps have shape {maps.values.shape}; those of one call have shape (image, "
+                f"{', '.join(map(str, shape))}). Inside of `jax.vmap`, take their statistics there too."
+            )
+        arrays = maps.values, maps.exponent, maps.elsewhere, _number(seed), _number(first)
+
+        def made(*arrays: jax.Array) -> Statistics:
+            return of_maps(*arrays, average=average, blocks=blocks)
+
+        return _over_explicit_axes(made, maps.values, lambda spec: PartitionSpec())(*arrays)
+
+    def result(self, maps: Maps | Statistics) -> Result:
+        """A `Result` of the maps of one call, each image a sample, or of statistics of several calls.
+
+        It holds mean, standard error, measures, figures and files.
+        """
+        if isinstance(maps, Statistics):
+            total, own = maps.gathered(), maps.scores()
+            return self.job.summarized(total, own, range(total.seeds.levels))
+        values, exponent = np.asarray(maps.values, np.float64), np.asarray(maps.exponent)
+        average = self.job.request.average
+        samples = values if average == "normalized" else unscaled(values, exponent)  # the power takes the exponent too
+        total = gathered.init(values.shape[1:], average)
+        total = gathered.update(total, samples, 0, range(len(values)))
+        spatial = tuple(range(2, values.ndim))
+        scores = [np.abs(values).sum(spatial), np.abs(np.asarray(maps.elsewhere, np.float64))]
+        own = np.ldexp(scores, exponent - exponent.max(initial=NOTHING)).sum((1, 2))
         return self.job.summarized(total, own, [None])
 
     @property
@@ -122,7 +182,7 @@ class Field:
     @property
     def count(self) -> int:
         """Number of maps of an image."""
-        return 1 if self.job.pullback.pool is not None else self.job.pullback.count
+        return 1 if self.job.pullback.pool is not None else self.job.pullback.count // self.job.pullback.groups
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -133,23 +193,14 @@ class Field:
     def _compiled(self) -> Any:
         return jit(self._placed)
 
-    def _placed(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> Maps:
+    def _placed(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array, first: jax.Array) -> Maps:
         """The maps, spread over a mesh of explicit axes as the images are; on other meshes the compiler places them."""
-        sharding = jax.typeof(images).sharding
-        explicit = [
-            name for name, kind in zip(sharding.mesh.axis_names, sharding.mesh.axis_types) if kind == AxisType.Explicit
-        ]
-        if not explicit:
-            return self._pure(leaves, images, key)
-        places: Any = (NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0])),) * 3
-        spread: Any = jax.sharding.auto_axes(
-            lambda *args: _arrays(self._pure(*args)), axes=tuple(explicit), out_sharding=places
-        )
-        return Maps(*spread(leaves, images, key))
+        spread = _over_explicit_axes(self._pure, images, lambda spec: PartitionSpec(spec[0]))
+        return spread(leaves, images, key, first)
 
-    def _pure(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> Maps:
+    def _pure(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array, first: jax.Array) -> Maps:
         job, tied = self.job, self.job.pullback.tied
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(1 if tied else len(images)))
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(1 if tied else len(images)))
         part = job.cropped(images)
         with jax.default_matmul_precision(self.precision):
             return Maps(*job.pullback.all_maps(leaves, part[None] if tied else part[:, None], keys))
@@ -195,5 +246,23 @@ class Field:
         )
 
 
-def _arrays(maps: Maps) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return maps.values, maps.exponent, maps.elsewhere
+def _number(number: int | jax.Array) -> jax.Array:
+    """A number as an array; one of Python's is moved to the device in so many words."""
+    return number if isinstance(number, jax.Array) else jax.device_put(np.int32(number))
+
+
+def _over_explicit_axes(function: Callable[..., Any], like: jax.Array, place: Callable[[Any], PartitionSpec]) -> Any:
+    """A function whose inside the compiler places, on a mesh of explicit axes; on other meshes it does so in any case.
+
+    Args:
+        function: of arrays.
+        like: the array whose mesh it is.
+        place: how the function's results lie, from how `like` lies.
+    """
+    sharding = jax.typeof(like).sharding
+    kinds = zip(sharding.mesh.axis_names, sharding.mesh.axis_types)
+    explicit = tuple(name for name, kind in kinds if kind == AxisType.Explicit)
+    if not explicit:
+        return function
+    placed: Any = NamedSharding(sharding.mesh, place(sharding.spec))
+    return jax.sharding.auto_axes(function, axes=explicit, out_sharding=placed)
