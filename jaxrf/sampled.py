@@ -120,7 +120,7 @@ class Statistics:
         Raises:
             InputError: double precision does not hold the scores, or there are more than `LARGEST` levels.
         """
-        host: Statistics = jax.device_get(self)._wide()
+        host: Any = jax.device_get(self)._wide()
         mine, exponent = host.moments, host._exponent
         mean = unscaled(mine.mean, exponent)
         m2 = _times(mine.m2, 2 * exponent)
@@ -288,7 +288,7 @@ def _blocks(levels: jax.Array, count: jax.Array, total: jax.Array, blocks: int) 
     )
 
 
-def _groups(blocks: Blocks, exponent: np.ndarray) -> Groups:
+def _groups(blocks: Any, exponent: np.ndarray) -> Groups:
     """The same as the host keeps it."""
     number = len(blocks.highest)
     found = [k for k in range(number) if blocks.highest[k] >= 0]
