@@ -6,7 +6,7 @@ A call reads arrays alone, and moves nothing between host and device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -21,13 +21,15 @@ from jaxtyping import Array, Float, Int
 from jaxrf.adapters import Subject
 from jaxrf.adapters.subject import leaf_name
 from jaxrf.compiler import compiling_for, jit
-from jaxrf.engine.range import times
+from jaxrf.engine.range import NOTHING, times, unscaled
 from jaxrf.engine.run import all_maps
 from jaxrf.errors import InputError
 from jaxrf.prepared import Prepared
 from jaxrf.result import Result
 from jaxrf.run import root_key
+from jaxrf.sampled import Statistics, checked_blocks, nothing, of_maps
 from jaxrf.statistics import gathered
+from jaxrf.statistics.gathered import blocks_of
 from jaxrf.typing import PyTree
 
 
@@ -75,21 +77,25 @@ class Field:
     precision: str
     platform: str | None = None
 
-    def __call__(self, variables: PyTree, images: jax.Array, key: jax.Array | None = None) -> Maps | dict[str, Maps]:
+    def __call__(
+        self, variables: PyTree, images: jax.Array, key: jax.Array | None = None, first: int | jax.Array = 0
+    ) -> Maps | dict[str, Maps]:
         """Maps of all units for each image; with several layers a dict of them.
 
         Args:
             variables: of the structure, shapes and dtypes that the field was prepared for.
             images: (n, *input_shape); any n, but the one prepared where images see each other.
             key: of the probes; image i draws from `fold_in(key, i)`. Not needed where channels are not "probe".
+            first: number i of the first image; the next ones follow. For several calls with the same key.
 
         Raises:
             InputError: variables or images are of another structure, shape or type than prepared.
         """
         leaves, images = self._leaves(variables), self._images(images)
         key = jax.random.key(0) if key is None else key
-        inside = any(isinstance(a, Tracer) for a in (*leaves, images, key))
-        return self._named((self._placed if inside else self._compiled)(leaves, images, key))
+        first = _number(first)
+        inside = any(isinstance(a, Tracer) for a in (*leaves, images, key, first))
+        return self._named((self._placed if inside else self._compiled)(leaves, images, key, first))
 
     def init(self, key: jax.Array) -> PyTree:
         """Variables drawn at random by the model's own initialization, or by the initializers that were prepared.
@@ -103,17 +109,46 @@ class Field:
         """The key with which `jaxrf.erf` draws the probes of random initialization number `seed`."""
         return jax.random.fold_in(root_key(seed), 1)
 
-    def result(self, maps: Any) -> Any:
-        """A `Result` of the maps of one call, each image a sample: mean, standard error, measures, figures, files.
+    def statistics(
+        self, maps: Any = None, *, seed: int | jax.Array = 0, first: int | jax.Array = 0, blocks: int | None = None
+    ) -> Any:
+        """What a result needs of the maps of one call, each image a sample: a pytree of arrays that add.
+
+        `a + b` is that of all samples of both, on device and on the host, and `statistics.psum(axis)` that of all
+        along a mesh axis. Pure, like the field itself.
 
         Args:
-            maps: what a call returned.
+            maps: of one call; without them statistics of no samples, to begin a scan with.
+            seed: number of the variables among those that are compared, from 0; may be traced.
+            first: number of the first image among those that are compared, from 0; may be traced.
+            blocks: how many sums of maps are kept by seed, and as many by image, for the errors of measures: a power of
+                two. None: 64, and down to 8 where maps are so large that they would take more than half a gigabyte.
+
+        Returns:
+            `Statistics`; with several layers a dict of them.
+
+        Raises:
+            InputError: the maps are not those of one call, or `blocks` is not a power of two.
+        """
+        given = dict.fromkeys(self.layers) if maps is None else self._by_layer(maps)
+        return self._named([_statistics(self.layers[name], given[name], seed, first, blocks) for name in self.layers])
+
+    def result(self, maps: Any) -> Any:
+        """A `Result` of the maps of one call, each image a sample, or of statistics of several calls.
+
+        It holds mean, standard error, measures, figures and files.
+
+        Args:
+            maps: what a call returned, or `statistics`.
 
         Returns:
             A `Result`; with several layers a dict of them.
         """
-        found = [maps[name] for name in self.layers] if self.several else [maps]
-        return self._named([_summarized(layer, each) for layer, each in zip(self.layers.values(), found, strict=True)])
+        given = self._by_layer(maps)
+        return self._named([_summarized(layer, given[name]) for name, layer in self.layers.items()])
+
+    def _by_layer(self, found: Any) -> Mapping[str, Any]:
+        return found if self.several else dict.fromkeys(self.layers, found)
 
     @property
     def plan(self) -> Any:
@@ -154,30 +189,24 @@ class Field:
     def _compiled(self) -> Any:
         return jit(self._placed)
 
-    def _placed(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> list[Maps]:
+    def _placed(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array, first: jax.Array) -> list[Maps]:
         """The maps, spread over a mesh of explicit axes as the images are; on other meshes the compiler places them."""
-        sharding = jax.typeof(images).sharding
-        explicit = [
-            name for name, kind in zip(sharding.mesh.axis_names, sharding.mesh.axis_types) if kind == AxisType.Explicit
-        ]
-        if not explicit:
-            return [Maps(*arrays) for arrays in self._pure(leaves, images, key)]
-        places: Any = [[NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))] * 3] * len(self.layers)
-        spread: Any = jax.sharding.auto_axes(self._pure, axes=tuple(explicit), out_sharding=places)
-        return [Maps(*arrays) for arrays in spread(leaves, images, key)]
+        spread = _over_explicit_axes(self._pure, images, lambda spec: PartitionSpec(spec[0]))
+        return spread(leaves, images, key, first)
 
-    def _pure(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array) -> list[list[jax.Array]]:
-        """For each layer values, exponents and scores elsewhere; layers of one program share its forward pass."""
-        found: dict[str, list[jax.Array]] = {}
+    def _pure(self, leaves: list[jax.Array], images: jax.Array, key: jax.Array, first: jax.Array) -> list[Maps]:
+        """The maps of each layer; layers of one program share its forward pass."""
+        found: dict[str, Maps] = {}
         with jax.default_matmul_precision(self.precision), compiling_for(self.platform):
             for group in self._groups:
-                first = group[0][1]
-                tied = first.pullback.tied
-                keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(1 if tied else len(images)))
-                part = first.cropped(images)
+                one = group[0][1]
+                tied = one.pullback.tied
+                numbers = first + jnp.arange(1 if tied else len(images))
+                keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
+                part = one.cropped(images)
                 part = part[None] if tied else part[:, None]
                 maps = all_maps([layer.pullback for _, layer in group], leaves, part, keys)
-                found.update({name: each for (name, _), each in zip(group, maps)})
+                found.update({name: Maps(*each) for (name, _), each in zip(group, maps)})
         return [found[name] for name in self.layers]
 
     @cached_property
@@ -231,11 +260,61 @@ class Field:
         return f"Field: {'; '.join(each)}, of images of {extent}"
 
 
-def _summarized(layer: Prepared, maps: Maps) -> Result:
-    """A result of one layer's maps, whose samples are images."""
-    values = np.asarray(maps.values, np.float64)
-    exponent = np.asarray(maps.exponent).reshape(*maps.exponent.shape, *(1,) * (values.ndim - 2))
-    total = gathered.init(values.shape[1:], layer.options.average)
-    total = gathered.update(total, np.ldexp(values, exponent), 0, range(len(values)))
-    own = np.array([np.abs(values).sum(), np.abs(np.asarray(maps.elsewhere, np.float64)).sum()])
-    return layer.summarized(total, {"inputs": "arguments of the field"}, own)
+def _statistics(
+    layer: Prepared, maps: Maps | None, seed: int | jax.Array, first: int | jax.Array, blocks: int | None
+) -> Statistics:
+    """Statistics of one layer's maps."""
+    pull, average = layer.pullback, layer.options.average
+    shape = (layer.count, *(pull.pool.shape if pull.pool is not None else pull.map_shape))
+    blocks = blocks_of(shape) if blocks is None else checked_blocks(blocks)
+    if maps is None:
+        return nothing(shape, average, blocks, jnp.promote_types(pull.windows.target.dtype, jnp.float32))
+    if maps.values.shape[1:] != shape:
+        raise InputError(
+            f"The maps have shape {maps.values.shape}; those of one call have shape (image, "
+            f"{', '.join(map(str, shape))}). Inside of `jax.vmap`, take their statistics there too."
+        )
+    arrays = maps.values, maps.exponent, maps.elsewhere, _number(seed), _number(first)
+
+    def made(*arrays: jax.Array) -> Statistics:
+        return of_maps(*arrays, average=average, blocks=blocks)
+
+    return _over_explicit_axes(made, maps.values, lambda spec: PartitionSpec())(*arrays)
+
+
+def _summarized(layer: Prepared, maps: Maps | Statistics) -> Result:
+    """A result of one layer's maps, whose samples are images, or of statistics."""
+    facts: dict[str, Any] = {"inputs": "arguments of the field"}
+    if isinstance(maps, Statistics):
+        total = maps.gathered()
+        return layer.summarized(total, {**facts, "seeds": list(range(total.seeds.levels))}, maps.scores())
+    values, exponent = np.asarray(maps.values, np.float64), np.asarray(maps.exponent)
+    average = layer.options.average
+    samples = values if average == "normalized" else unscaled(values, exponent)  # the power takes the exponent too
+    total = gathered.update(gathered.init(values.shape[1:], average), samples, 0, range(len(values)))
+    spatial = tuple(range(2, values.ndim))
+    scores = [np.abs(values).sum(spatial), np.abs(np.asarray(maps.elsewhere, np.float64))]
+    own = np.ldexp(scores, exponent - exponent.max(initial=NOTHING)).sum((1, 2))
+    return layer.summarized(total, facts, own)
+
+
+def _number(number: int | jax.Array) -> jax.Array:
+    """A number as an array; one of Python's is moved to the device in so many words."""
+    return number if isinstance(number, jax.Array) else jax.device_put(np.int32(number))
+
+
+def _over_explicit_axes(function: Callable[..., Any], like: jax.Array, place: Callable[[Any], PartitionSpec]) -> Any:
+    """A function whose inside the compiler places, on a mesh of explicit axes; on other meshes it does so in any case.
+
+    Args:
+        function: of arrays.
+        like: the array whose mesh it is.
+        place: how the function's results lie, from how `like` lies.
+    """
+    sharding = jax.typeof(like).sharding
+    kinds = zip(sharding.mesh.axis_names, sharding.mesh.axis_types)
+    explicit = tuple(name for name, kind in kinds if kind == AxisType.Explicit)
+    if not explicit:
+        return function
+    placed: Any = NamedSharding(sharding.mesh, place(sharding.spec))
+    return jax.sharding.auto_axes(function, axes=explicit, out_sharding=placed)

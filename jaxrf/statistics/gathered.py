@@ -92,10 +92,15 @@ def init(shape: Sequence[int], average: str = "weighted", memory: int = MEMORY) 
         memory: bytes for the sums by seed and by image.
     """
     shape = tuple(shape)
-    fitting = max(1, memory // (2 * 8 * max(1, math.prod(shape))))
-    limit = min(MOST, max(FEWEST, 1 << (fitting.bit_length() - 1)))
+    limit = blocks_of(shape, memory)
     none = np.zeros(shape[0], np.int64)
     return Gathered(average, moments.init(shape), Groups(limit), Groups(limit), 0, none, none)
+
+
+def blocks_of(shape: Sequence[int], memory: int = MEMORY) -> int:
+    """How many blocks of maps of `shape` are kept by seed, and as many by image: a power of two."""
+    fitting = max(1, memory // (2 * 8 * max(1, math.prod(shape))))
+    return min(MOST, max(FEWEST, 1 << (fitting.bit_length() - 1)))
 
 
 def update(gathered: Gathered, maps: np.ndarray, seed: int, images: Sequence[int]) -> Gathered:

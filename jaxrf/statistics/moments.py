@@ -2,13 +2,15 @@
 
 `init, update, merge, finalize`: `merge` is associative, and what `init` returns is its identity.
 That law is what batches, devices, shards and resumed runs rest on.
-Everything is float64 on the host.
+What is made here is float64 on the host; the laws themselves, `of_batch` and `merge`, are those of the arrays that
+they are given, NumPy's or JAX's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +21,13 @@ from jaxrf.errors import InputError
 class Moments:
     """Count, mean and sum of squared deviations of samples, per position.
 
-    `count` is an int64 array that broadcasts against `mean`:
+    `count` is an array of integers that broadcasts against `mean`:
     one number, or one per unit where samples were left out for some units only.
     """
 
-    count: np.ndarray
-    mean: np.ndarray
-    m2: np.ndarray
+    count: Any
+    mean: Any
+    m2: Any
 
     def __repr__(self) -> str:
         low, high = np.min(self.count), np.max(self.count)
@@ -61,45 +63,53 @@ def update(moments: Moments, maps: np.ndarray, keep: np.ndarray | None = None) -
             f"Samples of shape {maps.shape[1:]} cannot be added to moments of shape {shape}. "
             f"Pass maps of shape (sample, {', '.join(map(str, shape))})."
         )
-    return merge(moments, _of_batch(maps, keep))
+    return merge(moments, _of_all(maps) if keep is None else of_batch(maps, np.asarray(keep, bool)))
 
 
-def _of_batch(maps: np.ndarray, keep: np.ndarray | None) -> Moments:
+def _of_all(maps: np.ndarray) -> Moments:
     """Moments of the samples along the first axis."""
-    if keep is None and len(maps) == 1:
+    if len(maps) == 1:
         return Moments(np.ones((), np.int64), maps[0], np.zeros(maps.shape[1:]))
-    if keep is None:
-        mean = maps.mean(0) if len(maps) else np.zeros(maps.shape[1:])
-        m2, drift, deviation = np.zeros_like(mean), np.zeros_like(mean), np.empty_like(mean)
-        for sample in maps:  # one at a time in the same place: new memory for all of them would cost more than the sums
-            drift += np.subtract(sample, mean, out=deviation)
-            m2 += np.square(deviation, out=deviation)
-        return Moments(np.asarray(len(maps), np.int64), mean, _corrected(m2, drift, max(len(maps), 1)))
-    keep = np.asarray(keep, bool)
+    mean = maps.mean(0) if len(maps) else np.zeros(maps.shape[1:])
+    m2, drift, deviation = np.zeros_like(mean), np.zeros_like(mean), np.empty_like(mean)
+    for sample in maps:  # one at a time in the same place: new memory for all of them would cost more than the sums
+        drift += np.subtract(sample, mean, out=deviation)
+        m2 += np.square(deviation, out=deviation)
+    return Moments(np.asarray(len(maps), np.int64), mean, corrected(m2, drift, max(len(maps), 1)))
+
+
+def of_batch(maps: Any, keep: Any) -> Moments:
+    """Moments of the samples along the first axis that are kept; of NumPy's or of JAX's arrays.
+
+    Args:
+        maps: `(sample, *shape)`.
+        keep: booleans `(sample, ...)` over leading axes of `maps`.
+    """
+    xp = maps.__array_namespace__()
     if keep.shape != maps.shape[: keep.ndim]:
         raise InputError(
             f"keep has shape {keep.shape}, but the samples have shape {maps.shape}. "
             "keep needs the leading axes of the samples, such as (sample, unit)."
         )
     trailing = (1,) * (maps.ndim - keep.ndim)
-    count = np.asarray(keep.sum(0, dtype=np.int64))
+    count = xp.asarray(keep.sum(0))
     if keep.ndim > 1:
         count = count.reshape(count.shape + trailing)
     weight = keep.reshape(keep.shape + trailing)
-    maps = np.where(weight, maps, 0.0)
-    size = np.maximum(count, 1)
+    maps = xp.where(weight, maps, 0.0)
+    size = xp.maximum(count, 1)
     mean = maps.sum(0) / size
-    deviations = np.where(weight, maps - mean, 0.0)
-    return Moments(count, mean, _corrected(np.square(deviations).sum(0), deviations.sum(0), size))
+    deviations = xp.where(weight, maps - mean, 0.0)
+    return Moments(count, mean, corrected(xp.square(deviations).sum(0), deviations.sum(0), size))
 
 
-def _corrected(squares: np.ndarray, drift: np.ndarray, size: np.ndarray | int) -> np.ndarray:
+def corrected(squares: Any, drift: Any, size: Any) -> Any:
     """Squared deviations from the mean, without what the rounding of the mean adds: the corrected two-pass algorithm."""
-    return np.maximum(squares - np.square(drift) / size, 0.0)
+    return (squares - drift * drift / size).clip(0.0)
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """Moments of the samples of `a` and of `b` together.
+    """Moments of the samples of `a` and of `b` together; of NumPy's or of JAX's arrays.
 
     References:
         Chan, Golub, LeVeque (1979), Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, eq. 2.1.
@@ -109,19 +119,20 @@ def merge(a: Moments, b: Moments) -> Moments:
             f"Moments of shapes {a.mean.shape} and {b.mean.shape} cannot be merged. "
             "Merge moments of the same units and input size."
         )
-    if not a.count.any() or not b.count.any():
+    xp = a.mean.__array_namespace__()
+    if xp is np and not (a.count.any() and b.count.any()):
         return b if b.count.any() else a
-    count = np.asarray(a.count + b.count)
-    size = np.maximum(count, 1)
+    count = xp.asarray(a.count + b.count)
+    size = xp.maximum(count, 1)
     delta = b.mean - a.mean
     # Written from the larger side, so that an empty one changes no bit of the other.
-    small, large = np.minimum(a.count, b.count), np.maximum(a.count, b.count)
-    base = np.where(a.count >= b.count, a.mean, b.mean)
-    toward = np.where(a.count >= b.count, delta, -delta)
+    small, large = xp.minimum(a.count, b.count), xp.maximum(a.count, b.count)
+    base = xp.where(a.count >= b.count, a.mean, b.mean)
+    toward = xp.where(a.count >= b.count, delta, -delta)
     return Moments(
         count,
         base + toward * (small / size),
-        a.m2 + b.m2 + np.square(delta) * (small * (large / size)),
+        a.m2 + b.m2 + xp.square(delta) * (small * (large / size)),
     )
 
 
