@@ -24,7 +24,7 @@ from _common import Report, interleaved, is_there, parser, seconds
 import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
-from jaxrf.programs import geometry_program
+from jaxrf.programs import Programs
 
 
 def depth(report: Report, repeats: int, small: bool) -> None:
@@ -83,7 +83,7 @@ def asdex(report: Report, repeats: int, small: bool) -> None:
 
 def _row(report: Report, title: str, name: str, model: Any, side: int, repeats: int) -> None:
     shape = (side, side, 3)
-    program = geometry_program(adapt(model, shape))
+    program = Programs(adapt(model, shape)).geometry.program
     table = jaxrf.trf(model, shape)
     row = table[-1]
     units = np.indices(row.unit_shape).reshape(len(row.unit_shape), -1).T

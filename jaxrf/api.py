@@ -22,12 +22,10 @@ from jaxrf.geometry.table import Table
 from jaxrf.init import Initializer
 from jaxrf.inputs import as_images, shapes_only
 from jaxrf.interpret import table as tables
-from jaxrf.interpret.axes import positions
-from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count as path_counts
 from jaxrf.opening import Opened, open_call, prepare_field
 from jaxrf.options import Options
-from jaxrf.programs import choose, geometry_program
+from jaxrf.programs import Programs, choose
 from jaxrf.result import Result
 from jaxrf.statistics import Until
 from jaxrf.statistics.until import as_until
@@ -93,9 +91,9 @@ def trf(
         model, input_shape, variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
-    program = geometry_program(subject, treat_as_constant)
-    source = choose(program, wrt, None) if wrt is not None else None
-    return tables.table(program, subject.spatial_axes, model=subject.name, unknown=unknown, wrt=source)
+    geometry = Programs(subject, treat_as_constant, unknown).geometry
+    source = choose(geometry.program, wrt, None) if wrt is not None else None
+    return tables.table(geometry, model=subject.name, wrt=source)
 
 
 def paths(
@@ -152,14 +150,13 @@ def paths(
         model, input_shape, variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
         spatial_axes=spatial_axes, dtype=dtype,
     )  # fmt: skip
-    program, spatial = geometry_program(subject, treat_as_constant), subject.spatial_axes
-    target = choose(program, layer, output)
-    known = positions(program, spatial)
-    row = tables.row(program, target, boxes(program), known.units, spatial)
+    geometry = Programs(subject, treat_as_constant).geometry
+    target = choose(geometry.program, layer, output)
+    row = tables.row(geometry, target)
     if isinstance(unit, str) and unit != "center":
         raise errors.unknown("choice of a unit", unit, ["center"], hint="Or give its position.")
     place = row.center_unit if isinstance(unit, str) else unit
-    return path_counts(program, target, row, place, spatial, log, known)
+    return path_counts(geometry, target, row, place, log)
 
 
 def erf(

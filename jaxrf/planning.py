@@ -21,11 +21,11 @@ from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
 from jaxrf.inputs import Images
 from jaxrf.interpret import table as tables
-from jaxrf.interpret.fields import boxes
-from jaxrf.interpret.units import UnitAxes, unit_axes
+from jaxrf.interpret.geometry import Geometry
+from jaxrf.interpret.units import UnitAxes
 from jaxrf.options import Settled
 from jaxrf.prepared import Prepared
-from jaxrf.programs import choose, geometry_program, traced
+from jaxrf.programs import Programs, choose
 from jaxrf.provenance import provenance
 from jaxrf.tangent.draws import draws
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
@@ -38,15 +38,16 @@ def prepare_layers(subject: Subject, images: Images, options: Settled) -> dict[s
         InputError, UnknownNameError: the options do not fit the model.
         PlanError: a layer does not fit into memory.
     """
-    layers = [prepare(subject, images, options, name) for name in options.layers]
+    programs = Programs(subject, options.treat_as_constant)
+    layers = [prepare(programs, images, options, name) for name in options.layers]
     return {layer.row.name: layer for layer in layers}
 
 
-def prepare(subject: Subject, images: Images, request: Settled, layer: str | None) -> Prepared:
+def prepare(programs: Programs, images: Images, request: Settled, layer: str | None) -> Prepared:
     """One layer: trace, find the boxes, plan the windows.
 
     Args:
-        subject: the model.
+        programs: of the model.
         images: their shape and type, and how many come at a time.
         request: what is asked for.
         layer: its name; None for the output.
@@ -55,34 +56,32 @@ def prepare(subject: Subject, images: Images, request: Settled, layer: str | Non
         InputError, UnknownNameError: the request does not fit the model.
         PlanError: it does not fit into memory.
     """
+    subject = programs.subject
     scores[request.score]  # an unknown name is said before anything is traced
     check_normalizable(request.score, request.average)
     averaging = check_request(request.estimator, request.score, subject.variables is not None)
-    flat = geometry_program(subject, request.treat_as_constant)
-    target = choose(flat, layer, request.output)
-    source = choose(flat, request.wrt, None) if request.wrt is not None else None
-    found = boxes(flat, source.tangent if source else None)
-    if target.tangent not in found.fields or (source and target.tangent is source.tangent):
+    geometry = programs.geometry
+    target = choose(geometry.program, layer, request.output)
+    source = choose(geometry.program, request.wrt, None) if request.wrt is not None else None
+    if source and (target.tangent not in geometry.boxes_on(source.tangent).fields or target.tangent is source.tangent):  # type: ignore[arg-type]
         raise InputError(f"Layer {target.name!r} does not lie behind layer {request.wrt!r}.")
-    axes = unit_axes(flat, subject.spatial_axes)
-    below = axes[source.name] if source else UnitAxes(tuple(subject.spatial_axes), 0, 1)
-    row = tables.row(flat, target, found, axes, subject.spatial_axes, source=below)
+    row = tables.row(geometry, target, source)
     chosen = positions(request.units, row)
     _check_seen(row, chosen, f"layer {request.wrt!r}" if request.wrt else "the input")
-    seen = tables.row(flat, target, boxes(flat), axes, subject.spatial_axes) if source else row
-    program, tied = _program(
-        subject, request, images.first, flat, target, axes[target.name], "batch" in seen.global_axes
-    )
+    seen = tables.row(geometry, target) if source else row
+    whole, tied = _program(programs, target, images.first, "batch" in seen.global_axes)
+    program, above = whole.program, geometry.units[target.name]
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     check_channels(request.channels, size, target.name)
     repeats = size if request.channels == "each" else 1
-    place = Place(subject, request, target.name, row, axes[target.name], below, chosen, repeats, tied)
+    place = Place(subject, request, target.name, row, above, geometry.start(source), chosen, repeats, tied)
     windows, crop, shift = place.windows(program), Crop(None, "the images are one batch"), None
     if not tied:
-        program, windows, crop, shift = _cropped(place, program, windows)
+        whole, windows, crop, shift = _cropped(place, programs, whole, windows)
+    program = whole.program
     pull, plan = _pullback(place, program, windows, crop, images.first)
     if averaging:
-        pull = replace(pull, signs=make_signs(program, windows, subject.spatial_axes, request.channels))
+        pull = replace(pull, signs=make_signs(whole, windows, request.channels))
     facts = provenance(subject.name, target.name, request.wrt, program.image.dtype)
     if pull.signs is not None:
         facts["estimator"] = pull.signs.record()
@@ -93,29 +92,26 @@ def prepare(subject: Subject, images: Images, request: Settled, layer: str | Non
     return Prepared(replace(subject, variables=None), request, pull, plan, row, place.above, chosen, shift, facts)
 
 
-def _program(
-    subject: Subject, request: Settled, first: int, flat: TangentProgram, target: Layer, axes: UnitAxes,
-    mixed: bool,
-) -> tuple[TangentProgram, bool]:  # fmt: skip
+def _program(programs: Programs, target: Layer, first: int, mixed: bool) -> tuple[Geometry, bool]:
     """The program to run, and whether its images are tied to each other.
 
     They are where they are `mixed`, and where random numbers are drawn for each: the batch of the `first` images then
-    is one call of the model, as the user would make it. `flat` is the program that was traced for boxes.
+    is one call of the model, as the user would make it.
 
     Raises:
         InputError: the layer is mixed of all images and has no axis of them, and there are several.
     """
+    known = programs.geometry
     if not mixed:
-        program = traced(subject, request.treat_as_constant)
-        if flat.image.shape[0] == 1 or draws(program, program.layers[target.name]) == draws(flat, target):
-            return program, False
-    program = traced(subject, request.treat_as_constant, batch=first)
-    if axes.batch is None and first > 1:
+        alone = programs.of()
+        if alone is known or draws(alone.program, alone.program.layers[target.name]) == draws(known.program, target):
+            return alone, False
+    if known.units[target.name].batch is None and first > 1:
         raise InputError(
             f"Layer {target.name!r} is made of all images of a batch and has no axis of images, so that none of its units "
             "belongs to one of them. Return a value for each image, as mean((1, 2, 3)) does in place of mean()."
         )
-    return program, True
+    return programs.of(first), True
 
 
 def _check_seen(row: Row, units: np.ndarray, source: str) -> None:
@@ -177,37 +173,31 @@ class Place:
         return program.input if self.request.wrt is None else _tangent(program, self.request.wrt)
 
 
-def _cropped(place: Place, program: TangentProgram, plan: Windows):
-    """The program, windows and crop to run, and by how many positions the crop is moved; the whole image if it must be."""
-    spatial, row = tuple(place.subject.spatial_axes), place.row
+def _cropped(place: Place, programs: Programs, whole: Geometry, plan: Windows):
+    """What is known of the program to run, its windows and crop, and by how many positions the crop is moved; the whole image if it must be."""
+    program, spatial, row = whole.program, whole.spatial, place.row
     if not place.request.crop or place.request.wrt is not None:
-        return (
-            program,
-            plan,
-            Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"),
-            None,
-        )
-    passed = [step.equation.result for step in plan.steps]
-    step = total_step(boxes(program, keep=passed), passed, spatial)
+        return whole, plan, Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"), None
+    step = total_step(whole.all_boxes, [step.equation.result for step in plan.steps], spatial)
     strides = {one.continuation.axis: s for one, s in zip(row.fields, row.stride) if isinstance(s, int)}  # type: ignore[union-attr]
     if step is None or list(strides) != list(range(len(row.unit_shape))) or len(strides) != len(spatial):
-        return program, plan, Crop(None, "some layer on the way has no stride"), None
+        return whole, plan, Crop(None, "some layer on the way has no stride"), None
     crop = find_crop(program, plan, spatial, step)
     if crop.box is None:
-        return program, plan, crop, None
+        return whole, plan, crop, None
     shape = list(place.subject.input_shape)
     for axis, (lo, hi) in zip(spatial, crop.box):
         shape[axis - 1] = hi - lo
     try:
-        small = traced(replace(place.subject, input_shape=tuple(shape)), place.request.treat_as_constant)
+        small = programs.of(shape=tuple(shape))
     except InputError:
-        return program, plan, Crop(None, "the model does not take an input of the crop's size"), None
+        return whole, plan, Crop(None, "the model does not take an input of the crop's size"), None
     shift = tuple(lo for lo, _ in crop.box)
-    moved = place.windows(small, [lo // s for lo, s in zip(shift, strides.values())])
+    moved = place.windows(small.program, [lo // s for lo, s in zip(shift, strides.values())])
     if not same_boxes(plan, moved, shift, spatial):
-        return program, plan, Crop(None, "its boxes differ from those of the crop"), None
-    if not same_constants(program, plan, small, moved, crop.box, spatial):
-        return program, plan, Crop(None, "the model computes with the size of its input"), None
+        return whole, plan, Crop(None, "its boxes differ from those of the crop"), None
+    if not same_constants(whole, plan, small.program, moved, crop.box):
+        return whole, plan, Crop(None, "the model computes with the size of its input"), None
     return small, moved, crop, shift
 
 

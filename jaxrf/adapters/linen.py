@@ -45,8 +45,9 @@ def build(model: nn.Module, variables: PyTree | None, call: Call) -> Subject:
             outputs, abstract = jax.eval_shape(first, jax.random.key(0))
         else:
             abstract = shapes_of(variables, name)
-            _check_fit(name, call, init, abstract)
-            outputs = jax.eval_shape(fn, abstract, call.images())
+            outputs = _fitted(name, call, first, abstract)
+            if outputs is None:
+                outputs = jax.eval_shape(fn, abstract, call.images())
     given = None if variables is None else concrete(variables)
     return call.subject(name, fn, given, abstract, init, outputs)
 
@@ -92,13 +93,18 @@ def _apply(model: nn.Module, call: Call, rngs: Mapping[str, jax.Array]) -> Calla
     return fn
 
 
-def _check_fit(name: str, call: Call, init: Callable[[jax.Array], PyTree], found: PyTree) -> None:
+def _fitted(name: str, call: Call, first: Callable[[jax.Array], tuple[PyTree, PyTree]], found: PyTree) -> PyTree | None:
+    """Shapes of the outputs, as the initialization gives them, whose variables those `found` are compared with.
+
+    None for a model that cannot be initialized this way: it is judged by whether it runs.
+    """
     try:
-        expected = jax.eval_shape(init, jax.random.key(0))
+        outputs, expected = jax.eval_shape(first, jax.random.key(0))
     except (FlaxError, TypeError, ValueError):
-        return  # a model that cannot be initialized this way is judged by whether it runs
+        return None
     # A model may know more variables than this call uses, such as those of an auxiliary head.
     check_fit(name, call, meta.unbox(expected), meta.unbox(found), extra=True)
+    return outputs
 
 
 class _Tapping:

@@ -16,7 +16,8 @@ import numpy as np
 from jaxrf.engine.windows import Windows
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
-from jaxrf.interpret.fields import Boxes, boxes
+from jaxrf.interpret.fields import Boxes
+from jaxrf.interpret.geometry import Geometry
 from jaxrf.primitives import rules
 from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.pooling import Pooling
@@ -204,9 +205,8 @@ def _outside(plan: Windows, span: Span) -> np.ndarray:
 
 
 def same_constants(
-    whole: TangentProgram, plan: Windows, cropped: TangentProgram, moved: Windows,
-    box: Sequence[tuple[int, int]], spatial: tuple[int, ...],
-) -> bool:  # fmt: skip
+    geometry: Geometry, plan: Windows, cropped: TangentProgram, moved: Windows, box: Sequence[tuple[int, int]]
+) -> bool:
     """Whether two plans compute with the same constants, where these meet what depends on the image.
 
     Models may compute with the size of their input or with coordinates; on a crop those are others.
@@ -214,6 +214,7 @@ def same_constants(
     and agree at all places that see the crop alone: the number of pixels in a window is less at the border.
     Indices and matrices that move positions are left to `same_boxes`.
     """
+    whole, spatial = geometry.program, geometry.spatial
     used = [
         [*program.needed(windows.coefficients()), *(step.equation for step in windows.steps)]
         for program, windows in ((whole, plan), (cropped, moved))
@@ -231,7 +232,7 @@ def same_constants(
         for a, b in known:
             if _same(a, b):
                 continue
-            fields = fields or _seen(whole, plan)
+            fields = fields or _seen(geometry, plan)
             if a is None or b is None or not _same_inside((mine, a), (theirs, b), fields, box, spatial):
                 return False
     return True
@@ -273,11 +274,11 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a.size > 0 and b.size > 0 and bool((a == a.flat[0]).all() and (b == a.flat[0]).all())
 
 
-def _seen(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields]:
+def _seen(geometry: Geometry, plan: Windows) -> Mapping[Variable, Fields]:
     """On which places of the image values and derivatives depend."""
-    values = value_fields(program, plan)
+    values = value_fields(geometry.program, plan)
     assert not isinstance(values, str), "a crop was found by them"
-    return {**values, **boxes(program, keep=[eqn.result for eqn in program.linear]).fields}
+    return {**values, **geometry.all_boxes.fields}
 
 
 def _same_inside(

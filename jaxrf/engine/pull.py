@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -16,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.engine.range import Scaled, patience, room, scales
+from jaxrf.engine.range import Scaled, patience
+from jaxrf.engine.scales import Key, Scales, room
 from jaxrf.engine.windows import Starts, Windows
 from jaxrf.primitives.elementwise import Elementwise
 from jaxrf.primitives.rule import Span, Spans, View, rules
@@ -33,15 +35,18 @@ Transpose = Callable[[View, int, jax.Array], jax.Array]
 class Shared:
     """What all batches of units use: coefficients, and what is made of them once.
 
-    The first walk, on shapes only, collects what is needed; `prepare` computes it outside of the loop over units.
+    A first walk, on shapes only, collects what is needed; `prepare` computes it outside of the loop over units.
     """
 
     coefficients: Mapping[Operand, jax.Array]
     starts: Starts
     makers: dict[Any, Callable[[], jax.Array]] = field(default_factory=dict)
     made: dict[Any, Any] = field(default_factory=dict)
-    sums: dict[tuple[Operand, float], None] = field(default_factory=dict)
-    """Coefficients whose scale is needed, and how many terms the sums have that they stand in."""
+
+    @cached_property
+    def scales(self) -> Scales:
+        """Scales of the coefficients."""
+        return Scales(self.value)
 
     def once(self, key: Any, make: Callable[[], jax.Array]) -> jax.Array:
         if key in self.made:
@@ -49,19 +54,13 @@ class Shared:
         self.makers[key] = make
         return make()
 
-    def prepare(self) -> None:
-        found = scales([self.value(source) for source, _ in self.sums], [terms for _, terms in self.sums])
-        self.made.update({("scale", *key): one for key, one in zip(self.sums, found, strict=True)})
+    def prepare(self, walk: Callable[..., Any], *args: Any) -> None:
+        """Find what `walk(*args)` needs, on shapes, and compute it."""
+        self.scales.walking = True
+        jax.eval_shape(walk, *args)
+        self.scales.prepare()
         for key, make in list(self.makers.items()):  # a later one may use an earlier one
             self.made[key] = make()
-
-    def scale(self, equation: Equation, operand: int) -> tuple[jax.Array, jax.Array]:
-        """Factor and exponent of a coefficient of an equation: `range.scales`."""
-        key = equation.operands[operand], rules[equation.primitive].terms(equation)
-        if ("scale", *key) not in self.made:
-            self.sums[key] = None
-            return scales([self.value(key[0])], [key[1]])[0]
-        return self.made["scale", *key]
 
     def value(self, operand: Operand) -> jax.Array:
         return self.coefficients[operand] if isinstance(operand, Variable) else jnp.asarray(operand.value)
@@ -110,7 +109,9 @@ class WindowView:
         shared, equation = self.shared, self.equation
         if operand not in self.tamed:
             return lambda coefficient: coefficient
-        return lambda coefficient: coefficient * shared.scale(equation, operand)[0].astype(coefficient.dtype)
+        return lambda coefficient: (
+            coefficient * shared.scales.factor(_scale(equation, operand)).astype(coefficient.dtype)
+        )
 
     def _aligned(self, shape: tuple[int, ...]) -> Spans:
         """The window of the result, for an operand that is broadcast along axes of size 1 or has none."""
@@ -196,22 +197,19 @@ def pull_back(
             assert isinstance(operand, Variable)
             out, powers = plan.regions[step.equation.result], rule.powers(step.equation, i)
             steady = [j for j in powers if _steady(step.equation, j, plan)]
-            taken = {j: shared.scale(step.equation, j)[1] for j in steady}
             view = WindowView(step.equation, out, into, shared, table, steady)
             pulled = transpose(view, i, arriving.array)
             pulled = mask(pulled, into, step.masked[i], plan.starts, table)
             pulled = place(pulled, into, plan.regions[operand], plan.starts, table)
             drift = rule.drift(step.equation) if len(steady) == len(powers) else math.inf
-            pulled = arriving.then(pulled, drift)
-            for j, exponent in taken.items():
-                pulled = pulled.times_two_to(powers[j] * exponent)
+            pulled = arriving.then(pulled, drift, tuple((_scale(step.equation, j), powers[j]) for j in steady))
             if operand in pending:
-                pulled = pending[operand].apart(pulled) if operand in apart else pending[operand] + pulled
+                pulled = pending[operand].met(pulled, shared.scales, operand in apart)
             pending[operand] = pulled
     region = plan.regions[plan.source]
     if plan.source not in pending:
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))
-    final = pending[plan.source]
+    final = pending[plan.source].complete(shared.scales)
     return final.looked_at(min(patient, 1.0), room(final.array.dtype))
 
 
@@ -231,6 +229,11 @@ def _look(equation: Equation, arriving: Scaled, squared: bool, handy: bool) -> t
     if squared:
         return limit - 4.0, limit
     return patience(dtype) * (1.0 if handy else LATEST), limit
+
+
+def _scale(equation: Equation, operand: int) -> Key:
+    """What the scale of a coefficient is known by."""
+    return equation.operands[operand], rules[equation.primitive].terms(equation)
 
 
 def _steady(equation: Equation, operand: int, plan: Windows) -> bool:

@@ -253,8 +253,7 @@ class Pullback:
             return maps, exponents, elsewhere, values
 
         batches = (numbers, tables, shifts, weights)
-        jax.eval_shape(batch, *(a[0] for a in batches))
-        shared.prepare()
+        shared.prepare(batch, *(a[0] for a in batches))
         return jax.lax.map(lambda one: batch(*one), batches)
 
     def of_all(self, known: Mapping[Operand, jax.Array], key: jax.Array):

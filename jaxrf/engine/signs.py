@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxrf.engine.pull import Transpose
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, unknown
+from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.magnitudes import GATHER, magnitudes
 from jaxrf.interpret.spreading import spread_and_gathered
 from jaxrf.interpret.weights import INSTEAD, REFUSED, Weight, random_weights
@@ -186,26 +187,25 @@ def check_request(estimator: str, score: str, given: bool) -> bool:
     return True
 
 
-def make_signs(program: TangentProgram, plan: Windows, spatial: Sequence[int], channels: str | int) -> Signs:
+def make_signs(geometry: Geometry, plan: Windows, channels: str | int) -> Signs:
     """Find the random weights between the unit and the source, and which of them can be averaged.
 
     Args:
-        program: the traced model.
+        geometry: of the traced model.
         plan: the windows of the pull-back.
-        spatial: axes of the batched input that are positions.
         channels: the rule for a unit's channels.
 
     Raises:
         InputError: the model does not allow it; the message says where and why.
     """
-    equations = [step.equation for step in plan.steps]
+    program, equations = geometry.program, [step.equation for step in plan.steps]
     weights = tuple(random_weights(program, equations))
     if not weights:
         raise InputError(f"{REFUSED}no random weight lies between the unit and what it is pulled back to. {INSTEAD}")
     random = {weight.equation for weight in weights}
     if channels in ("sum", "relu_sum"):
         _check_weight_follows(plan, random, channels)
-    spread, gathered = spread_and_gathered(program, equations, spatial, random)
+    spread, gathered = spread_and_gathered(geometry, equations, random)
     kept = spread & gathered
     numbers = {equation: number for number, equation in enumerate(program.linear)}
     averaged = {weight.equation: numbers[weight.equation] for weight in weights if weight.equation not in kept}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxrf.geometry.kinds import Kinds, backward, forward, joined, merged, moved_only, windowed
-from jaxrf.interpret.links import Link, Links, links_of
-from jaxrf.interpret.units import UnitAxes, unit_axes
+from jaxrf.interpret.links import Link, Links
+from jaxrf.interpret.units import UnitAxes
 from jaxrf.primitives.rule import contraction
 from jaxrf.tangent.program import TangentProgram, Variable
 
@@ -37,16 +37,17 @@ class Positions:
         return moved_only(link.relation, self.kinds[link.source], self.kinds[link.equation.result])
 
 
-def positions(program: TangentProgram, spatial: Sequence[int], unknown: str = "raise") -> Positions:
+def positions(
+    program: TangentProgram, spatial: Sequence[int], every: Links, units: Mapping[str, UnitAxes]
+) -> Positions:
     """Follow the positions of the input through the program.
 
     Args:
         program: the traced model.
         spatial: axes of the batched input that are positions; the batch axis is one too.
-        unknown: as for `boxes`.
+        every: the program's links.
+        units: how the axes of its layers are read.
     """
-    every = links_of(program, unknown)
-    units = unit_axes(program, spatial, links=every)
     links, reached = _with_elements(program, every)
     each = [link for group in links.values() for link in group]
     used, named = _used(program, each, units), _named(program, links, spatial)

@@ -22,7 +22,8 @@ import numpy as np
 from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.maps import Fixed, Window
 from jaxrf.geometry.relations import Product
-from jaxrf.interpret.axes import Positions, positions
+from jaxrf.interpret.axes import Positions
+from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.links import Link
 from jaxrf.tangent.program import Equation, Layer, Literal, Operand, TangentProgram, Variable
 from jaxrf.tangent.tap import TAP
@@ -31,16 +32,13 @@ Marks = frozenset[str]
 NOTE = "its statistics are treated as constant"
 
 
-def treat_as_constant(
-    program: TangentProgram, names: Sequence[str], spatial: Sequence[int], unknown_primitive: str = "raise"
-) -> TangentProgram:
+def treat_as_constant(program: TangentProgram, names: Sequence[str], spatial: Sequence[int]) -> TangentProgram:
     """The program with the tangents of reduced statistics cut inside the layers `names`.
 
     Args:
         program: the traced model.
         names: layers, with everything inside of them.
         spatial: axes of the batched input that are positions.
-        unknown_primitive: as for `boxes`.
 
     Raises:
         UnknownNameError: there is no such layer.
@@ -56,7 +54,7 @@ def treat_as_constant(
             raise unknown("layer", name, layers, hint="It was named in treat_as_constant.")
         if layers[name].tangent is None:
             raise InputError(f"Layer {name!r} has nothing to treat as constant: {layers[name].note}.")
-    known = positions(program, spatial, unknown_primitive)
+    known = Geometry(program, tuple(spatial)).positions
     producers = {equation.result: equation for equation in program.linear}
     changed: dict[Equation, Equation] = {}
     for name in names:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from jaxrf.errors import InputError
-from jaxrf.interpret.units import unit_axes
-from jaxrf.tangent.program import TangentProgram
+from jaxrf.interpret.geometry import Geometry
 
 WINDOWED = ("conv_general_dilated", "reduce_window_sum", "reduce_window", "select_and_gather_add")
 """Primitives whose result has no positions where their window is larger than the array."""
 
 
-def check_not_empty(program: TangentProgram, spatial: Sequence[int], model: str) -> None:
+def check_not_empty(geometry: Geometry, model: str) -> None:
     """Check that every window fits and every layer has positions.
 
     Args:
-        program: the traced model.
-        spatial: axes of the batched input that are positions.
+        geometry: of the traced model.
         model: its name, for the message.
 
     Raises:
         InputError: one does not; the message says which is the first.
     """
+    program = geometry.program
     size = "×".join(map(str, program.input.shape[1:]))
     advice = f"An input of {size} is too small for {model}. Use a larger one, or more padding."
     for equation in program.linear:
@@ -33,7 +30,7 @@ def check_not_empty(program: TangentProgram, spatial: Sequence[int], model: str)
                 f"from one of shape {before[1:]}. {advice}"
             )
     empty = [layer for layer in program.layers.values() if layer.tangent is not None and 0 in layer.tangent.shape]
-    units = unit_axes(program, spatial) if empty else {}
+    units = geometry.units if empty else {}
     for layer in empty:
         assert layer.tangent is not None
         shape = layer.tangent.shape

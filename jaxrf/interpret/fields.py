@@ -102,13 +102,19 @@ def push(link: Relation, old: Field, equation: Equation) -> Field:
 
 
 def relation(program: TangentProgram, equation: Equation, operand: int, unknown: str) -> tuple[Relation, str]:
-    """The relation of one operand by its rule, and why it is loose, if it is."""
+    """The relation of one operand by its rule, and why it is loose, if it is; derived once, and kept by the program."""
+    if equation.primitive not in rules and unknown != "global":
+        raise UnknownPrimitiveError(
+            f"No rule for primitive {equation.primitive!r}, {equation.where()}. "
+            'Add one in jaxrf/primitives/, or pass unknown="global" to treat it as seeing the whole input.'
+        )
+    if (equation, operand) not in program.derived:
+        program.derived[equation, operand] = _derived(equation, operand)
+    return program.derived[equation, operand]
+
+
+def _derived(equation: Equation, operand: int) -> tuple[Relation, str]:
     if equation.primitive not in rules:
-        if unknown != "global":
-            raise UnknownPrimitiveError(
-                f"No rule for primitive {equation.primitive!r}, {equation.where()}. "
-                'Add one in jaxrf/primitives/, or pass unknown="global" to treat it as seeing the whole input.'
-            )
         note = f"{equation.primitive} {equation.where()} has no rule and counts as seeing everything"
         return dense(equation.operands[operand].shape, equation.result.shape), note
     rule = rules[equation.primitive]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -17,27 +16,23 @@ from jaxrf.geometry.counting import Counts, pull, unit_counts
 from jaxrf.geometry.kinds import let_through
 from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
-from jaxrf.interpret.axes import Positions, positions
+from jaxrf.interpret.axes import Positions
+from jaxrf.interpret.geometry import Geometry
 from jaxrf.tangent.program import Layer, TangentProgram, Variable
 
 Sources = dict[Variable, dict[Variable, np.ndarray]]
 """For each variable those that it is computed from position by position, and at which of the positions."""
 
 
-def count(
-    program: TangentProgram, layer: Layer, row: Row, unit: Sequence[int], spatial: Sequence[int], log: bool = False,
-    known: Positions | None = None,
-) -> PathCounts:  # fmt: skip
+def count(geometry: Geometry, layer: Layer, row: Row, unit: Sequence[int], log: bool = False) -> PathCounts:
     """Counts of the paths from every input position to one unit of a layer.
 
     Args:
-        program: the traced model; of several images the first one's paths count.
+        geometry: of the traced model; of several images the first one's paths count.
         layer: the layer of the unit.
         row: the layer's row, for its box.
         unit: position in the layer.
-        spatial: axes of the batched input that are positions.
         log: natural logarithms instead of whole numbers.
-        known: the program's positions, where the caller has them.
 
     Raises:
         InputError: no path leads to the unit.
@@ -45,7 +40,7 @@ def count(
     assert layer.tangent is not None
     box = row.box(unit, clip=True)
     unit = tuple(int(u) for u in np.atleast_1d(unit))
-    known = known or positions(program, spatial)
+    program, known = geometry.program, geometry.positions
     found = None
     if layer.tangent in known.kinds and all(lo < hi for lo, hi in box):
         at, kinds = dict(zip(known.units[layer.name].units, unit)), known.kinds[layer.tangent]
@@ -53,7 +48,7 @@ def count(
         found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
     if found is not None:
         counts = PathCounts(
-            _on_box(found, spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log
+            _on_box(found, geometry.spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log
         )
         if counts.support.any():
             return counts
@@ -127,20 +122,14 @@ def _on_box(counts: Counts, spatial: Sequence[int], box: Sequence[tuple[int, int
 class Densities:
     """Called with a row of the program's table: the share of its center unit's box that has a path, None where none has."""
 
-    program: TangentProgram
-    spatial: Sequence[int]
-    unknown: str = "raise"
-
-    @cached_property
-    def _positions(self) -> Positions:
-        return positions(self.program, self.spatial, self.unknown)
+    geometry: Geometry
 
     def __call__(self, row: Row) -> float | None:
-        layer = self.program.layers[row.name]
-        if layer.tangent not in self._positions.kinds or 0 in row.unit_shape:
+        layer = self.geometry.program.layers[row.name]
+        if layer.tangent not in self.geometry.positions.kinds or 0 in row.unit_shape:
             return None
         try:
-            found = count(self.program, layer, row, row.center_unit, self.spatial, log=True, known=self._positions)
+            found = count(self.geometry, layer, row, row.center_unit, log=True)
         except InputError:  # the center unit sees nothing
             return None
         return found.density

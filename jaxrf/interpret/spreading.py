@@ -14,9 +14,10 @@ import numpy as np
 from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.kinds import Kinds
 from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
-from jaxrf.interpret.axes import Positions, positions
+from jaxrf.interpret.axes import Positions
+from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.links import Link
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
+from jaxrf.tangent.program import Equation, Variable
 
 JOINS = {"add", "add_any", "sub"}
 FOLLOWS_ONE = {"select_and_gather_add"}
@@ -24,7 +25,7 @@ FOLLOWS_ONE = {"select_and_gather_add"}
 
 
 def spread_and_gathered(
-    program: TangentProgram, equations: Sequence[Equation], spatial: Sequence[int], random: Collection[Equation]
+    geometry: Geometry, equations: Sequence[Equation], random: Collection[Equation]
 ) -> tuple[set[Equation], set[Equation]]:
     """Those of the products with `random` weights below an equation that spreads, and those above one that gathers.
 
@@ -32,12 +33,11 @@ def spread_and_gathered(
     each position's part in them is small.
 
     Args:
-        program: the traced model.
+        geometry: of the traced model.
         equations: of the pull-back, from the target to the source.
-        spatial: axes of the batched input that are positions.
         random: equations that pull back by independent weights, which neither spread nor gather in this sense.
     """
-    known = positions(program, spatial)
+    known = geometry.positions
     aside = _statistics(known)
     links = [[link for link in known.links.get(eqn, []) if link not in aside] for eqn in equations]
     alike: set[Variable] = set()

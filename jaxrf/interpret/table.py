@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,42 +12,44 @@ from jaxrf.geometry.places import kept, lost
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
 from jaxrf.geometry.table import Table
-from jaxrf.interpret.fields import Boxes, boxes, flops
+from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.paths import Densities
-from jaxrf.interpret.units import UnitAxes, unit_axes
-from jaxrf.tangent.program import Layer, TangentProgram, Variable
+from jaxrf.interpret.units import UnitAxes
+from jaxrf.tangent.program import Layer, Variable
 
 
-def table(
-    program: TangentProgram, spatial: Sequence[int], *, model: str, unknown: str = "raise", wrt: Layer | None = None
-) -> Table:
+def table(geometry: Geometry, *, model: str, wrt: Layer | None = None) -> Table:
     """The rows of all layers, in order; the last are the outputs.
 
     With `wrt`, the rows of the layers behind that layer, in positions of its units.
     """
-    inputs, units = boxes(program, unknown=unknown), unit_axes(program, spatial)
-    reached = [layer.tangent for layer in program.layers.values() if layer.tangent in inputs.fields]
-    costs = flops(program, reached)  # type: ignore[arg-type]
+    program = geometry.program
     if wrt is None:
-        dense = Densities(program, spatial, unknown)
-        rows = [row(program, layer, inputs, units, spatial, costs) for layer in program.layers.values()]
+        dense = Densities(geometry)
+        rows = [row(geometry, layer, costs=geometry.flops) for layer in program.layers.values()]
         rows = [replace(one, counted=dense) for one in rows]
         return Table(rows, model=model, input_shape=program.input.shape[1:])
-    found, source = boxes(program, wrt.tangent, unknown), units[wrt.name]
+    assert wrt.tangent is not None
+    found = geometry.boxes_on(wrt.tangent)
     behind = [one for one in program.layers.values() if one.tangent in found.fields and one.tangent is not wrt.tangent]
-    rows = [row(program, layer, found, units, spatial, costs, source) for layer in behind]
-    return Table(rows, model=f"{model} seen from {wrt.name!r}", input_shape=_one_image(wrt.tangent.shape, source))  # type: ignore[union-attr]
+    rows = [row(geometry, layer, wrt, geometry.flops) for layer in behind]
+    shape = _one_image(wrt.tangent.shape, geometry.units[wrt.name])
+    return Table(rows, model=f"{model} seen from {wrt.name!r}", input_shape=shape)
 
 
 def row(
-    program: TangentProgram, layer: Layer, found: Boxes, units: Mapping[str, UnitAxes], spatial: Sequence[int],
-    costs: dict[Variable, int] | None = None, source: UnitAxes | None = None,
-) -> Row:  # fmt: skip
+    geometry: Geometry, layer: Layer, source: Layer | None = None, costs: Mapping[Variable, int] | None = None
+) -> Row:
     """One layer's row.
 
-    `units` says how the axes of the layers are read, `source` those of the variable that `found` starts from, where that
-    is not the input.
+    Args:
+        geometry: of the traced model.
+        layer: whose row.
+        source: the layer that fields are on; the input if None.
+        costs: operations that lead to each layer, where the row is to say them.
     """
+    program, spatial = geometry.program, geometry.spatial
+    found = geometry.boxes if source is None else geometry.boxes_on(source.tangent)  # type: ignore[arg-type]
     images = program.input.shape[0]
     if layer.tangent not in found.fields:
         shape = layer.value.shape[1:] if layer.value is not None and layer.value.shape else ()
@@ -56,8 +58,8 @@ def row(
         note = layer.note or "does not depend on the input"
         return Row(layer.name, layer.kind, tuple(shape), (), none, parameters=layer.parameters, notes=(note,))
     fields, shape = found.fields[layer.tangent], layer.tangent.shape
-    axes = units[layer.name]
-    start = source or UnitAxes(tuple(spatial), 0, 1)
+    axes = geometry.units[layer.name]
+    start = geometry.start(source)
     chosen = tuple(_on_units(fields[a], shape, axes) for a in start.units)
     chosen = tuple(replace(f, extent=start.per_image) if a == start.batch else f for a, f in zip(start.units, chosen))
     causes = {n: f.global_cause for n, f in zip(axis_names(len(chosen)), chosen) if f.global_cause}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxrf.interpret.links import Links, links_of
+from jaxrf.interpret.links import Links
 from jaxrf.interpret.origins import FEATURES, Marks, Origin, origins
 from jaxrf.tangent.program import TangentProgram
 
@@ -35,9 +35,7 @@ class UnitAxes:
         return np.moveaxis(value.reshape(images, -1, *value.shape[1:]), 1, self.batch + 1)
 
 
-def unit_axes(
-    program: TangentProgram, spatial: Sequence[int], unknown: str = "global", links: Links | None = None
-) -> Mapping[str, UnitAxes]:
+def unit_axes(program: TangentProgram, spatial: Sequence[int], links: Links) -> Mapping[str, UnitAxes]:
     """How the axes of all layers behind the input are read, by name.
 
     Ask a program of two images: one image leaves no trace where it is merged with other axes.
@@ -45,10 +43,9 @@ def unit_axes(
     Args:
         program: the traced model.
         spatial: axes of the batched input that are positions.
-        unknown: as for `boxes`.
-        links: the program's, where the caller has them.
+        links: the program's.
     """
-    found = origins(program, spatial, links_of(program, unknown) if links is None else links)
+    found = origins(program, spatial, links)
     images = program.input.shape[0]
     return {
         layer.name: _read(layer.tangent.shape, found[layer.tangent], images, frozenset(spatial))

@@ -145,6 +145,8 @@ class TangentProgram:
     linear: tuple[Equation, ...]
     layers: Mapping[str, Layer]
     outputs: tuple[str, ...]
+    derived: dict[Any, Any] = field(default_factory=dict)
+    """What interpretations keep of single equations that they derived once."""
 
     def __repr__(self) -> str:
         return (

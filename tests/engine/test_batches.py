@@ -12,9 +12,7 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
-from jaxrf.interpret.units import unit_axes
 from jaxrf.run import Run
-from jaxrf.tangent.trace import trace
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import conv, weights
@@ -195,6 +193,5 @@ def test_axes_do_not_depend_on_the_number_of_images():
     subject = adapt(tokens, (8, 12, 2), variables=weights((2, 2, 2, 3), (3, 3, 3, 2)), dtype=np.float64)
     expected = {"tokens": (1,), "with a class token": (1,), "tokens first": (0,), "windows": (0, 1)}
     for count in (1, 2):
-        program = trace(subject, count)
-        found = unit_axes(program, (1, 2))
+        found = Programs(subject).of(count).units
         assert {name: found[name].units for name in expected} == expected

@@ -15,7 +15,7 @@ from jaxrf.adapters import Subject, intercepting
 from jaxrf.compiler import jit
 from jaxrf.engine.channels import cotangents
 from jaxrf.inputs import Images, as_images
-from jaxrf.interpret.units import unit_axes
+from jaxrf.programs import Programs
 from jaxrf.tangent.trace import OUTPUT
 from tests.engine.dense import difference
 from tests.engine.small_zoo import ALIKE, NETWORKS, subject_of
@@ -74,12 +74,13 @@ def test_networks_of_the_same_blocks(name, double, monkeypatch):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer(name, double, quick, monkeypatch):
     """Maps and values of corners, border and center of all layers, which are zero outside of the box."""
-    for function in ("traced", "geometry_program", "boxes"):  # they do not depend on the layer
-        monkeypatch.setattr(planning, function, functools.cache(getattr(planning, function)))
+    monkeypatch.setattr(planning, "Programs", functools.cache(Programs))  # they do not depend on the layer
     subject = subject_of(name, monkeypatch.setattr)
     images = as_images(np.random.default_rng(1).normal(size=(1, *subject.input_shape)), None)
     reference = Reference(subject, jnp.asarray(images.source))
-    layers = [layer.name for layer in planning.traced(subject, ()).layers.values() if layer.tangent is not None]
+    layers = [
+        layer.name for layer in planning.Programs(subject, ()).of().program.layers.values() if layer.tangent is not None
+    ]
     assert set(layers) == set(reference.values)
     found = {layer: errors(subject, images, layer, reference) for layer in layers}
     every = np.concatenate([*found.values()])
@@ -93,7 +94,7 @@ def test_every_layer(name, double, quick, monkeypatch):
 
 def errors(subject: Subject, images: Images, layer: str, reference: Reference) -> np.ndarray:
     """Of some units of a layer: the larger one of the errors of map and value, as a share of their peak; NaN where both maps are zero."""
-    axes = unit_axes(planning.traced(subject, ()), subject.spatial_axes)[layer].units
+    axes = planning.Programs(subject, ()).of().units[layer].units
     value = np.asarray(reference.values[layer])
     units = some_units(tuple(value.shape[axis] for axis in axes))
     run = run_of(subject, images, layer, certify=False, units=units, crop=False)

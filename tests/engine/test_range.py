@@ -11,11 +11,13 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.pull import Shared, pull_back
-from jaxrf.engine.range import NOTHING, Scaled, alike, patience, room, times, unscaled
+from jaxrf.engine.range import NOTHING, Scaled, alike, patience, times, unscaled
+from jaxrf.engine.scales import Scales, largest_exponents, room
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.windows import windows
 from jaxrf.errors import InputError
 from jaxrf.programs import traced
+from jaxrf.tangent.program import Literal
 from tests.engine.models import LAYOUTS, RESIDUAL, images, residual, weights
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -108,13 +110,47 @@ def test_sums_take_the_larger_exponent():
         Scaled(jnp.array([[1.0], [1.0]]), jnp.array([-40, 3])),
         Scaled(jnp.array([[0.5], [2.0]]), jnp.array([-41, 0])),
     )
-    total = a + b
+    found = Scales(lambda operand: jnp.asarray(operand.value))
+    total = a.met(b, found)
     assert np.asarray(total.exponent).tolist() == [-40, 3]
     assert np.asarray(total.array).ravel().tolist() == [1.25, 1.25]
     zero = Scaled(jnp.zeros((2, 1)), None, 1.0).looked_at(1.0, 32)
     assert np.asarray(zero.exponent).tolist() == [NOTHING, NOTHING]
     far = Scaled(jnp.ones((2, 1)), jnp.array([-400, -400]))
-    assert np.asarray((far + zero).array).tolist() == np.asarray((zero + far).array).tolist() == [[1.0], [1.0]]
+    sums = far.met(zero, found), zero.met(far, found)
+    assert [np.asarray(one.array).tolist() for one in sums] == [[[1.0], [1.0]]] * 2
+
+
+@pytest.mark.parametrize("grown", [-90, -3, 0, 5, 90])
+def test_cotangents_that_lost_different_scales(grown):
+    """Their sum is that of their true values, whichever is larger, also once what they lost meets again."""
+    weights = [Literal(np.float32([0.75, -0.5]) * np.float32(2.0**n)) for n in (grown, 20)]
+    found = Scales(lambda operand: jnp.asarray(operand.value))
+    exponents = [int(found.exponent((((w, 1.0), 1),))) for w in weights]
+    assert exponents == [0 if abs(grown) <= 4 else grown, 20]
+    assert float(found.factor((weights[0], 1.0))) == 2.0 ** -exponents[0]
+    one, other = jnp.float32([[3.0], [0.0]]), jnp.float32([[5.0], [1.0]])
+    lost = [Scaled(one, None, 0.0, (((weights[0], 1.0), 1),)), Scaled(other, None, 0.0, (((weights[1], 1.0), -1),))]
+    total = lost[0].met(lost[1], found).met(Scaled(one), found).complete(found)
+    wide = [np.asarray(a, np.float64) for a in (one, other)]
+    true = wide[0] * 2.0 ** exponents[0] + wide[1] * 2.0 ** -exponents[1] + wide[0]
+    np.testing.assert_allclose(
+        np.ldexp(np.asarray(total.array, np.float64), total.exponents()[:, None]), true, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
+def test_exponents_of_the_largest_magnitude(dtype):
+    """Those of `frexp`, of one array and of many of a size; none of zeros, of NaN and of infinities."""
+    draw = np.random.default_rng(0)
+    shapes = [(1,), (7,), (3, 5), (15,), (2, 2, 4), *[(5, 3)] * 9]
+    arrays = [draw.normal(size=s) * 2.0 ** draw.integers(-9, 9) for s in shapes]
+    arrays = [np.asarray(jnp.asarray(a).astype(dtype)) for a in arrays]
+    wide = [np.abs(np.real(a).astype(np.float32)).max() for a in arrays]
+    bad = [np.zeros(3, dtype), np.full(4, np.nan, dtype), np.asarray([1, -np.inf], dtype)]
+    exponents, plain = largest_exponents([jnp.asarray(a) for a in arrays + bad])
+    assert exponents[: len(wide)].tolist() == np.frexp(wide)[1].tolist()
+    assert plain.tolist() == [True] * len(wide) + [False] * 3
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

@@ -15,6 +15,7 @@ from jaxrf.adapters import adapt
 from jaxrf.engine.pull import Shared, pull_back
 from jaxrf.engine.range import NOTHING, Scaled
 from jaxrf.engine.run import Pullback
+from jaxrf.engine.scales import Scales
 from jaxrf.engine.signs import fresh_signs, power
 from jaxrf.engine.windows import windows
 from jaxrf.interpret.weights import random_weights
@@ -110,10 +111,11 @@ def test_magnitudes_of_any_scale_meet_as_squares():
     """With exponents of their own, one far below the other, or zeros that set no scale."""
     a, b = np.array([[3.0, 0.0], [3.0, 1.0], [2.0, 0.0]]), np.array([[4.0, 2.0], [4.0, 1.0], [0.0, 0.0]])
     exponents = np.array([5, 200, 7], np.int32), np.array([5, 0, NOTHING], np.int32)
-    both = Scaled(jnp.array(a), jnp.array(exponents[0])).apart(Scaled(jnp.array(b), jnp.array(exponents[1])))
+    one, other = (Scaled(jnp.array(c), jnp.array(e)) for c, e in zip((a, b), exponents))
+    both = one.met(other, Scales(lambda operand: operand.value), apart=True)
     np.testing.assert_array_equal(both.exponents(), [5, 200, 7])
     np.testing.assert_allclose(both.array, [[5, 2], [3, 1], [2, 0]], rtol=1e-6)
-    plain = Scaled(jnp.array(a)).apart(Scaled(jnp.array(b)))
+    plain = Scaled(jnp.array(a)).met(Scaled(jnp.array(b)), Scales(lambda operand: operand.value), apart=True)
     np.testing.assert_allclose(plain.array, np.hypot(a, b), rtol=1e-6)
 
 

@@ -13,7 +13,7 @@ from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.signs import Signs, make_signs
 from jaxrf.engine.windows import windows
-from jaxrf.programs import traced
+from jaxrf.programs import Programs
 from tests.engine.models import average_pool, conv, max_pool, weights
 from tests.engine.random_networks import Net, erf, layer, open_run, overlapping_pools
 
@@ -22,9 +22,10 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 def signs_of(f) -> Signs:
     """Of `f(weights, x)`, three convolutions."""
-    program = traced(adapt(f, (12, 14, 2), variables=weights(W, W, W, dtype=np.float32)))
+    geometry = Programs(adapt(f, (12, 14, 2), variables=weights(W, W, W, dtype=np.float32))).of()
+    program = geometry.program
     plan = windows(program, program.layers["output"].tangent, program.input, {1: np.array([2]), 2: np.array([1])})
-    signs = make_signs(program, plan, (1, 2), "probe")
+    signs = make_signs(geometry, plan, "probe")
     assert len(signs.averaged) + len(signs.record()["kept"]) == 3
     return signs
 

@@ -8,10 +8,8 @@ import pytest
 from jaxrf.adapters import adapt
 from jaxrf.errors import InputError
 from jaxrf.interpret import table as tables
-from jaxrf.interpret.axes import positions
-from jaxrf.interpret.fields import boxes
 from jaxrf.interpret.paths import count
-from jaxrf.programs import choose, geometry_program
+from jaxrf.programs import Programs, choose
 from tests.interpret.counted_networks import network
 
 CHANNELS = (1, 4)
@@ -21,18 +19,18 @@ def check(seed: int, channels: int) -> None:
     """Compare some units of one network; a unit without a path is refused."""
     net = network(seed, 1 + seed % 3)
     subject = adapt(net.model, (*net.shape, channels))
-    program, spatial = geometry_program(subject), subject.spatial_axes
-    target, known = choose(program, None, None), positions(program, spatial)
-    row = tables.row(program, target, boxes(program), known.units, spatial)
+    geometry = Programs(subject).geometry
+    target = choose(geometry.program, None, None)
+    row = tables.row(geometry, target)
     assert row.unit_shape == net.out
     units = list(np.ndindex(*net.out))
     for unit in {units[0], units[-1], *(units[i] for i in np.random.default_rng(seed).integers(0, len(units), 4))}:
         right = net.counts[unit]
         if not right.any():
             with pytest.raises(InputError, match="No path leads"):
-                count(program, target, row, unit, spatial, known=known)
+                count(geometry, target, row, unit)
             continue
-        found = count(program, target, row, unit, spatial, known=known)
+        found = count(geometry, target, row, unit)
         box = tuple(slice(lo, hi) for lo, hi in found.box)
         np.testing.assert_array_equal(found.counts, right[box])
         assert found.total == right.sum(), "paths outside of the box"

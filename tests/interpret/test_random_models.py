@@ -12,8 +12,7 @@ from jax import lax
 
 import jaxrf
 from jaxrf.adapters import adapt
-from jaxrf.interpret.units import unit_axes
-from jaxrf.programs import geometry_program
+from jaxrf.programs import Programs
 
 Layer = Callable[[jax.Array, np.random.Generator], jax.Array]
 SHAPE = (7, 9, 2)
@@ -146,7 +145,7 @@ def test_boxes_are_the_hulls_of_the_jacobian(seed):
     row = jaxrf.trf(model, SHAPE)[-1]
     x = np.random.default_rng(seed).uniform(0.5, 1.5, (1, *SHAPE)).astype(np.float32)
     support = np.asarray(jax.jit(jax.jacrev(model))(x)[0, :, :, :, 0]).any(axis=(2, 5))
-    axes = unit_axes(geometry_program(adapt(model, SHAPE)), (1, 2))["output"].units  # (2, 1) where it was transposed
+    axes = Programs(adapt(model, SHAPE)).geometry.units["output"].units  # (2, 1) where it was transposed
     support = support.transpose(*(a - 1 for a in axes), 2, 3)
     assert row.unit_shape == support.shape[:2]
     assert row.exact, row.notes

@@ -12,14 +12,13 @@ from jax import lax
 import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.interpret.origins import _split
-from jaxrf.interpret.units import unit_axes
-from jaxrf.programs import geometry_program
+from jaxrf.programs import Programs
 
 
 def axes(model, shape, **call):
     """(unit axes, batch axis) of every layer, by name."""
     subject = adapt(model, shape, **call)
-    found = unit_axes(geometry_program(subject), subject.spatial_axes)
+    found = Programs(subject).geometry.units
     return {name: (one.units, one.batch) for name, one in found.items()}
 
 
