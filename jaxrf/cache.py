@@ -95,7 +95,7 @@ def key_of(*things: Any) -> Hashable | None:
     try:
         key = (_settings(), *(_key(thing) for thing in things))
         hash(key)
-    except (Unkeyed, TypeError, ValueError):
+    except (Unkeyed, TypeError, ValueError, RecursionError):
         return None
     return key
 
@@ -200,9 +200,10 @@ def _globals(code: types.CodeType) -> frozenset[str]:
 
 def _held_key(value: Any, seen: frozenset[int]) -> Hashable:
     """The key of what a function closes over: arrays of JAX by identity, since they stay what they are."""
-    if isinstance(value, Mapping | list | tuple):
-        leaves, structure = jax.tree.flatten(value)
-        return structure, tuple(_held_key(leaf, seen) for leaf in leaves)
+    if isinstance(value, Mapping):
+        return "mapping", tuple((_key(name), _held_key(one, seen)) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return type(value), tuple(_held_key(one, seen) for one in value)
     if isinstance(value, jax.Array) and not isinstance(value, Tracer):
         return Same(value)
     if isinstance(value, np.ndarray | nnx.Module | nnx.Variable):

@@ -7,20 +7,18 @@ from typing import Any
 
 import jax
 
+from jaxrf import planning
 from jaxrf.adapters import Subject
 from jaxrf.inputs import Images, as_images
 from jaxrf.opening import prepare_field
 from jaxrf.options import Options
-from jaxrf.planning import prepare
-from jaxrf.programs import Programs
 from jaxrf.run import Compiled, Run
 
 
 def run_of(subject: Subject, images: Images, layer: str | None = None, certify: bool = True, **options: Any) -> Run:
     """A run of a subject, under its own variables where it has them."""
-    prepared = prepare(
-        Programs(subject, options.get("treat_as_constant", ())), images, Options(**options).settled(), layer
-    )
+    programs = planning.Programs(subject, options.get("treat_as_constant", ()))
+    prepared = planning.prepare(programs, images, Options(**options).settled(), layer)
     leaves = None if subject.variables is None else jax.tree.leaves(subject.variables)
     return Run(Compiled(prepared), leaves, certify)
 
