@@ -12,6 +12,7 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.inputs import as_images
+from jaxrf.programs import Programs
 from jaxrf.run import Run
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
