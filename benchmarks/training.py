@@ -1,7 +1,7 @@
 """What does a training loop cost that maps two layers every step?
 
 A small CNN, stochastic gradient descent, images like digits. The step of the loop, one jitted function, also gives the
-map of the center unit of two layers for all images of its batch: by prepared fields, and by a pull-back written by hand
+map of the center unit of two layers for all images of its batch: by a prepared field, and by a pull-back written by hand
 for each layer. Maps and weights of all loops are compared before anything is timed.
 
 Loops are called in turn. Their ratio is of CPU time, which other programs on the machine change less; wall times stand beside it.
@@ -28,7 +28,7 @@ import jaxrf
 LAYERS = ("c2", "c3")
 CHANNEL = 1
 RATE = 0.1
-Maps = list[jax.Array]
+Maps = dict[str, jax.Array]
 
 
 class Digits(nn.Module):
@@ -99,15 +99,15 @@ def whole(array: np.ndarray, origin: np.ndarray, extent: int) -> np.ndarray:
     return placed
 
 
-def compare(fields: list[jaxrf.field.Field], loops: dict[str, Loop], extent: int) -> float:
+def compare(field: jaxrf.field.Field, loops: dict[str, Loop], extent: int) -> float:
     """The largest difference between maps of all steps, of the peak; weights must be the same to rounding."""
     ends, found = zip(*(run() for run in loops.values()))
     for other in ends[1:]:
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), other, ends[0])
     worst = 0.0
     for mine, theirs in zip(found[list(loops).index("jaxrf")], found[list(loops).index("VJP")], strict=True):
-        for field, one, right in zip(fields, mine, theirs, strict=True):
-            difference = np.abs(whole(np.asarray(one)[:, 0], field.origin[0], extent) - right)
+        for name, right in theirs.items():
+            difference = np.abs(whole(np.asarray(mine[name])[:, 0], field.origin[name][0], extent) - right)
             worst = max(worst, float(difference.max() / np.asarray(right).max()))
     return worst
 
@@ -125,17 +125,15 @@ def train(small: bool, repeats: int, report: Report) -> None:
     model, (images, labels) = Digits(width), data(steps, batch, extent)
     variables = model.init(jax.random.key(0), images[0])
     batches = list(zip(images, labels))
-    fields = [jaxrf.prepare(model, variables, images[0], layer=name, channels=CHANNEL) for name in LAYERS]
-    units = [tuple(field.units[0].tolist()) for field in fields]
+    field = jaxrf.prepare(model, variables, images[0], layer=list(LAYERS), channels=CHANNEL)
+    units = {name: tuple(field.units[name][0].tolist()) for name in LAYERS}
     mapped = {
-        "training": lambda weights, images: [],
-        "jaxrf": lambda weights, images: [field(weights, images).array() for field in fields],
-        "VJP": lambda weights, images: [
-            written_out(model, name, unit, weights, images) for name, unit in zip(LAYERS, units)
-        ],
+        "training": lambda weights, images: {},
+        "jaxrf": lambda weights, images: {n: maps.array() for n, maps in field(weights, images).items()},
+        "VJP": lambda weights, images: {n: written_out(model, n, units[n], weights, images) for n in LAYERS},
     }
     loops = {name: loop(model, variables, batches, maps) for name, maps in mapped.items()}
-    error = compare(fields, loops, extent)
+    error = compare(field, loops, extent)
     if error > 1e-3:
         raise SystemExit(f"The maps differ by {error:.1e} of the largest; no times are given.")
     work = dict.fromkeys(loops, 0.0)
@@ -146,7 +144,7 @@ def train(small: bool, repeats: int, report: Report) -> None:
     columns |= {"jaxrf / VJP": work["jaxrf"] / work["VJP"], "aim": 1.5}
     what = f"{batch} images {extent}², maps of {' and '.join(LAYERS)}"
     report.add("A step of training", what, columns, {"seconds": times, "error": error, "steps": steps})
-    call(fields[0], variables, images[0, :1], repeats, report)
+    call(field, variables, images[0, :1], repeats, report)
 
 
 def call(field: jaxrf.field.Field, variables: Any, images: jax.Array, repeats: int, report: Report) -> None:
@@ -169,7 +167,7 @@ def call(field: jaxrf.field.Field, variables: Any, images: jax.Array, repeats: i
     each = {name: statistics.median(spent) / calls * 1e3 for name, spent in times.items()}
     columns = {f"{name}, ms": spent for name, spent in each.items()}
     columns |= {"overhead, ms": each["call"] - each["program"], "aim, ms": 1.0}
-    report.add("A warm call", f"layer {field.row.name}, one image", columns, {"seconds": times})
+    report.add("A warm call", f"{' and '.join(field.layers)}, one image", columns, {"seconds": times})
 
 
 def main() -> None:

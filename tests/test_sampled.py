@@ -95,6 +95,20 @@ def test_a_scan_over_checkpoints(field, right, drawn, images):
     np.testing.assert_allclose(mine.low, other.low, rtol=1e-4)
 
 
+def test_several_layers(images):
+    """With several layers statistics are dicts by name, and add as trees do."""
+    field = jaxrf.prepare(Net(), None, images, layer=["Conv_0", "output"], units="center")
+    variables = field.init(jax.random.key(0))
+    total = field.statistics()
+    for first in (0, 2):
+        more = field.statistics(field(variables, images[first : first + 2], field.key(), first=first), first=first)
+        total = {name: total[name] + more[name] for name in total}
+    right = field.result(field(variables, images, field.key()))
+    assert list(total) == ["Conv_0", "output"]
+    for name, result in field.result(total).items():
+        assert_same(result, right[name])
+
+
 def test_vmapped_and_summed_along_its_axis(field, right, drawn, images):
     """`psum` over the axis of `vmap` is the sum over it."""
 
