@@ -224,11 +224,11 @@ def _largest_bits(arrays: Sequence[jax.Array]) -> list[jax.Array]:
     count = max(1, TOGETHER // len(arrays))
     length = -(-size // count)
     starts = [number * (size - length) // max(1, count - 1) for number in range(count)]
-    bits = [lax.bitcast_convert_type(a, whole) & jnp.iinfo(whole).max for a in arrays]
-    parts = tuple(b[..., start : start + length] for b in bits for start in starts)
+    bits = [lax.bitcast_convert_type(lax.abs(a), whole) for a in arrays]
+    parts = tuple(lax.slice_in_dim(b, start, start + length, axis=-1) for b in bits for start in starts)
     none = tuple(np.zeros((), whole) for _ in parts)
-    found = lax.reduce(parts, none, lambda a, b: tuple(map(jnp.maximum, a, b)), (bits[0].ndim - 1,))
-    return [reduce(jnp.maximum, found[i : i + count]) for i in range(0, len(found), count)]
+    found = lax.reduce(parts, none, lambda a, b: tuple(map(lax.max, a, b)), (bits[0].ndim - 1,))
+    return [reduce(lax.max, found[i : i + count]) for i in range(0, len(found), count)]
 
 
 def inverse(exponent: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
