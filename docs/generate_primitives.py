@@ -34,7 +34,7 @@ The table lists the operations that have a rule, by the name that JAX gives them
 coefficients taken as non-zero and nothing taken to cancel.
 *Hull* means that the box holds them all and may hold more; the row of such a layer says `exact=False` and why.
 
-Each operation is tried on the named cases of `tests/primitives/cases.py`, among others.
+Each operation is tried on the named cases of `tests/primitives/families/`, among others.
 Its relation is compared with the support of a dense Jacobian,
 its pull-back on moving windows and on whole arrays with `jax.vjp` in double precision.
 

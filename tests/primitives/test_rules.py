@@ -12,8 +12,9 @@ from jaxrf.geometry.merge import source
 from jaxrf.primitives import Rule, rules
 from jaxrf.tangent.program import Variable
 from jaxrf.tangent.trace import trace
-from tests.primitives.cases import CASES, conv, positive
+from tests.primitives.cases import CASES, positive
 from tests.primitives.equations import inputs, jacobian, program, pulled, supports
+from tests.primitives.families.convolution import conv
 
 
 @pytest.fixture(autouse=True)
