@@ -8,11 +8,15 @@ from jax import lax
 from jaxrf.geometry.maps import Window, identity
 from jaxrf.geometry.relations import Product, Relation, dense
 from jaxrf.lowering.laying import laid
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, View, linear_transpose, rule
+from jaxrf.tangent.levels import carried
 
 
 class Movement(Rule):
     """Members say their sliding windows; on windows the cotangent is strided or interleaved with zeros."""
+
+    kind = Kind.MOVE
 
     def windows(self, equation, operand) -> list[Window]:
         """One window per axis, of one offset each."""
@@ -31,6 +35,9 @@ class Movement(Rule):
             if not window.identity:
                 ct = self.along(ct, axis + 1, window, view.out[axis], view.into[axis])
         return ct
+
+    def known(self, equation, operands):
+        return carried(equation, operands, len(operands) if self.linear is None else len(self.linear))
 
     def along(self, ct, axis, window: Window, out, into):
         """Pull back along one axis."""
@@ -71,6 +78,9 @@ class Pad(Movement):
 
     def relation(self, equation, operand):
         return super().relation(equation, operand) if operand == 0 else dense((), equation.result.shape)
+
+    def takes_one(self, equation, operand):
+        return operand == 0
 
     def needs_whole(self, equation):
         return frozenset() if equation.tangents == [0] else frozenset(range(len(equation.result.shape)))
@@ -121,3 +131,6 @@ class Concatenate(Movement):
         before, total = sum(sizes[:operand]), equation.result.shape[axis]
         border = operand != max(equation.tangents or range(len(sizes)), key=lambda i: sizes[i])
         return [Window(n, total, 1, (-before,), 1, border) if a == axis else identity(n) for a, n in enumerate(shape)]
+
+    def joined_along(self, equation):
+        return equation.params["dimension"]

@@ -14,6 +14,7 @@ from jaxrf.geometry.maps import Fixed, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation
 from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.movement import fit
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, Span, linear_transpose, rule
 from jaxrf.tangent.program import Equation
 
@@ -91,6 +92,7 @@ class Block:
 class Writing(Rule):
     """Members say which block they write, or where each update goes; `array` and `updates` are operand numbers."""
 
+    kind = Kind.WRITE
     array, updates = 0, 1
 
     def block(self, equation: Equation) -> Block | None:
@@ -134,6 +136,7 @@ class DynamicUpdateSlice(Writing):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dynamic_update_slice.html
     """
 
+    linear, indices = (0, 1), (2,)
     hull_where = "its start depends on values"
 
     def block(self, equation):
@@ -167,7 +170,10 @@ class Scatter(Writing):
 
     hull_where = "its indices depend on values, or repeat in a `scatter` that is no sum"
 
-    updates = 2
+    linear, updates = (0, 2), 2
+
+    def steers(self, equation, operand):
+        return operand == 1
 
     def replaces(self, equation):
         return equation.primitive == "scatter"
@@ -264,6 +270,8 @@ class ScatterMultiply(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.scatter_mul.html
     """
 
+    kind = Kind.WRITE
+    linear = (0,)
     hull_where = "its updates hold zeros"
 
     def relation(self, equation, operand):
