@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,10 +27,14 @@ Fields = tuple[Field, ...]
 
 @dataclass(frozen=True)
 class Crop:
-    """Half-open intervals of the image, one per spatial axis; or None and the reason why the image is run whole."""
+    """Half-open intervals of the image, one per spatial axis; or None and the reason why the image is run whole.
+
+    `needed` are the places that values come from, in the order of the pull-back's coefficients.
+    """
 
     box: tuple[tuple[int, int], ...] | None
     why: str
+    needed: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"crop to {self.box}" if self.box else f"whole image: {self.why}"
@@ -50,15 +54,9 @@ def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], 
     fields = value_fields(program, plan)
     if isinstance(fields, str):
         return Crop(None, fields)
-    lows, highs = list(extents), [0] * len(extents)
-    for step_ in plan.steps:
-        out = plan.regions[step_.equation.result]
-        for operand in step_.equation.operands:
-            if isinstance(operand, Variable) and operand in fields:
-                for window in _windows_of(operand, step_, out):
-                    for i, a in enumerate(spatial):
-                        lo, hi = _needed(fields[operand][a], window, plan)
-                        lows[i], highs[i] = min(lows[i], lo), max(highs[i], hi)
+    needed = _places(fields, plan, spatial)
+    lows = [min([n, *(lo for lo, _ in needed[i :: len(spatial)])]) for i, n in enumerate(extents)]
+    highs = [max([0, *(hi for _, hi in needed[i :: len(spatial)])]) for i in range(len(spatial))]
     region = plan.regions[plan.source]
     box = []
     for i, (a, n, s) in enumerate(zip(spatial, extents, step)):
@@ -74,7 +72,35 @@ def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], 
         box.append((lo, hi))
     if all(hi - lo >= n * 0.9 for (lo, hi), n in zip(box, extents)):
         return Crop(None, "the units' fields cover it")
-    return Crop(tuple(box), "")
+    return Crop(tuple(box), "", tuple(needed))
+
+
+def same_places(crop: Crop, cropped: TangentProgram, moved: Windows, spatial: tuple[int, ...]) -> bool:
+    """Whether coefficients come from the same places of the image on the crop as on the whole image.
+
+    Those of a slice at a fixed place, as of a token or a corner, do not: on the crop that is another place.
+    """
+    fields = value_fields(cropped, moved)
+    if isinstance(fields, str) or crop.box is None:
+        return False
+    found = _places(fields, moved, spatial)
+    shifts = [lo for lo, _ in crop.box] * (len(found) // len(spatial))
+    there = [(lo + shift, hi + shift) for (lo, hi), shift in zip(found, shifts)]
+    return len(there) == len(crop.needed) and all(
+        mine == theirs or (mine[0] >= mine[1] and theirs[0] >= theirs[1]) for mine, theirs in zip(crop.needed, there)
+    )
+
+
+def _places(fields: Mapping[Variable, Fields], plan: Windows, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
+    """For each coefficient that a step reads, and each spatial axis, the hull of the places that it depends on."""
+    return [
+        _needed(fields[operand][a], window, plan)
+        for step in plan.steps
+        for operand in step.equation.operands
+        if isinstance(operand, Variable) and operand in fields
+        for window in _windows_of(operand, step, plan.regions[step.equation.result])
+        for a in spatial
+    ]
 
 
 def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields] | str:

@@ -147,6 +147,14 @@ def test_what_indices_are_made_of_is_needed(chosen):
     np.testing.assert_allclose(cropped.mean, whole.mean, rtol=1e-5)
 
 
+@pytest.mark.parametrize("place", [np.s_[:, 3:4, 4:5], np.s_[:, -5:-4, -7:-6]], ids=["from the front", "from the end"])
+def test_values_of_a_fixed_place(place):
+    """They are other ones on a crop, where they do not lie as far from the same corner."""
+    cropped, whole, plan = both(lambda x: x * jax.lax.stop_gradient(jnp.tanh(x[place])), units=np.array([[80, 90]]))
+    assert "fixed places" in plan.crop.why or "boxes" in plan.crop.why
+    np.testing.assert_allclose(cropped.mean, whole.mean, rtol=1e-5)
+
+
 def test_squeeze_and_excitation_is_run_whole():
     """A pooled gate sees all of the image."""
     plan = jaxrf.plan(lambda x: x * x.mean((1, 2), keepdims=True), inputs=jaxrf.noise(1), input_shape=SHAPE)
