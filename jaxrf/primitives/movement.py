@@ -11,6 +11,7 @@ from jaxrf.lowering.laying import laid
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, View, linear_transpose, rule
 from jaxrf.tangent.levels import carried
+from jaxrf.tangent.program import Equation
 
 
 class Movement(Rule):
@@ -37,7 +38,12 @@ class Movement(Rule):
         return ct
 
     def known(self, equation, operands):
-        return carried(equation, operands, len(operands) if self.linear is None else len(self.linear))
+        moved = len(operands) if self.linear is None else len(self.linear)
+        return carried(equation, operands, moved, self.untouched(equation))
+
+    def untouched(self, equation: Equation) -> list[int]:
+        """Axes along which elements stay where they are, where that is seen from the parameters."""
+        return []
 
     def along(self, ct, axis, window: Window, out, into):
         """Pull back along one axis."""
@@ -71,6 +77,8 @@ class Pad(Movement):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.pad.html
     """
 
+    tells_levels = True
+
     def windows(self, equation, operand):
         config = equation.params["padding_config"]
         shape, out = equation.operands[0].shape, equation.result.shape
@@ -81,6 +89,9 @@ class Pad(Movement):
 
     def takes_one(self, equation, operand):
         return operand == 0
+
+    def untouched(self, equation):
+        return [axis for axis, amounts in enumerate(equation.params["padding_config"]) if not any(amounts)]
 
     def needs_whole(self, equation):
         return frozenset() if equation.tangents == [0] else frozenset(range(len(equation.result.shape)))
@@ -125,6 +136,8 @@ class Concatenate(Movement):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.concatenate.html
     """
 
+    tells_levels = True
+
     def windows(self, equation, operand):
         axis, shape = equation.params["dimension"], equation.operands[operand].shape
         sizes = [o.shape[axis] for o in equation.operands]
@@ -134,3 +147,6 @@ class Concatenate(Movement):
 
     def joined_along(self, equation):
         return equation.params["dimension"]
+
+    def untouched(self, equation):
+        return [axis for axis in range(len(equation.result.shape)) if axis != equation.params["dimension"]]

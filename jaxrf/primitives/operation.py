@@ -70,11 +70,6 @@ class Operation:
         """Whether several elements of an operand become one, without weights: sums and maxima."""
         return self.kind in (Kind.SUM, Kind.CHOICE)
 
-    @property
-    def keeps_zeros(self) -> bool:
-        """Whether zeros of one operand can stay zeros of the result, whatever the other operands hold."""
-        return self.kind in (Kind.SCALE, Kind.SELECT, Kind.MOVE, Kind.WRITE)
-
     def steers(self, equation: Equation, operand: int) -> bool:
         """Whether an operand says where elements come from or go to, and so depends on the sizes of arrays."""
         return operand in self.indices or (bool(self.indices) and operand > self.indices[-1])

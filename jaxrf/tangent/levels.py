@@ -118,9 +118,7 @@ def rearranged(lay: Callable[[np.ndarray], np.ndarray], x: Known) -> Known:
     return Known(support, level, x.masked, x.blurred, x.lost)
 
 
-def carried(
-    equation: Equation, operands: Sequence[Known], moved: int, untouched: Sequence[int] = ()
-) -> Known | None:
+def carried(equation: Equation, operands: Sequence[Known], moved: int, untouched: Sequence[int] = ()) -> Known | None:
     """Elements of the first `moved` operands put elsewhere by the operation itself: levels and zeros go along with them.
 
     Elements stay where they are along the axes `untouched`, which are of size 1 where nothing varies along them.
