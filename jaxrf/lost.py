@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrf.compiler import jit
 from jaxrf.engine.run import Pullback
-from jaxrf.primitives import Rule, rules
+from jaxrf.primitives import rules
 from jaxrf.tangent.program import Equation
 
 IMAGES = "NaN or infinity in their images"
@@ -83,7 +83,8 @@ class Lost:
             largest = {v: jnp.abs(x).max(initial=0) for v, x in zip(wanted, values)}
             low, high = jnp.zeros((), bool), jnp.zeros((), bool)
             for e in products:
-                there = jnp.array([largest[v] > 0 for v in e.operands]).all()
+                factors = [v for v in e.operands if jnp.issubdtype(v.dtype, jnp.inexact)]
+                there = jnp.array([largest[v] > 0 for v in factors]).all()
                 low |= there & (largest[e.result] < jnp.finfo(e.result.dtype).tiny)
                 high |= ~jnp.isfinite(largest[e.result])
             return low, high
@@ -93,5 +94,6 @@ class Lost:
 
 def _multiplies(equation: Equation) -> bool:
     """Whether an equation of the forward pass multiplies values, by the rule of its primitive."""
-    known = equation.primitive in rules and type(rules[equation.primitive]).powers is not Rule.powers
-    return known and np.issubdtype(equation.result.dtype, np.floating) and len(equation.operands) == 2
+    if equation.primitive not in rules or not np.issubdtype(equation.result.dtype, np.floating):
+        return False
+    return any(rules[equation.primitive].powers(equation, i) for i in range(len(equation.operands)))

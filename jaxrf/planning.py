@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrf.adapters import Subject
 from jaxrf.engine.channels import check_channels
-from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, total_step
+from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, same_places, total_step
 from jaxrf.engine.plan import Plan, make_plan
 from jaxrf.engine.pool import make_pool
 from jaxrf.engine.run import Pullback
@@ -196,6 +196,8 @@ def _cropped(place: Place, programs: Programs, whole: Geometry, plan: Windows):
     moved = place.windows(small.program, [lo // s for lo, s in zip(shift, strides.values())])
     if not same_boxes(plan, moved, shift, spatial):
         return whole, plan, Crop(None, "its boxes differ from those of the crop"), None
+    if not same_places(crop, small.program, moved, spatial):
+        return whole, plan, Crop(None, "values come from fixed places of the image"), None
     if not same_constants(whole, plan, small.program, moved, crop.box):
         return whole, plan, Crop(None, "the model computes with the size of its input"), None
     return small, moved, crop, shift

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from jaxrf.errors import JaxrfError, unknown
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -49,6 +50,10 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._things[name]
         except KeyError:
             raise unknown(self.kind, name, self._things) from None
+
+    def get(self, name: str, default: D = None) -> T | D:
+        """The thing of that name, or `default`; other than `[]`, a miss is no error."""
+        return self._things.get(name, default)
 
     def __contains__(self, name: object) -> bool:
         return name in self._things

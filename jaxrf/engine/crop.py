@@ -9,47 +9,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from jaxrf.engine.windows import Windows
+from jaxrf.engine.windows import Step, Windows
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import Boxes
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.primitives import rules
-from jaxrf.primitives.elementwise import aligned
-from jaxrf.primitives.pooling import Pooling
-from jaxrf.primitives.rule import Span
-from jaxrf.tangent.constants import CHANCE
+from jaxrf.primitives.operation import Kind, about
+from jaxrf.primitives.rule import Span, Spans
 from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
 Fields = tuple[Field, ...]
-# Operations whose result at a place depends on their operands at that place.
-LOCAL = frozenset(
-    "abs add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy cos cosh digamma div eq erf "
-    "erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg "
-    "nextafter not or pow reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh "
-    "xor jaxrf_tap name optimization_barrier real imag complex conj".split()
-)
-POOLS = frozenset("reduce_window_max reduce_window_min reduce_window_sum reduce_window".split())
-REDUCTIONS = frozenset("reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin".split())
-# Operations that mean the same for values as for tangents: their rules serve both.
-SHARED = frozenset(
-    "conv_general_dilated dot_general reduce_sum broadcast_in_dim transpose squeeze reshape pad slice rev concatenate "
-    "cumsum gather dynamic_slice".split()
-)
-# Operations whose known operands are indices, or the matrix of a resize: they say where a place comes from.
-MOVING = frozenset("gather scatter scatter-add dynamic_slice dynamic_update_slice dot_general".split())
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Half-open intervals of the image, one per spatial axis; or None and the reason why the image is run whole."""
+    """Half-open intervals of the image, one per spatial axis; or None and the reason why the image is run whole.
+
+    `needed` are the places that values come from, in the order of the pull-back's coefficients.
+    """
 
     box: tuple[tuple[int, int], ...] | None
     why: str
+    needed: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"crop to {self.box}" if self.box else f"whole image: {self.why}"
@@ -69,15 +55,9 @@ def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], 
     fields = value_fields(program, plan)
     if isinstance(fields, str):
         return Crop(None, fields)
-    lows, highs = list(extents), [0] * len(extents)
-    for step_ in plan.steps:
-        out = plan.regions[step_.equation.result]
-        for operand in step_.equation.operands:
-            if isinstance(operand, Variable) and operand in fields:
-                windows = _window_of(operand, step_, out)
-                for i, a in enumerate(spatial):
-                    lo, hi = _needed(fields[operand][a], windows, plan)
-                    lows[i], highs[i] = min(lows[i], lo), max(highs[i], hi)
+    needed = _places(fields, plan, spatial)
+    lows = [min([n, *(lo for lo, _ in needed[i :: len(spatial)])]) for i, n in enumerate(extents)]
+    highs = [max([0, *(hi for _, hi in needed[i :: len(spatial)])]) for i in range(len(spatial))]
     region = plan.regions[plan.source]
     box = []
     for i, (a, n, s) in enumerate(zip(spatial, extents, step)):
@@ -93,7 +73,35 @@ def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], 
         box.append((lo, hi))
     if all(hi - lo >= n * 0.9 for (lo, hi), n in zip(box, extents)):
         return Crop(None, "the units' fields cover it")
-    return Crop(tuple(box), "")
+    return Crop(tuple(box), "", tuple(needed))
+
+
+def same_places(crop: Crop, cropped: TangentProgram, moved: Windows, spatial: tuple[int, ...]) -> bool:
+    """Whether coefficients come from the same places of the image on the crop as on the whole image.
+
+    Those of a slice at a fixed place, as of a token or a corner, do not: on the crop that is another place.
+    """
+    fields = value_fields(cropped, moved)
+    if isinstance(fields, str) or crop.box is None:
+        return False
+    found = _places(fields, moved, spatial)
+    shifts = [lo for lo, _ in crop.box] * (len(found) // len(spatial))
+    there = [(lo + shift, hi + shift) for (lo, hi), shift in zip(found, shifts)]
+    return len(there) == len(crop.needed) and all(
+        mine == theirs or (mine[0] >= mine[1] and theirs[0] >= theirs[1]) for mine, theirs in zip(crop.needed, there)
+    )
+
+
+def _places(fields: Mapping[Variable, Fields], plan: Windows, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
+    """For each coefficient that a step reads, and each spatial axis, the hull of the places that it depends on."""
+    return [
+        _needed(fields[operand][a], window, plan)
+        for step in plan.steps
+        for operand in step.equation.operands
+        if isinstance(operand, Variable) and operand in fields
+        for window in _windows_of(operand, step, plan.regions[step.equation.result])
+        for a in spatial
+    ]
 
 
 def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields] | str:
@@ -102,14 +110,14 @@ def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fi
     fields: dict[Variable, Fields] = {program.image: tuple(source(shape, a) for a in range(len(shape)))}
     for eqn in program.needed(plan.coefficients()):
         used = [i for i, v in enumerate(eqn.operands) if v in fields]
-        if eqn.primitive.startswith(CHANCE):
+        if about(eqn.primitive).kind is Kind.DRAW:
             return f"{eqn.primitive} draws at random over the whole array"
         if not used:
             continue
-        for result in eqn.results:
+        for number, result in enumerate(eqn.results):
             joined: Fields | None = None
             for i in used:
-                link = _relation(eqn, i)
+                link = about(eqn.primitive).values(eqn, i, number)
                 if link is None:
                     return f"it is not known on which places the values of {eqn.primitive} {eqn.where()} depend"
                 pushed = tuple(link.push(f) for f in fields[eqn.operands[i]])  # type: ignore[index]
@@ -119,27 +127,11 @@ def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fi
     return fields
 
 
-def _relation(eqn: Equation, operand: int):
-    """How values of the result depend on an operand; None where that is not known."""
-    shape, out = eqn.operands[operand].shape, eqn.result.shape
-    if eqn.primitive in LOCAL and (shape == () or len(shape) == len(out)):
-        return aligned(shape, out)
-    if eqn.primitive in POOLS:
-        return Pooling().relation(eqn, operand)
-    if eqn.primitive in REDUCTIONS:
-        return rules["reduce_sum"].relation(eqn, operand)
-    return rules[eqn.primitive].relation(eqn, operand) if eqn.primitive in SHARED else None
-
-
-def _window_of(operand: Variable, step, out) -> tuple[Span, ...] | None:
-    """The window on which a coefficient is read: that of the result, or of the operand it stands beside."""
-    shape = operand.shape
-    for i, into in step.into.items():
-        if step.equation.primitive == "select_and_gather_add" and shape == step.equation.operands[i].shape:
-            return into
-    if len(shape) == len(out) and all(n in (1, span.extent) for n, span in zip(shape, out)):
-        return out
-    return None
+def _windows_of(operand: Variable, step: Step, out: Spans) -> list[Spans | None]:
+    """The windows on which a step reads a coefficient, one for each tangent that it pulls to and each time it stands there."""
+    rule, eqn = rules[step.equation.primitive], step.equation
+    places = [j for j, v in enumerate(eqn.operands) if v is operand]
+    return [rule.reads(eqn, i, j, out, into) for i, into in step.into.items() for j in places]
 
 
 def _needed(field: Field, spans: tuple[Span, ...] | None, plan: Windows) -> tuple[int, int]:
@@ -212,7 +204,7 @@ def same_constants(
     Models may compute with the size of their input or with coordinates; on a crop those are others.
     Constants of two sizes count as the same where each is one number throughout, or where they are met place by place
     and agree at all places that see the crop alone: the number of pixels in a window is less at the border.
-    Indices and matrices that move positions are left to `same_boxes`.
+    Operands that steer, such as indices and the matrix of a resize, are left to `same_boxes`.
     """
     whole, spatial = geometry.program, geometry.spatial
     used = [
@@ -227,10 +219,10 @@ def same_constants(
         if mine.primitive != theirs.primitive or len(mine.operands) != len(theirs.operands):
             return False
         known = list(zip(_constants(whole, mine, free[0]), _constants(cropped, theirs, free[1])))
-        if mine.primitive in MOVING or all(a is not None for a, _ in known):
+        if all(a is not None for a, _ in known):
             continue
-        for a, b in known:
-            if _same(a, b):
+        for i, (a, b) in enumerate(known):
+            if _same(a, b) or about(mine.primitive).steers(mine, i):
                 continue
             fields = fields or _seen(geometry, plan)
             if a is None or b is None or not _same_inside((mine, a), (theirs, b), fields, box, spatial):
@@ -242,7 +234,7 @@ def _free(program: TangentProgram) -> set[Operand]:
     """What is made of the image, the weights or chance: all but constants."""
     found: set[Operand] = {program.image, *program.arguments}
     for eqn in program.forward:
-        if eqn.primitive.startswith(CHANCE) or any(v in found for v in eqn.operands):
+        if about(eqn.primitive).kind is Kind.DRAW or any(v in found for v in eqn.operands):
             found.update(eqn.results)
     return found
 
@@ -256,12 +248,8 @@ def _constants(program: TangentProgram, eqn: Equation, free: set[Operand]) -> li
     for i, operand in enumerate(eqn.operands):
         value = eqn.known(i)
         if value is None and isinstance(operand, Variable) and not operand.tangent and operand not in free:
-            maker = program.producers.get(operand)
-            if operand in program.consts:
-                value = np.asarray(program.consts[operand])
-            elif maker and maker.primitive == "broadcast_in_dim" and maker.operands[0].shape == ():
-                value = maker.known(0)
-            value = np.array(np.nan) if value is None else value
+            value = program.consts.get(operand, eqn.number(i))
+            value = np.asarray(np.nan if value is None else value)
         found.append(value)
     return found
 
@@ -290,7 +278,7 @@ def _same_inside(
     What a unit needs sees the crop alone, and so does all that it is made of.
     """
     (eqn, a), (small, b) = whole, cropped
-    if eqn.primitive not in LOCAL or eqn.result not in fields or not a.ndim == b.ndim == len(eqn.result.shape):
+    if not about(eqn.primitive).pointwise or eqn.result not in fields or not a.ndim == b.ndim == len(eqn.result.shape):
         return False
     cut, inside = [slice(None)] * a.ndim, np.ones((1,) * a.ndim, bool)
     for axis, (lo, hi) in zip(spatial, box):

@@ -20,7 +20,6 @@ from jax import lax
 from jaxrf.engine.range import Scaled, patience
 from jaxrf.engine.scales import Key, Scales, room
 from jaxrf.engine.windows import Starts, Windows
-from jaxrf.primitives.elementwise import Elementwise
 from jaxrf.primitives.rule import Span, Spans, View, rules
 from jaxrf.tangent.program import Equation, Operand, Variable
 
@@ -188,7 +187,7 @@ def pull_back(
         rule = rules[step.equation.primitive]
         # The product by a power of two costs nothing where it is fused with an elementwise one,
         # and where no other cotangent is on its way all of them share the exponent.
-        handy = isinstance(rule, Elementwise) and not pending
+        handy = rule.pointwise and not pending
         allowed, limit = _look(step.equation, arriving, step.equation in others, handy)
         arriving = arriving.looked_at(patient * allowed, limit)
         transpose = others.get(step.equation, rule.transpose)
@@ -241,7 +240,7 @@ def _steady(equation: Equation, operand: int, plan: Windows) -> bool:
     source, out = equation.operands[operand], plan.regions[equation.result]
     if source in plan.varying:
         return False
-    if not isinstance(rules[equation.primitive], Elementwise) or len(source.shape) != len(out):
+    if not rules[equation.primitive].pointwise or len(source.shape) != len(out):
         return True
     return not any(span.moving and n > 1 for n, span in zip(source.shape, out))
 

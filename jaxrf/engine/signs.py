@@ -23,10 +23,10 @@ from jaxrf.engine.pull import Transpose
 from jaxrf.engine.windows import Windows
 from jaxrf.errors import InputError, unknown
 from jaxrf.interpret.geometry import Geometry
-from jaxrf.interpret.magnitudes import GATHER, magnitudes
+from jaxrf.interpret.magnitudes import magnitudes
 from jaxrf.interpret.spreading import spread_and_gathered
 from jaxrf.interpret.weights import INSTEAD, REFUSED, Weight, random_weights
-from jaxrf.primitives.elementwise import Elementwise
+from jaxrf.primitives.operation import Kind, about
 from jaxrf.primitives.rule import Spans, View, rules
 from jaxrf.tangent.program import Equation, TangentProgram, Variable
 
@@ -213,7 +213,7 @@ def make_signs(geometry: Geometry, plan: Windows, channels: str | int) -> Signs:
     if spread:
         notes.append("behind what spreads over positions, masks depend on weights that these positions share")
     apart = magnitudes(plan.target, plan.steps, averaged)
-    gathering = [s.equation for s in plan.steps if s.equation.primitive in GATHER and s.equation.result in apart]
+    gathering = [s.equation for s in plan.steps if rules[s.equation.primitive].gathers and s.equation.result in apart]
     return Signs(weights, averaged, tuple(notes), apart, frozenset(gathering))
 
 
@@ -225,7 +225,7 @@ def _check_weight_follows(plan: Windows, random: set[Equation], channels: str | 
         if eqn.result not in alike or eqn in random:
             continue
         same = all(eqn.operands[i].shape == eqn.result.shape for i in step.into)
-        if not same or not isinstance(rules[eqn.primitive], Elementwise):
+        if not same or not rules[eqn.primitive].pointwise:
             raise InputError(
                 f"{REFUSED}channels={channels!r} pulls the sum of all channels through {eqn.primitive} {eqn.where()} before "
                 'any random weight makes their signs independent. Use channels="probe" or an index, or '
@@ -245,15 +245,16 @@ def _notes(program: TangentProgram, plan: Windows) -> list[str]:
     for step in plan.steps:
         eqn = step.equation
         varying = any(v in dependent for v in eqn.operands)
-        if eqn.primitive == "select_and_gather_add":
+        kind = rules[eqn.primitive].kind
+        if kind is Kind.CHOICE:
             found.append("the winners of max-pooling depend on the signs of weights")
-        elif varying and eqn.primitive in ("mul", "div"):
+        elif varying and kind is Kind.SCALE:
             found.append("slopes of activations, gates or norms depend on the signs of weights")
         elif len(step.into) > 1:
             found.append("paths that share masks meet again")
     variables = set(program.arguments)
     for eqn in program.needed(plan.coefficients()):
-        if eqn.primitive in ("add", "sub") and any(v in dependent for v in eqn.operands):
+        if about(eqn.primitive).kind is Kind.ADD and any(v in dependent for v in eqn.operands):
             others = [v for v in eqn.operands if isinstance(v, Variable) and v not in dependent]
             if any(variables & _inputs(program, v) for v in others):
                 found.append("values hold biases, whose signs are not averaged over")

@@ -19,7 +19,7 @@ import numpy as np
 from jaxrf.errors import InputError
 from jaxrf.geometry.center import centers
 from jaxrf.geometry.field import Field
-from jaxrf.geometry.pattern import Pattern, pattern_of, plain, smallest_input
+from jaxrf.geometry.phases import Phases, phases_of, plain, smallest_input
 
 Unit = int | Sequence[int]
 Interval = tuple[int, int]
@@ -88,7 +88,7 @@ class Row:
         return tuple(one.extent for one in self.fields)
 
     @cached_property
-    def patterns(self) -> tuple[Pattern | None, ...]:
+    def phases(self) -> tuple[Phases | None, ...]:
         """Per input axis, the repeated pattern of its unclipped intervals if its start is one line over one unit axis.
 
         None where there is no continuation, where two input axes run along the same unit axis (tokens),
@@ -96,7 +96,7 @@ class Row:
         """
         along = [one.continuation.axis for one in self.fields if one.continuation is not None]
         return tuple(
-            pattern_of(one.continuation)
+            phases_of(one.continuation)
             if one.continuation is not None and along.count(one.continuation.axis) == 1
             else None
             for one in self.fields
@@ -130,7 +130,7 @@ class Row:
 
         A fraction behind upsampling beyond the input; None where no single number says it (global axes, tokens).
         """
-        return tuple(p and plain(p.stride) for p in self.patterns)
+        return tuple(p and plain(p.stride) for p in self.phases)
 
     @property
     def padding(self) -> tuple[int | Fraction | None, ...]:
@@ -138,7 +138,7 @@ class Row:
 
         Where units have phases, that line runs through the first phase of the largest size. None where `stride` is.
         """
-        return tuple(p and plain(p.padding) for p in self.patterns)
+        return tuple(p and plain(p.padding) for p in self.phases)
 
     @property
     def period(self) -> tuple[int | None, ...]:
@@ -293,7 +293,7 @@ class Row:
         Returns:
             (before, after) per axis, in input positions; None where the field has no stride, or runs backwards.
         """
-        return tuple(p and p.halo(aligned) for p in self.patterns)
+        return tuple(p and p.halo(aligned) for p in self.phases)
 
     @property
     def smallest_input(self) -> tuple[int | None, ...]:
@@ -302,7 +302,7 @@ class Row:
         It keeps stride, padding and phases as they are here.
         Under padding="SAME" they depend on the input size, so trace the model again at the size found.
         """
-        return tuple(p and smallest_input(p) for p in self.patterns)
+        return tuple(p and smallest_input(p) for p in self.phases)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON-able values: its summary, and the fields without loss."""
@@ -346,7 +346,7 @@ class Row:
     @cached_property
     def _centers(self) -> tuple[np.ndarray, ...]:
         """Per input axis, the centers of all units, broadcastable to the unit shape; nan where there is none."""
-        lines = (one is not None for one in self.patterns)
+        lines = (one is not None for one in self.phases)
         return tuple(centers(one, self.unit_shape, line) for one, line in zip(self.fields, lines, strict=True))
 
     @staticmethod

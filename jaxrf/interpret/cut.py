@@ -25,6 +25,7 @@ from jaxrf.geometry.relations import Product
 from jaxrf.interpret.axes import Positions
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.links import Link
+from jaxrf.primitives.operation import about
 from jaxrf.tangent.program import Equation, Layer, Literal, Operand, TangentProgram, Variable
 from jaxrf.tangent.tap import TAP
 
@@ -111,7 +112,7 @@ def _marked(link: Link, marks: Marks, known: Positions) -> Marks:
     operand, result = known.kinds[link.source], known.kinds[link.equation.result]
     if not isinstance(link.relation, Product):
         return marks
-    if "reduce" in link.equation.primitive and _reads_whole(link.relation, operand):
+    if about(link.equation.primitive).reduces and _reads_whole(link.relation, operand):
         return marks | {"reduced"}
     axes = link.relation.axes
     kept = {out for position, n, (_, out) in zip(operand, link.relation.in_shape, axes) if position and n > 1}

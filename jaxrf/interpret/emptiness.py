@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from jaxrf.errors import InputError
 from jaxrf.interpret.geometry import Geometry
-
-WINDOWED = ("conv_general_dilated", "reduce_window_sum", "reduce_window", "select_and_gather_add")
-"""Primitives whose result has no positions where their window is larger than the array."""
+from jaxrf.primitives import rules
 
 
 def check_not_empty(geometry: Geometry, model: str) -> None:
@@ -24,7 +22,8 @@ def check_not_empty(geometry: Geometry, model: str) -> None:
     advice = f"An input of {size} is too small for {model}. Use a larger one, or more padding."
     for equation in program.linear:
         before = equation.operands[equation.tangents[0]].shape
-        if equation.primitive in WINDOWED and 0 in equation.result.shape and 0 not in before:
+        windowed = equation.primitive in rules and rules[equation.primitive].windowed
+        if windowed and 0 in equation.result.shape and 0 not in before:
             raise InputError(
                 f"{equation.primitive} {equation.where()} makes an empty array of shape {equation.result.shape[1:]} "
                 f"from one of shape {before[1:]}. {advice}"

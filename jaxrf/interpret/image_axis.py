@@ -12,7 +12,8 @@ from jaxrf.errors import InputError
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import boxes, relation
-from jaxrf.tangent.program import TangentProgram, Variable
+from jaxrf.primitives import rules
+from jaxrf.tangent.program import Equation, TangentProgram, Variable
 from jaxrf.tangent.trace import output_name
 
 
@@ -33,8 +34,8 @@ def check_images_apart(program: TangentProgram, model: str) -> None:
         operands = [(i, images[v]) for i, v in enumerate(equation.operands) if v in images]  # type: ignore[index]
         if not operands:
             continue
-        if equation.primitive == "conv_general_dilated":
-            for axis in equation.params["dimension_numbers"].lhs_spec[2:]:
+        if slid := _slid(equation):
+            for axis in slid:
                 if operands[0][0] == 0 and _varies(operands[0][1], axis):
                     raise InputError(
                         f"A convolution slides along the axis of images, {equation.where()}: {model} takes inputs of shape "
@@ -56,11 +57,7 @@ def check_no_batch(program: TangentProgram, subject: Subject) -> None:
         InputError: asks whether the 1 is the batch.
     """
     shape, axes = subject.input_shape, subject.spatial_axes
-    windows = [
-        len(equation.params["dimension_numbers"].lhs_spec) - 2
-        for equation in program.linear
-        if equation.primitive == "conv_general_dilated"
-    ]
+    windows = [len(slid) for equation in program.linear if (slid := _slid(equation))]
     if subject.axes_said or shape[0] != 1 or len(axes) < 2 or not windows or max(windows) >= len(axes):
         return
     raise InputError(
@@ -128,6 +125,11 @@ def _halves_see_their_own(field: Field, axis: int, shape: tuple[int, ...]) -> bo
     lo, hi = (np.broadcast_to(a, shape) for a in (field.lo, field.hi))
     half = np.arange(shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(shape))]) >= shape[axis] // 2
     return bool(((lo >= hi) | ((lo <= half) & (half < hi))).all())
+
+
+def _slid(equation: Equation) -> list[int]:
+    """The axes of its image that an equation takes for positions, in order; none where it is not a convolution."""
+    return sorted(rules[equation.primitive].slides(equation, 0)) if equation.primitive in rules else []
 
 
 def _varies(field: Field, axis: int) -> bool:

@@ -9,15 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from jaxrf.primitives import rules
 from jaxrf.tangent.program import Equation, Variable
-from jaxrf.tangent.tap import TAP
-
-ELEMENTWISE = {
-    "add", "add_any", "convert_element_type", "copy", "div", "mul", "name", "neg", "reduce_precision", "select_n", "sub", TAP,
-}  # fmt: skip
-MOVES = {"concatenate", "expand_dims", "reshape", "rev", "slice", "squeeze", "transpose"}
-GATHER = {"broadcast_in_dim", "gather", "select_and_gather_add"}
-"""Equations whose results are one element of the operand each, as it is: pulled back, several may be added."""
 
 
 class Step(Protocol):
@@ -45,7 +38,7 @@ def magnitudes(target: Variable, steps: Collection[Step], averaged: Collection[E
     origins = {target: None}
     for step in steps:
         if step.equation in averaged:
-            origins |= dict.fromkeys(_operands(step))
+            origins |= dict.fromkeys(_operands(step).values())
     regions = {origin: _region(origin, steps, averaged) for origin in origins}
     spoiled = set().union(*(region for region, fine in regions.values() if not fine))
     fine = [region for region, is_fine in regions.values() if is_fine]
@@ -63,20 +56,12 @@ def _region(
     for step in steps:
         if step.equation.result not in reached or step.equation in averaged:
             continue
-        for operand in _operands(step):
-            fine = fine and operand not in reached and _keeps_apart(step.equation, operand)
+        for i, operand in _operands(step).items():
+            takes_one = rules[step.equation.primitive].takes_one(step.equation, i)
+            fine = fine and operand not in reached and takes_one
             reached.add(operand)
     return frozenset(reached), fine
 
 
-def _operands(step: Step) -> list[Variable]:
-    return [v for i in step.into if isinstance(v := step.equation.operands[i], Variable)]
-
-
-def _keeps_apart(eqn: Equation, operand: Variable) -> bool:
-    """Whether each element of the result is made of one of the operand, which is not smaller and broadcast."""
-    if eqn.primitive in ELEMENTWISE:
-        return operand.shape == eqn.result.shape
-    if eqn.primitive == "pad":
-        return operand is eqn.operands[0]
-    return eqn.primitive in MOVES | GATHER
+def _operands(step: Step) -> dict[int, Variable]:
+    return {i: v for i in step.into if isinstance(v := step.equation.operands[i], Variable)}

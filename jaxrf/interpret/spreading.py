@@ -17,11 +17,8 @@ from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.axes import Positions
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.links import Link
+from jaxrf.primitives.operation import Kind, about
 from jaxrf.tangent.program import Equation, Variable
-
-JOINS = {"add", "add_any", "sub"}
-FOLLOWS_ONE = {"select_and_gather_add"}
-"""Equations whose results see one of several positions: what is pulled back goes to that one alone."""
 
 
 def spread_and_gathered(
@@ -59,7 +56,7 @@ def _statistics(known: Positions) -> set[Link]:
     through: set[Link] = set()
     for eqn, links in known.links.items():
         mine = {link for link in links if link.source in reduced or _sums_all(link, known)}
-        if mine and (len(mine) == len(links) or eqn.primitive not in JOINS):
+        if mine and (len(mine) == len(links) or about(eqn.primitive).kind is not Kind.ADD):
             reduced.add(eqn.result)
         through |= mine
     # A path that is never joined is the main one: only what is left behind at a join is a statistic.
@@ -67,7 +64,7 @@ def _statistics(known: Positions) -> set[Link]:
     aside: set[Link] = set()
     for eqn, links in reversed(known.links.items()):
         for link in links:
-            left = eqn.primitive in JOINS and eqn.result not in reduced
+            left = about(eqn.primitive).kind is Kind.ADD and eqn.result not in reduced
             if link in through and (left or eqn.result in joined):
                 joined.add(link.source)
                 aside.add(link)
@@ -77,14 +74,14 @@ def _statistics(known: Positions) -> set[Link]:
 def _sums_all(link: Link, known: Positions) -> bool:
     """Whether a sum or maximum runs over a whole axis of positions."""
     kinds, relation = known.kinds[link.source], link.relation
-    if "reduce" not in link.equation.primitive or not isinstance(relation, Product):
+    if not about(link.equation.primitive).reduces or not isinstance(relation, Product):
         return False
     return any(position and m.in_size > 1 and out is None for position, (m, out) in zip(kinds, relation.axes))
 
 
 def _spreads(link: Link, known: Positions) -> bool:
     """Whether one position of the result sees several positions of the operand."""
-    if link.equation.primitive in FOLLOWS_ONE:
+    if about(link.equation.primitive).kind is Kind.CHOICE:  # what is pulled back goes to the one that was chosen
         return False
     axes = _axes(link.relation)
     if axes is None:

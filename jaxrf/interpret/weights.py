@@ -14,16 +14,12 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.primitives.rule import Contraction, contraction
+from jaxrf.primitives.operation import Kind, about
+from jaxrf.primitives.rule import Contraction, contraction, rules
 from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
-MOVES = {
-    "broadcast_in_dim", "copy", "expand_dims", "index", "reshape", "rev", "slice", "squeeze", "transpose",
-}  # fmt: skip
-CASTS = {"convert_element_type", "neg", "optimization_barrier", "reduce_precision", "sharding_constraint"}
-SCALES = {"div", "mul"}
-REPEATS = {"broadcast_in_dim"} | SCALES
-"""Steps of a chain that may use an element several times."""
+REPEATING = (Kind.READ, Kind.SCALE)
+"""Kinds of operations that may use an element several times."""
 REFUSED = "The sign-averaged estimator cannot be used: "
 INSTEAD = 'Use estimator="sampled".'
 
@@ -68,7 +64,7 @@ class Weight:
         """Which element of the parameter each element of the weight is."""
         index = np.arange(int(np.prod(self.argument.shape))).reshape(self.argument.shape)
         for eqn in self.chain:
-            if eqn.primitive in MOVES:
+            if about(eqn.primitive).rearranges:
                 index = np.asarray(eqn.evaluate(index.astype(np.int32))[0])
             index = np.broadcast_to(index, eqn.results[0].shape)
         return index
@@ -131,14 +127,25 @@ class _Parameters:
         while operand not in self.arguments:
             eqn = self.program.producers.get(operand)  # type: ignore[arg-type]
             ways = [v for v in eqn.operands if self.behind(v)] if eqn else []
-            if eqn is None or len(ways) != 1 or eqn.primitive not in MOVES | CASTS | SCALES:
-                return None
-            if eqn.primitive == "div" and ways[0] is not eqn.operands[0]:
+            if eqn is None or len(ways) != 1 or not _keeps_entries(eqn, eqn.operands.index(ways[0])):
                 return None
             chain.append(eqn)
             operand = ways[0]
         assert isinstance(operand, Variable)
         return operand, tuple(chain[::-1])
+
+
+def _keeps_entries(equation: Equation, operand: int) -> bool:
+    """Whether the elements of a result are those of an operand in another order, cast, or times coefficients."""
+    found = about(equation.primitive)
+    if len(equation.results) > 1:
+        return False
+    if found.rearranges:
+        return len(equation.operands) == 1
+    if found.kind is Kind.SCALE:
+        linear = rules[equation.primitive].linear
+        return linear is None or operand in linear
+    return found.kind is Kind.PASS
 
 
 def _check_used_once(weights: Sequence[Weight]) -> None:
@@ -149,7 +156,7 @@ def _check_used_once(weights: Sequence[Weight]) -> None:
     for argument, mine in uses.items():
         seen = np.zeros(int(np.prod(argument.shape)), np.int32)
         for weight in mine:
-            if len(mine) > 1 or any(eqn.primitive in REPEATS for eqn in weight.chain):
+            if len(mine) > 1 or any(about(eqn.primitive).kind in REPEATING for eqn in weight.chain):
                 np.add.at(seen, weight.elements().ravel(), 1)
             if seen.max(initial=0) > 1:
                 raise InputError(

@@ -1,9 +1,13 @@
-"""Equations of a forward pass, given by name, operands and parameters, through the same lowerings as the pull-back."""
+"""Equations of a forward pass, given by name, operands and parameters, through the same lowerings as the pull-back.
+
+`ways` holds a function for each primitive that has another way than JAX's own; a new one is entered beside these.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +20,11 @@ from jaxrf.lowering.choice import REWRITTEN, choose
 from jaxrf.lowering.lowering import lowerings
 from jaxrf.lowering.pooling import MOST_SHIFTS, PoolingSpec, max_pool_forward, min_pool_forward, sum_pool_forward
 from jaxrf.lowering.problem import ConvolutionSpec, Problem
+from jaxrf.registry import Registry
+
+Way = Callable[[Mapping[str, Any], Sequence[Any], str], list[jax.Array] | None]
+"""From parameters, operands and platform to the results; None where JAX's own way is taken."""
+ways: Registry[Way] = Registry("way of computing")
 
 
 def lower(
@@ -41,17 +50,12 @@ def lower(
     >>> lower("add", {}, [1.0, 2.0], "cpu") is None
     True
     """
-    platform = platform or compiler.platform()
-    if primitive == "conv_general_dilated":
-        return _convolution(params, operands[0], operands[1], platform)
-    if primitive == "ragged_dot_general":
-        return [_in_turn(params, operands)]
-    if primitive in POOLINGS and platform == "cpu":
-        return _pooling(primitive, params, operands[0])
-    return None
+    way = ways.get(primitive)
+    return way(params, operands, platform or compiler.platform()) if way else None
 
 
-def _in_turn(params: Mapping[str, Any], operands: Sequence[Any]) -> jax.Array:
+@ways.register("ragged_dot_general")
+def _in_turn(params: Mapping[str, Any], operands: Sequence[Any], platform: str) -> list[jax.Array]:
     """A ragged product of one image after the other: JAX vectorizes it over one axis of its first operand only."""
     options = {name: params[name] for name in ("precision", "preferred_element_type", "group_offset")}
     numbers = params["ragged_dot_dimension_numbers"]
@@ -59,10 +63,12 @@ def _in_turn(params: Mapping[str, Any], operands: Sequence[Any]) -> jax.Array:
     def product(rows: jax.Array, matrices: jax.Array, sizes: jax.Array) -> jax.Array:
         return lax.ragged_dot_general(rows, matrices, sizes, numbers, **options)
 
-    return sequential_vmap(product)(*operands)
+    return [sequential_vmap(product)(*operands)]
 
 
-def _convolution(params: Mapping[str, Any], x: Any, kernel: Any, platform: str) -> list[jax.Array] | None:
+@ways.register("conv_general_dilated")
+def _convolution(params: Mapping[str, Any], operands: Sequence[Any], platform: str) -> list[jax.Array] | None:
+    x, kernel = operands
     numbers, wide = params["dimension_numbers"], params.get("preferred_element_type")
     if params["batch_group_count"] > 1 or kernel.dtype != x.dtype or wide not in (None, x.dtype):
         return None
@@ -87,16 +93,14 @@ def _convolution(params: Mapping[str, Any], x: Any, kernel: Any, platform: str) 
     return [y.transpose(back)]
 
 
-# What each pooling joins its windows with, and what its padding is.
-POOLINGS: dict[str, tuple[Callable[[jax.Array, PoolingSpec], jax.Array], float]] = {
-    "reduce_window_max": (max_pool_forward, -math.inf),
-    "reduce_window_min": (min_pool_forward, math.inf),
-    "reduce_window_sum": (sum_pool_forward, 0.0),
-}
-
-
-def _pooling(primitive: str, params: Mapping[str, Any], x: Any) -> list[jax.Array] | None:
-    ones = (1,) * x.ndim
+def _pooled(
+    pool: Callable[[jax.Array, PoolingSpec], jax.Array], fill: float,
+    params: Mapping[str, Any], operands: Sequence[Any], platform: str,
+) -> list[jax.Array] | None:  # fmt: skip
+    """A pooling that joins its windows by `pool`, and whose padding is `fill`."""
+    x, ones = operands[0], (1,) * operands[0].ndim
+    if platform != "cpu":
+        return None
     window, dilation = tuple(params["window_dimensions"]), tuple(params["window_dilation"])
     if tuple(params["base_dilation"]) != ones or jnp.dtype(x.dtype).name not in REWRITTEN or not x.size:
         return None
@@ -104,8 +108,17 @@ def _pooling(primitive: str, params: Mapping[str, Any], x: Any) -> list[jax.Arra
         return None
     if any(n + lo + hi < (k - 1) * r + 1 for n, (lo, hi), k, r in zip(x.shape, params["padding"], window, dilation)):
         return None  # no window fits, and the result is empty
-    pool, fill = POOLINGS[primitive]
     config = [(lo, hi, 0) for lo, hi in params["padding"]]
     if any(map(any, config)):
         x = lax.pad(x, jnp.asarray(fill, x.dtype), config)
     return [pool(x, PoolingSpec(window, tuple(params["window_strides"]), dilation))]
+
+
+POOLINGS: Mapping[str, tuple[Callable[[jax.Array, PoolingSpec], jax.Array], float]] = {
+    "reduce_window_max": (max_pool_forward, -math.inf),
+    "reduce_window_min": (min_pool_forward, math.inf),
+    "reduce_window_sum": (sum_pool_forward, 0.0),
+}
+"""What each pooling joins its windows with, and what its padding is."""
+for _name, (_pool, _fill) in POOLINGS.items():
+    ways.register(_name)(partial(_pooled, _pool, _fill))

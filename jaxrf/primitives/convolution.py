@@ -41,6 +41,7 @@ class Convolution(Contraction):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.conv_general_dilated.html
     """
 
+    windowed = True
     hull_where = "images are in groups, or its kernel is a softmax over masked logits"
 
     def relation(self, equation, operand):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 from jax import lax
 
 from jaxrf.geometry.maps import Scan, identity
 from jaxrf.geometry.relations import Product
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, rule
+from jaxrf.tangent.levels import known
 
 
 @rule("cumsum")
@@ -15,6 +18,8 @@ class CumulativeSum(Rule):
 
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.cumsum.html
     """
+
+    kind = Kind.SUM
 
     def relation(self, equation, operand):
         shape, axis, reverse = equation.result.shape, equation.params["axis"], equation.params["reverse"]
@@ -27,3 +32,12 @@ class CumulativeSum(Rule):
     def transpose(self, view, operand, ct):
         params = view.equation.params
         return lax.cumsum(ct, params["axis"] + 1, not params["reverse"])
+
+    def known(self, equation, operands):
+        (x,), axis = operands, equation.params["axis"]
+        if x.support is None:
+            return known(None, None, operands, blurred=x.leveled)
+        full = [size if a == axis else n for a, (n, size) in enumerate(zip(x.support.shape, equation.result.shape))]
+        support = np.broadcast_to(x.support, full)
+        turn = (slice(None),) * axis + (slice(None, None, -1 if equation.params["reverse"] else 1),)
+        return known(np.logical_or.accumulate(support[turn], axis)[turn], None, operands, blurred=x.leveled)

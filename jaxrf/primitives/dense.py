@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrf.geometry.maps import Scan, identity, whole
 from jaxrf.geometry.relations import Product, dense
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, rule
 
 
@@ -16,6 +17,8 @@ class Fourier(Rule):
     Example: (2, 8) over one axis: element (1, 3) depends on (1, 0..7).
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.fft.html
     """
+
+    kind = Kind.MIX
 
     def relation(self, equation, operand):
         shape, out = equation.operands[operand].shape, equation.result.shape
@@ -34,6 +37,8 @@ class TriangularSolve(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.linalg.triangular_solve.html
     """
 
+    kind = Kind.MIX
+    linear = (1,)
     hull_where = "its matrix is known to hold zeros within the triangle"
 
     def relation(self, equation, operand):
@@ -64,6 +69,8 @@ class TridiagonalSolve(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.linalg.tridiagonal_solve.html
     """
 
+    kind = Kind.MIX
+    linear = (3,)
     hull_where = "its matrix is known to hold zeros on the three diagonals"
 
     def relation(self, equation, operand):
@@ -87,6 +94,7 @@ class Opaque(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.custom_vjp.html
     """
 
+    kind = Kind.OTHER
     hull_where = "always"
 
     def relation(self, equation, operand):

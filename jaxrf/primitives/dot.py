@@ -11,8 +11,9 @@ import numpy as np
 from jaxrf.geometry.masked_sum import MaskedSum
 from jaxrf.geometry.relations import Relation
 from jaxrf.geometry.supports import compact
-from jaxrf.primitives.rule import MASKED, Contraction, Span, rule
+from jaxrf.primitives.rule import MASKED, Contraction, rule
 from jaxrf.tangent.einsum import letters
+from jaxrf.tangent.levels import Known, known
 from jaxrf.tangent.program import Equation
 
 
@@ -29,6 +30,7 @@ class Dot(Contraction):
 
     hull_where = "its coefficient holds zeros of masked logits that are not followed, or zeros of no simple form"
     sums_parts = True
+    indices = (0, 1)  # the matrix of a resize, if it is known
 
     def relation(self, equation, operand):
         return self._relation(equation, operand)[0]
@@ -70,16 +72,28 @@ class Dot(Contraction):
     def transpose(self, view, operand, ct):
         eqn = view.equation
         mine, other, result = self._letters(eqn, operand)
-        spans: list[Span] = []
-        for letter in other:
-            spans.append(view.out[result.index(letter)] if letter in result else view.into[mine.index(letter)])
-        matrix = view.read(1 - operand, tuple(spans), fill=0.0)
+        matrix = view.read(1 - operand, self.reads(eqn, operand, 1 - operand, view.out, view.into), fill=0.0)
         precision = eqn.params["precision"]
         if matrix.shape[0] == 1:
             pulled = jnp.einsum(f"Z{result},{other}->Z{mine}", ct, matrix[0], precision=precision)
         else:
             pulled = jnp.einsum(f"Z{result},Z{other}->Z{mine}", ct, matrix, precision=precision)
         return pulled.astype(eqn.operands[operand].dtype)
+
+    def reads(self, equation, operand, coefficient, out, into):
+        mine, other, result = self._letters(equation, operand)
+        return tuple(out[result.index(x)] if x in result else into[mine.index(x)] for x in other)
+
+    def known(self, equation, operands):
+        """Zero where all products of elements are."""
+        left, right, result = self._letters(equation, 0)
+        factors = [
+            np.ones([1] * len(v.shape), np.float32) if x.support is None else x.support.astype(np.float32)
+            for v, x in zip(equation.operands, operands)
+        ]
+        support = np.einsum(f"{left},{right}->{result}", *factors, optimize=True) > 0
+        found = known(support, None, operands)
+        return Known(found.support, None, found.masked, blurred=any(x.leveled for x in operands))
 
     def flops(self, equation):
         left, _, result = self._letters(equation, 0)

@@ -13,7 +13,9 @@ from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.maps import Fixed, Pattern, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Product, Relation
 from jaxrf.primitives.movement import Movement, fit
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, linear_transpose, rule
+from jaxrf.tangent.levels import carried
 from jaxrf.tangent.program import Equation
 
 UNKNOWN = "its indices depend on values, so it counts as reading anywhere along the indexed axes"
@@ -30,6 +32,8 @@ class Gather(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.gather.html
     """
 
+    kind = Kind.READ
+    linear, indices = (0,), (1,)
     hull_where = "its indices depend on values"
 
     def relation(self, equation, operand) -> Relation:
@@ -129,6 +133,9 @@ class Gather(Rule):
                 ct = fit(ct, a + 1, 0 if view.out[out].moving else axis_map.offsets[0], 1, view.into[a].size)
         return ct
 
+    def known(self, equation, operands):
+        return carried(equation, operands, 1)
+
 
 @rule("dynamic_slice")
 class DynamicSlice(Movement):
@@ -139,6 +146,7 @@ class DynamicSlice(Movement):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dynamic_slice.html
     """
 
+    linear, indices = (0,), (1,)
     hull_where = "its start depends on values"
 
     def windows(self, equation, operand):

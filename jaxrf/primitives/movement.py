@@ -8,11 +8,16 @@ from jax import lax
 from jaxrf.geometry.maps import Window, identity
 from jaxrf.geometry.relations import Product, Relation, dense
 from jaxrf.lowering.laying import laid
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, View, linear_transpose, rule
+from jaxrf.tangent.levels import carried
+from jaxrf.tangent.program import Equation
 
 
 class Movement(Rule):
     """Members say their sliding windows; on windows the cotangent is strided or interleaved with zeros."""
+
+    kind = Kind.MOVE
 
     def windows(self, equation, operand) -> list[Window]:
         """One window per axis, of one offset each."""
@@ -31,6 +36,14 @@ class Movement(Rule):
             if not window.identity:
                 ct = self.along(ct, axis + 1, window, view.out[axis], view.into[axis])
         return ct
+
+    def known(self, equation, operands):
+        moved = len(operands) if self.linear is None else len(self.linear)
+        return carried(equation, operands, moved, self.untouched(equation))
+
+    def untouched(self, equation: Equation) -> list[int]:
+        """Axes along which elements stay where they are, where that is seen from the parameters."""
+        return []
 
     def along(self, ct, axis, window: Window, out, into):
         """Pull back along one axis."""
@@ -64,6 +77,8 @@ class Pad(Movement):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.pad.html
     """
 
+    tells_levels = True
+
     def windows(self, equation, operand):
         config = equation.params["padding_config"]
         shape, out = equation.operands[0].shape, equation.result.shape
@@ -71,6 +86,12 @@ class Pad(Movement):
 
     def relation(self, equation, operand):
         return super().relation(equation, operand) if operand == 0 else dense((), equation.result.shape)
+
+    def takes_one(self, equation, operand):
+        return operand == 0
+
+    def untouched(self, equation):
+        return [axis for axis, amounts in enumerate(equation.params["padding_config"]) if not any(amounts)]
 
     def needs_whole(self, equation):
         return frozenset() if equation.tangents == [0] else frozenset(range(len(equation.result.shape)))
@@ -115,9 +136,17 @@ class Concatenate(Movement):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.concatenate.html
     """
 
+    tells_levels = True
+
     def windows(self, equation, operand):
         axis, shape = equation.params["dimension"], equation.operands[operand].shape
         sizes = [o.shape[axis] for o in equation.operands]
         before, total = sum(sizes[:operand]), equation.result.shape[axis]
         border = operand != max(equation.tangents or range(len(sizes)), key=lambda i: sizes[i])
         return [Window(n, total, 1, (-before,), 1, border) if a == axis else identity(n) for a, n in enumerate(shape)]
+
+    def joined_along(self, equation):
+        return equation.params["dimension"]
+
+    def untouched(self, equation):
+        return [axis for axis in range(len(equation.result.shape)) if axis != equation.params["dimension"]]

@@ -13,29 +13,37 @@ from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
 from jaxrf.lowering.laying import laid
 from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient, winners
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, rule
 from jaxrf.tangent.program import Equation
+
+
+def sliding(equation: Equation) -> list[Window]:
+    """The window of each axis, as `lax.reduce_window` says it."""
+    p, shape = equation.params, equation.operands[0].shape
+    holes = p.get("base_dilation") or (1,) * len(shape)
+    dilations = p.get("window_dilation") or (1,) * len(shape)
+    return [
+        Window(n, m, s, tuple(range(-lo, k * d - lo, d)), h)
+        for n, m, k, s, d, h, (lo, _) in zip(
+            shape,
+            equation.result.shape,
+            p["window_dimensions"],
+            p["window_strides"],
+            dilations,
+            holes,
+            p["padding"],
+        )
+    ]
 
 
 class Pooling(Rule):
     """Each position of the result sees a window of positions along every axis."""
 
+    windowed = True
+
     def windows(self, equation: Equation) -> list[Window]:
-        p, shape = equation.params, equation.operands[0].shape
-        holes = p.get("base_dilation") or (1,) * len(shape)
-        dilations = p.get("window_dilation") or (1,) * len(shape)
-        return [
-            Window(n, m, s, tuple(range(-lo, k * d - lo, d)), h)
-            for n, m, k, s, d, h, (lo, _) in zip(
-                shape,
-                equation.result.shape,
-                p["window_dimensions"],
-                p["window_strides"],
-                dilations,
-                holes,
-                p["padding"],
-            )
-        ]
+        return sliding(equation)
 
     def relation(self, equation, operand):
         axes = tuple((w, axis) for axis, w in enumerate(self.windows(equation)))
@@ -77,6 +85,15 @@ class MaxPool(Pooling):
     Operand 0 is the tangent, operand 1 the values that are compared. In XLA: SelectAndScatter, transposed.
     """
 
+    kind = Kind.CHOICE
+    linear = (0,)
+
+    def values(self, equation, operand, result=0):
+        return self.relation(equation, operand)
+
+    def reads(self, equation, operand, coefficient, out, into):
+        return into
+
     def transpose(self, view, operand, ct):
         eqn, pads = view.equation, self._padded(view)
         if max(w.holes for w in self.windows(eqn)) > 1:
@@ -106,6 +123,9 @@ class MaxUnpool(Rule):
     Operand 0 is the tangent, one value per window; operand 1 the values that are compared. In XLA: SelectAndScatter.
     """
 
+    kind = Kind.SUM
+    linear = (0,)
+
     def relation(self, equation, operand):
         p, shape, out = equation.params, equation.operands[0].shape, equation.result.shape
         axes = zip(shape, out, p["window_dimensions"], p["window_strides"], p["padding"])
@@ -121,6 +141,8 @@ class SumPool(Pooling):
     Example: window 2, stride 2, 4 positions: result 1 sees 2, 3.
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.reduce_window.html
     """
+
+    kind = Kind.SUM
 
     def transpose(self, view, operand, ct):
         if max(w.holes for w in self.windows(view.equation)) > 1:

@@ -1,7 +1,7 @@
 """What a rule is: everything that jaxrf knows about one linear primitive.
 
-A rule never sees a model, only one equation, and answers three questions about it:
-which elements depend on which (`relation`), how a cotangent is pulled back on windows (`transpose`), what it costs (`flops`).
+A rule never sees a model, only one equation. Beside what any `Operation` knows, it says which elements depend on which
+(`relation`), how a cotangent is pulled back on windows (`transpose`) and what that reads (`reads`), and what it costs (`flops`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import jax
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
-from jaxrf.geometry.relations import Relation
+from jaxrf.geometry.relations import Relation, dense
+from jaxrf.primitives.operation import Kind, Operation, about, operations
 from jaxrf.registry import Registry
+from jaxrf.tangent.levels import Known
 from jaxrf.tangent.program import Equation
 
 
@@ -86,8 +88,17 @@ class View(Protocol):
         ...
 
 
-class Rule(ABC):
-    """One linear primitive. The defaults treat whole arrays; a family overrides what it can do on windows."""
+class Rule(Operation, ABC):
+    """One linear primitive. The defaults treat whole arrays; a family overrides what it can do on windows.
+
+    A member says at least its `kind` and its `relation`.
+    """
+
+    linear: ClassVar[tuple[int, ...] | None] = None
+    """The operands in which it is linear, by number; None for all. The others are coefficients or indices."""
+
+    windowed: ClassVar[bool] = False
+    """Whether it sees a window of positions at a time, and nothing of an array that is smaller."""
 
     hull_where: ClassVar[str] = ""
     """When `loose` may say something, for the documentation; empty where the relation is always exact."""
@@ -106,6 +117,35 @@ class Rule(ABC):
     def loose(self, equation: Equation, operand: int) -> str:
         """Why the relation names more than the true dependence; empty where it is exact."""
         return ""
+
+    def values(self, equation: Equation, operand: int, result: int = 0) -> Relation | None:
+        """As for tangents; everything depends on coefficients and indices, unless a family knows better."""
+        if self.linear is None or operand in self.linear:
+            return self.relation(equation, operand)
+        return dense(equation.operands[operand].shape, equation.result.shape)
+
+    def takes_one(self, equation: Equation, operand: int) -> bool:
+        """Whether each element of the result is made of one element of the operand at most, alone or with coefficients.
+
+        Then elements of a cotangent stay apart where it is pulled back, unless the rule `gathers`.
+        """
+        if self.pointwise:
+            return self.kind is not Kind.PART and equation.operands[operand].shape == equation.result.shape
+        return self.rearranges or self.gathers
+
+    def reads(self, equation: Equation, operand: int, coefficient: int, out: Spans, into: Spans) -> Spans | None:
+        """The windows on which `transpose` reads a coefficient; None where it may read the whole of it.
+
+        Args:
+            equation: what is pulled back through.
+            operand: what it is pulled back to.
+            coefficient: the operand that is read.
+            out: the windows of the result.
+            into: the windows of `operand`.
+
+        Law: no element outside of them has a part in what is pulled back.
+        """
+        return None
 
     def slides(self, equation: Equation, operand: int) -> frozenset[int]:
         """Axes of operand `operand` that the operation itself takes for positions, as a convolution does."""
@@ -155,6 +195,9 @@ class Contraction(Rule):
     Operands 0 and 1 are the factors; either may be the tangent, and the other one is the coefficient.
     """
 
+    kind = Kind.PRODUCT
+    linear = (0, 1)
+
     @abstractmethod
     def summed(self, equation: Equation, coefficient: int) -> tuple[int, ...]:
         """Axes of factor `coefficient` that one element of the result is summed over."""
@@ -165,6 +208,9 @@ class Contraction(Rule):
 
     def powers(self, equation, operand):
         return {1 - operand: 1}
+
+    def known(self, equation, operands) -> Known | None:
+        return Known(blurred=any(x.leveled for x in operands), lost=any(x.masked for x in operands))
 
 
 def linear_transpose(view: View, operand: int, ct: jax.Array, in_turn: bool = False) -> jax.Array:
@@ -192,23 +238,27 @@ def linear_transpose(view: View, operand: int, ct: jax.Array, in_turn: bool = Fa
 
 
 rules: Registry[Rule] = Registry("primitive")
+"""The linear ones among `operations`, by the names of their primitives."""
 R = TypeVar("R", bound=Rule)
 
 
 def contraction(equation: Equation) -> Contraction | None:
     """The rule of an equation that multiplies with a kernel or a matrix; None for all others."""
-    if equation.primitive not in rules:
-        return None
-    found = rules[equation.primitive]
+    found = about(equation.primitive)
     return found if isinstance(found, Contraction) else None
+
+
+def enter(one: Rule, *names: str) -> None:
+    """Enters a rule among `rules` and `operations`, under each of `names`."""
+    operations.register(*names)(one)
+    rules.register(*names)(one)
 
 
 def rule(*names: str) -> Callable[[type[R]], type[R]]:
     """A class decorator that enters one instance of a rule for each of the primitives `names`."""
-    enter = rules.register(*names)
 
     def decorate(cls: type[R]) -> type[R]:
-        enter(cls())
+        enter(cls(), *names)
         return cls
 
     return decorate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -14,7 +15,9 @@ from jaxrf.geometry.maps import Fixed, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation
 from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.movement import fit
+from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, Span, linear_transpose, rule
+from jaxrf.tangent.levels import LARGEST, Known, known
 from jaxrf.tangent.program import Equation
 
 UNKNOWN = "its indices depend on values, so what is written counts as reaching anywhere along the indexed axes"
@@ -88,9 +91,27 @@ class Block:
         return jnp.where(view.window("block", inside, spans), jnp.zeros((), ct.dtype), ct)
 
 
+def written(equation: Equation, operands: Sequence[Known], array: int, updates: int) -> Known | None:
+    """Elements written among others at known places: sums, products and copies of flags say where none is."""
+    some = [operands[array], operands[updates]]
+    places = [None if i in (array, updates) else x.value for i, x in enumerate(operands)]
+    if any(place is None for i, place in enumerate(places) if i not in (array, updates)):
+        return None
+    if np.prod(equation.result.shape) > LARGEST:
+        return None
+    blurred = any(x.leveled for x in some)
+    if all(x.support is None for x in some):
+        return known(None, None, some, blurred=blurred)
+    for i in (array, updates):
+        operand = equation.operands[i]
+        places[i] = np.broadcast_to(operands[i].somewhere, operand.shape).astype(operand.dtype)
+    return known(np.asarray(equation.evaluate(*places)[0] != 0), None, some, blurred=blurred)
+
+
 class Writing(Rule):
     """Members say which block they write, or where each update goes; `array` and `updates` are operand numbers."""
 
+    kind = Kind.WRITE
     array, updates = 0, 1
 
     def block(self, equation: Equation) -> Block | None:
@@ -116,6 +137,9 @@ class Writing(Rule):
     def needs_whole(self, equation):
         return super().needs_whole(equation) if self.block(equation) is None else frozenset()
 
+    def known(self, equation, operands):
+        return written(equation, operands, self.array, self.updates)
+
     def transpose(self, view, operand, ct):
         block = self.block(view.equation)
         if block is None:
@@ -134,6 +158,8 @@ class DynamicUpdateSlice(Writing):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.dynamic_update_slice.html
     """
 
+    linear, indices = (0, 1), (2,)
+    tells_levels = True
     hull_where = "its start depends on values"
 
     def block(self, equation):
@@ -167,7 +193,15 @@ class Scatter(Writing):
 
     hull_where = "its indices depend on values, or repeat in a `scatter` that is no sum"
 
-    updates = 2
+    linear, indices, updates = (0, 2), (1,), 2
+    tells_levels = True
+
+    def steers(self, equation, operand):
+        return operand == 1
+
+    def known(self, equation, operands):
+        """What is subtracted may leave a zero where neither flag is one."""
+        return None if equation.primitive == "scatter-sub" else super().known(equation, operands)
 
     def replaces(self, equation):
         return equation.primitive == "scatter"
@@ -264,7 +298,16 @@ class ScatterMultiply(Rule):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.scatter_mul.html
     """
 
+    kind = Kind.WRITE
+    linear, indices = (0,), (1,)
+    tells_levels = True
     hull_where = "its updates hold zeros"
+
+    def steers(self, equation, operand):
+        return operand == 1
+
+    def known(self, equation, operands):
+        return written(equation, operands, 0, 2)
 
     def relation(self, equation, operand):
         return aligned(equation.result.shape, equation.result.shape)

@@ -13,13 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.tangent.levels import NOTHING, SOURCES, Known, after, constant
+from jaxrf.primitives.operation import Kind, Operation, about
+from jaxrf.tangent.levels import NOTHING, Known, constant, lost
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
 from jaxrf.tangent.rounding import significant
-
-CHANCE = ("random_", "rng_", "threefry")
-UNIFORM = {"broadcast_in_dim", "copy", "convert_element_type", "reshape"}
-"""Operations that repeat a number."""
 
 
 class Constants:
@@ -39,7 +36,8 @@ class Constants:
     ):  # fmt: skip
         self.forward, self.consts, self.cap = forward, consts, cap
         self.parameters = set(parameters)
-        self.changing = self._dependent({image}, CHANCE)
+        drawn = {v for eqn in forward if about(eqn.primitive).kind is Kind.DRAW for v in eqn.results}
+        self.changing = self._dependent({image} | drawn)
         self.free = self.changing | self._dependent(self.parameters)
         self._values: dict[Variable, np.ndarray] = {}
         self._supports: dict[Variable, np.ndarray | None] = {}
@@ -85,7 +83,7 @@ class Constants:
             return list(np.moveaxis(value, -1, 0))
         place = self._producers.get(operand) if isinstance(operand, Variable) else None
         eqn = None if place is None else self.forward[place]
-        if eqn is not None and eqn.primitive == "concatenate" and eqn.params["dimension"] == len(operand.shape) - 1:
+        if eqn is not None and about(eqn.primitive).joined_along(eqn) == len(operand.shape) - 1:
             return [column for part in eqn.operands for column in self.columns(part)]
         return [None] * operand.shape[-1]
 
@@ -108,11 +106,11 @@ class Constants:
     def _producers(self) -> dict[Variable, int]:
         return {v: place for place, eqn in enumerate(self.forward) for v in eqn.results}
 
-    def _dependent(self, start: set[Variable], primitives: tuple[str, ...] = ()) -> set[Variable]:
-        """`start`, and what is made from it or by `primitives` (beginnings of names)."""
+    def _dependent(self, start: set[Variable]) -> set[Variable]:
+        """`start`, and what is made from it."""
         found = set(start)
         for eqn in self.forward:
-            if any(v in found for v in eqn.operands) or (primitives and eqn.primitive.startswith(primitives)):
+            if any(v in found for v in eqn.operands):
                 found.update(eqn.results)
         return found
 
@@ -123,26 +121,47 @@ class Constants:
         for eqn in self.forward:
             if eqn.results[0] not in self.free:
                 continue
-            if eqn.primitive not in SOURCES and not any(v in found for v in eqn.operands):
+            one = about(eqn.primitive)
+            if not one.tells_levels and not any(v in found for v in eqn.operands):
                 continue
             operands = [self._known(v, found) for v in eqn.operands]
-            found |= {v: known for v, known in zip(eqn.results, after(eqn, operands)) if not known.plain}
+            found |= {v: known for v, known in zip(eqn.results, _after(one, eqn, operands)) if not known.plain}
         return found
 
     def _known(self, operand: Operand, found: Mapping[Operand, Known]) -> Known:
         """What is known of an operand: a constant, or among those `found`."""
         if operand in self.free:
             return found.get(operand, NOTHING)
-        if (number := self._number(operand)) is not None:
+        if (number := self.number(operand)) is not None:
             return constant(np.full([1] * len(operand.shape), number))
         value = self.value(operand)
         return NOTHING if value is None else replace(constant(value), support=self.support(operand))
 
-    def _number(self, operand: Operand) -> Any:
+    def number(self, operand: Operand) -> Any:
         """The number that a constant repeats, where that is seen without computing it."""
         while isinstance(operand, Variable):
             place = self._producers.get(operand)
-            if place is None or self.forward[place].primitive not in UNIFORM:
+            eqn = None if place is None else self.forward[place]
+            if eqn is None or len(eqn.operands) != 1:
                 return None
-            operand = self.forward[place].operands[0]
+            if not about(eqn.primitive).rearranges and about(eqn.primitive).kind is not Kind.PASS:
+                return None
+            operand = eqn.operands[0]
         return operand.value if operand.shape == () else None
+
+
+def _after(one: Operation, equation: Equation, operands: Sequence[Known]) -> list[Known]:
+    """What is known of the results of an equation; what its operation does not follow is lost, and that is kept in mind."""
+    if one.kind is Kind.PASS and len(equation.results) > 1:
+        return list(operands)
+    if equation.result.dtype.kind == "b":
+        return [NOTHING] * len(equation.results)
+    found = one.known(equation, operands)
+    found = lost(operands) if found is None else found
+    support, level = (_of_rank(a, len(equation.result.shape)) for a in (found.support, found.level))
+    return [replace(found, support=support, level=level)] * len(equation.results)
+
+
+def _of_rank(array: np.ndarray | None, rank: int) -> np.ndarray | None:
+    """A number, as of an operand that is broadcast, with the axes of the result."""
+    return array.reshape([1] * rank) if array is not None and not array.ndim else array

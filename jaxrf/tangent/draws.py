@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxrf.tangent.constants import CHANCE
+from jaxrf.primitives.operation import Kind, about
 from jaxrf.tangent.program import Layer, TangentProgram
 
 
@@ -26,7 +26,7 @@ def draws(program: TangentProgram, layer: Layer) -> list[tuple[int, ...]]:
         wanted.append(layer.value)
     shapes: list[tuple[int, ...]] = []
     for equation in program.needed(wanted):
-        if equation.primitive.startswith(CHANCE):
+        if about(equation.primitive).kind is Kind.DRAW:
             shapes.append(equation.result.shape)
         shapes += _inside(equation.params)
     return shapes
@@ -38,6 +38,6 @@ def _inside(params: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
         for body in value if isinstance(value, tuple | list) else [value]:
             jaxpr = getattr(body, "jaxpr", body)
             for equation in getattr(jaxpr, "eqns", ()):
-                if equation.primitive.name.startswith(CHANCE):
+                if about(equation.primitive.name).kind is Kind.DRAW:
                     yield tuple(equation.outvars[0].aval.shape)
                 yield from _inside(equation.params)

@@ -16,6 +16,7 @@ from jax.extend import core as jex
 
 from jaxrf.errors import TraceError
 from jaxrf.place import place
+from jaxrf.primitives.operation import Kind, about
 from jaxrf.tangent.loops import UNROLL_LIMIT
 from jaxrf.tangent.program import Equation, Literal, Operand, Variable, needed
 from jaxrf.tangent.rewrites import FORWARD, LINEAR, concatenate, cut, reshape
@@ -221,7 +222,7 @@ def opened(forward: Sequence[Equation], wanted: Sequence[Operand]) -> tuple[list
 
 def _evaluator(eqn: Any) -> Callable[..., Sequence[Any]]:
     # XLA on CPUs (jaxlib 0.10, 0.12) computes a convolution of a scatter's result wrongly where both are vectorized.
-    apart = eqn.primitive.name.startswith("scatter") or eqn.primitive.name == "dynamic_update_slice"
+    apart = about(eqn.primitive.name).kind is Kind.WRITE
 
     def evaluate(*values: Any) -> Sequence[Any]:
         result = eqn.primitive.bind(*_alike(values), **eqn.primitive.get_bind_params(eqn.params))

@@ -58,6 +58,8 @@ class Knowledge(Protocol):
 
     def masked(self, operand: Operand) -> bool: ...
 
+    def number(self, operand: Operand) -> Any: ...
+
 
 @dataclass(frozen=True, eq=False)
 class Equation:
@@ -82,6 +84,10 @@ class Equation:
     def known(self, operand: int) -> np.ndarray | None:
         """The value of a coefficient that is the same for all variables and images; None for any other."""
         return self.knowledge.value(self.operands[operand]) if self.knowledge else None
+
+    def number(self, operand: int) -> Any:
+        """The number that a constant coefficient repeats, where that is seen without computing it; None for any other."""
+        return self.knowledge.number(self.operands[operand]) if self.knowledge else None
 
     def support(self, operand: int) -> np.ndarray | None:
         """Where a coefficient that is made of variables and constants can be other than zero; None if nothing is known."""

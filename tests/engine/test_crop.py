@@ -112,11 +112,47 @@ def test_a_global_value_needs_the_whole_image():
 def test_an_operation_of_unknown_reach_needs_the_whole_image():
     """The plan names it."""
     plan = jaxrf.plan(
-        lambda x: x * jax.lax.stop_gradient(jnp.sort(x, axis=1)), inputs=jaxrf.noise(1), input_shape=SHAPE,
+        lambda x: x * jax.lax.stop_gradient(jax.lax.top_k(x, 3)[0]), inputs=jaxrf.noise(1), input_shape=SHAPE,
         units=np.array([[80, 90]]),
     )  # fmt: skip
     assert plan.crop.box is None
-    assert "sort" in plan.crop.why
+    assert "top_k" in plan.crop.why
+
+
+def test_products_along_channels_keep_positions():
+    """Channels may be multiplied up at each place."""
+    cropped, whole, plan = both(
+        lambda x: x * jax.lax.stop_gradient(jnp.cumprod(jnp.tanh(x), axis=3)), units=np.array([[8, 9]])
+    )
+    assert plan.crop.box == ((8, 10), (9, 11))
+    np.testing.assert_allclose(cropped.mean, whole.mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda x, i: x[..., i][..., None],
+        lambda x, i: jax.lax.dynamic_slice(x, (0, 0, 0, i), (*x.shape[:3], 1)),
+        lambda x, i: x.at[..., i].set(x[..., 0]),
+        lambda x, i: jax.lax.dynamic_update_slice(x, x[..., :1], (0, 0, 0, i)),
+    ],
+    ids=["gather", "dynamic_slice", "scatter", "dynamic_update_slice"],
+)
+def test_what_indices_are_made_of_is_needed(chosen):
+    """The channel of the largest mean is chosen by the whole image."""
+    model = lambda x: x * jax.lax.stop_gradient(chosen(x, jnp.argmax(x.mean((0, 1, 2)))))  # noqa: E731
+    cropped, whole, plan = both(model, units=np.array([[8, 9]]), inputs=jaxrf.noise(1))
+    assert plan.crop.box is None
+    assert "cover" in plan.crop.why
+    np.testing.assert_allclose(cropped.mean, whole.mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("place", [np.s_[:, 3:4, 4:5], np.s_[:, -5:-4, -7:-6]], ids=["from the front", "from the end"])
+def test_values_of_a_fixed_place(place):
+    """They are other ones on a crop, where they do not lie as far from the same corner."""
+    cropped, whole, plan = both(lambda x: x * jax.lax.stop_gradient(jnp.tanh(x[place])), units=np.array([[80, 90]]))
+    assert "fixed places" in plan.crop.why or "boxes" in plan.crop.why
+    np.testing.assert_allclose(cropped.mean, whole.mean, rtol=1e-5)
 
 
 def test_squeeze_and_excitation_is_run_whole():

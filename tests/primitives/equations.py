@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -45,9 +46,28 @@ def inputs(name: str) -> Iterator[np.ndarray]:
         yield draw.uniform(0.5, 1.5, CASES[name].shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """One tangent operand of one linear equation of a case.
+
+    Attributes:
+        equation: the equation.
+        operand: the number of the operand.
+        support: (*result, *operand), where its Jacobian is not zero for some input.
+        jacobian: the Jacobian itself, for the first input.
+        known: coefficients for the first input.
+    """
+
+    equation: Equation
+    operand: int
+    support: np.ndarray
+    jacobian: np.ndarray
+    known: dict[Variable, np.ndarray]
+
+
 @cache
-def supports(name: str) -> list[tuple[Equation, int, np.ndarray]]:
-    """Each linear equation and tangent operand, and where its Jacobian (*result, *operand) is not zero for some input.
+def tried(name: str) -> list[Tried]:
+    """Each linear equation and tangent operand of a case.
 
     What is nothing but rounding, beside the largest derivative of the equation, counts as zero.
     """
@@ -56,13 +76,21 @@ def supports(name: str) -> list[tuple[Equation, int, np.ndarray]]:
     wanted = list({v: None for e in traced.linear for v in e.operands if isinstance(v, Variable) and not v.tangent})
 
     @jax.jit
-    def jacobians(x: jax.Array) -> list[Any]:
-        known = dict(zip(wanted, traced.evaluate(wanted, {traced.image: x})))
-        found = [jnp.abs(jacobian(e, i, known)) for e, i in pairs]
-        return [one > 1e-14 * one.max(initial=0) for one in found]
+    def jacobians(x: jax.Array) -> tuple[list[Any], list[Any]]:
+        values = traced.evaluate(wanted, {traced.image: x})
+        known = dict(zip(wanted, values))
+        return values, [jacobian(e, i, known) for e, i in pairs]
 
-    found = [jacobians(x) for x in inputs(name)]
-    return [(e, i, np.any([some[k] for some in found], axis=0)) for k, (e, i) in enumerate(pairs)]
+    values, first = jax.tree.map(np.asarray, jacobians(next(inputs(name))))
+    supports = [_support(one) for one in first]
+    for x in list(inputs(name))[1:]:
+        supports = [old | _support(np.asarray(one)) for old, one in zip(supports, jacobians(x)[1])]
+    known = dict(zip(wanted, values))
+    return [Tried(e, i, there, one, known) for (e, i), there, one in zip(pairs, supports, first)]
+
+
+def _support(one: np.ndarray) -> np.ndarray:
+    return np.abs(one) > 1e-14 * np.abs(one).max(initial=0)
 
 
 def jacobian(equation: Equation, operand: int, known: dict[Variable, Any]) -> jax.Array:

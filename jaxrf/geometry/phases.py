@@ -14,7 +14,7 @@ from jaxrf.geometry.field import Continuation
 
 
 @dataclass(frozen=True, eq=False)
-class Pattern:
+class Phases:
     """Unit `u` sees `[lo[u % period] + step * (u // period), hi[...] + ...)`; `lo` and `hi` are (period,)."""
 
     step: int
@@ -47,7 +47,7 @@ class Pattern:
         """Positions before and after the owned ones that a tile of units [a, b) sees, at worst; at least 0.
 
         The tile owns [stride*a, stride*b) rounded down; `aligned` tiles have a and b at multiples of the period.
-        None where the pattern stands still or runs backwards.
+        None where they stand still or run backwards.
         """
         if self.step <= 0:
             return None
@@ -64,8 +64,8 @@ class Pattern:
         return max(int(before), 0), max(int(after), 0)
 
 
-def pattern_of(continuation: Continuation) -> Pattern | None:
-    """The continuation as a pattern of one axis.
+def phases_of(continuation: Continuation) -> Phases | None:
+    """The phases of a continuation along one axis.
 
     None where it changes along another one too, where it does not move on, and where no unit has a path.
     """
@@ -77,24 +77,24 @@ def pattern_of(continuation: Continuation) -> Pattern | None:
         or any((b != b.min(axis=others, keepdims=True)).any() for b in (lo, hi))
     ):
         return None
-    return Pattern(continuation.step, lo.min(axis=others), hi.min(axis=others))
+    return Phases(continuation.step, lo.min(axis=others), hi.min(axis=others))
 
 
-def smallest_input(pattern: Pattern) -> int | None:
+def smallest_input(phases: Phases) -> int | None:
     """The smallest input size whose unit nearest to the middle lies wholly inside.
 
     Units begin at 0, and there are as many as needed; of two that are equally near the lower one counts.
     The search ends where each phase has a center within half a step of the middle and room on both sides.
-    None where the pattern stands still, runs backwards or has no path.
+    None where the phases stand still, run backwards or have no path.
     """
-    lo, hi = pattern.lo, pattern.hi
+    lo, hi = phases.lo, phases.hi
     some = lo < hi
-    if pattern.step <= 0 or not some.any():
+    if phases.step <= 0 or not some.any():
         return None
     lowest = int((lo + hi)[some].min())
-    enough = max(int((hi - lo).max()) + pattern.step, lowest)
-    repeats = (enough + max(-lowest, 0)) // pattern.step + 2
-    lo, hi = pattern.at(np.flatnonzero(np.tile(some, repeats)))
+    enough = max(int((hi - lo).max()) + phases.step, lowest)
+    repeats = (enough + max(-lowest, 0)) // phases.step + 2
+    lo, hi = phases.at(np.flatnonzero(np.tile(some, repeats)))
     sizes = np.arange(1, enough)
     nearest = _nearest(lo + hi, sizes)
     fits = (lo[nearest] >= 0) & (hi[nearest] <= sizes)
