@@ -202,8 +202,11 @@ def largest_exponents(arrays: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array
 
 
 def row_exponents(array: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`largest_exponents` of each entry of a real array's first axis."""
-    return _exponents(_largest_bits([array.reshape(len(array), -1)])[0], array.dtype)
+    """`largest_exponents` of each entry of an array's first axis."""
+    rows = array.reshape(len(array), -1)
+    if jnp.iscomplexobj(rows):
+        rows = jnp.concatenate([rows.real, rows.imag], axis=1)
+    return _exponents(_largest_bits([rows])[0], rows.dtype)
 
 
 def _exponents(bits: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
