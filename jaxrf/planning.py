@@ -178,9 +178,12 @@ def _cropped(place: Place, programs: Programs, whole: Geometry, plan: Windows):
     program, spatial, row = whole.program, whole.spatial, place.row
     if not place.request.crop or place.request.wrt is not None:
         return whole, plan, Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"), None
-    step = total_step(whole.all_boxes, [step.equation.result for step in plan.steps], spatial)
     strides = {one.continuation.axis: s for one, s in zip(row.fields, row.stride) if isinstance(s, int)}  # type: ignore[union-attr]
-    if step is None or list(strides) != list(range(len(row.unit_shape))) or len(strides) != len(spatial):
+    everywhere = list(strides) == list(range(len(row.unit_shape))) and len(strides) == len(spatial)
+    step = None
+    if everywhere:  # not behind global attention, of which all boxes take n² intervals
+        step = total_step(whole.all_boxes, [step.equation.result for step in plan.steps], spatial)
+    if step is None:
         return whole, plan, Crop(None, "some layer on the way has no stride"), None
     crop = find_crop(program, plan, spatial, step)
     if crop.box is None:

@@ -14,7 +14,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # prog
 
 import jax
 
-from tests.fuzz.judge import TOLERANCE, judge
+from tests.fuzz.judge import NO_PATH, TOLERANCE, judge
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 class Run:
-    """What came out of programs, counted and said."""
+    """What came out of programs, counted and said; programs without any path have nothing to be judged."""
 
     def __init__(self, dtype: str):
         self.dtype, self.worst = dtype, 0.0
@@ -52,6 +52,8 @@ class Run:
             return
         if verdict.refused:
             self.counts["refused: " + re.sub(r"\d+", "N", verdict.refused)] += 1
+            if verdict.refused != NO_PATH:
+                print(f"{seed}: refused, {verdict.refused}; steps {', '.join(verdict.steps)}", flush=True)
         elif verdict.wrong:
             self.counts["wrong"] += 1
             print(f"{seed}: {verdict.wrong}; steps {', '.join(verdict.steps)}", flush=True)
