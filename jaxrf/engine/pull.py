@@ -85,7 +85,7 @@ class WindowView:
         key = label, self.equation.operands[operand], self.equation, "windows"
         return read(self.shared, key, self._once(label, operand, make), spans, self.table, fill)
 
-    def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
+    def read(self, operand: int, spans: Spans | None = None, fill: float = 1.0) -> jax.Array:
         shared, source = self.shared, self.equation.operands[operand]
         spans = self._aligned(source.shape) if spans is None else spans
         return self._tamed(operand)(read(shared, source, lambda: shared.value(source), spans, self.table, fill))
@@ -120,7 +120,7 @@ class WindowView:
 
 
 def read(
-    shared: Shared, key: Any, value: Callable[[], jax.Array], spans: Spans, table: jax.Array, fill: float | None
+    shared: Shared, key: Any, value: Callable[[], jax.Array], spans: Spans, table: jax.Array, fill: float
 ) -> jax.Array:
     """An array on windows: (units, *sizes), or (1, *shape) where no window moves."""
     if not any(span.moving for span in spans):
@@ -132,8 +132,6 @@ def read(
         margins.append((max(0, -lo), max(0, hi + span.size - span.extent)))
 
     def padded() -> jax.Array:
-        if fill is None:
-            return jnp.pad(value(), margins, mode="edge")
         return jnp.pad(value(), margins, constant_values=fill)
 
     wide = shared.once((key, tuple(margins), fill), padded) if any(map(any, margins)) else value()

@@ -109,7 +109,7 @@ class Squared:
     def into(self) -> Spans:
         return self.view.into
 
-    def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
+    def read(self, operand: int, spans: Spans | None = None, fill: float = 1.0) -> jax.Array:
         value = self.view.read(operand, spans, fill)
         return jnp.square(value) if operand == self.operand else value
 

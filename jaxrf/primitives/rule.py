@@ -65,11 +65,11 @@ class View(Protocol):
         """Windows of the operand that is pulled back to."""
         ...
 
-    def read(self, operand: int, spans: Spans | None = None, fill: float | None = None) -> jax.Array:
+    def read(self, operand: int, spans: Spans | None = None, fill: float = 1.0) -> jax.Array:
         """Coefficient `operand` on `spans`: (n, *sizes), n = 1 where it is the same for all units.
 
         Without `spans`: on the window of the result, its axes being those of the result, of size 1 where broadcast.
-        Outside its array a coefficient is `fill`, or its nearest value, so that no division is by zero.
+        Outside its array, where cotangents are zero, a coefficient is `fill`: one, so that no division is by zero.
         """
         ...
 
