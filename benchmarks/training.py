@@ -112,7 +112,7 @@ def compare(field: jaxrf.field.Field, loops: dict[str, Loop], extent: int) -> fl
     return worst
 
 
-def worked(work: dict[str, float], name: str, run: Loop) -> None:
+def worked(work: dict[str, float], name: str, run: Callable[[], Any]) -> None:
     """One call, its CPU time added to what the others of this name took."""
     start = time.process_time()
     run()
@@ -163,10 +163,11 @@ def call(field: jaxrf.field.Field, variables: Any, images: jax.Array, repeats: i
         "call": often(lambda: field(variables, images, key)),
         "program": often(lambda: field._compiled(leaves, images, key, number)),
     }
-    times = interleaved(candidates, repeats)
-    each = {name: statistics.median(spent) / calls * 1e3 for name, spent in times.items()}
-    columns = {f"{name}, ms": spent for name, spent in each.items()}
-    columns |= {"overhead, ms": each["call"] - each["program"], "aim, ms": 1.0}
+    work = dict.fromkeys(candidates, 0.0)
+    times = interleaved({name: partial(worked, work, name, run) for name, run in candidates.items()}, repeats)
+    each = {name: spent / repeats / calls * 1e3 for name, spent in work.items()}
+    columns: dict[str, Any] = {f"{name}, CPU ms": spent for name, spent in each.items()}
+    columns |= {"overhead, CPU ms": each["call"] - each["program"], "aim, ms": 1.0}
     report.add("A warm call", f"{' and '.join(field.layers)}, one image", columns, {"seconds": times})
 
 

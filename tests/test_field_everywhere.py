@@ -109,7 +109,6 @@ def resident() -> int:
         return int(numbers.read().split()[1]) * 4096
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.parametrize("what", ["field", "statistics", "erf"])
 def test_calls_leave_nothing_behind(what, field, variables, images):
