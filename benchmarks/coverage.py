@@ -19,10 +19,10 @@ from _common import Report, parser
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.measures import measures
-from jaxrf.measures.registry import parts_of
 from jaxrf.result import Result
 from jaxrf.statistics import Interval, gathered
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.registry import parts_of
 
 COUNTS = (4, 8, 16, 64)
 AVERAGES = ("weighted", "normalized")

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from jaxrf.measures import measures
-from jaxrf.measures.uncertainty import Uncertainty
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.uncertainty import Uncertainty
 
 PAGE = Path(__file__).parent / "measures.md"
 INTRODUCTION = """\

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty_of
 from jaxrf.result import Result
 from jaxrf.statistics import Groups, Interval, jackknife
 from jaxrf.statistics.groups import align
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty_of
 
 STEPS = (
     "it moves in steps, and so would the difference. Compare numbers that do not: "

@@ -21,18 +21,18 @@ from jaxtyping import Float, Int
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
-from jaxrf.measures import measures
-from jaxrf.measures.registry import is_about_center, parts_of
-from jaxrf.measures.uncertainty import uncertainty_of
 from jaxrf.statistics import Groups, Interval, bands, groups, jackknife
 from jaxrf.statistics.gathered import TRUSTED
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.registry import is_about_center, parts_of
+from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-    from jaxrf.measures.gaussian_fit import GaussianFit
-    from jaxrf.measures.profiles import Radial
+    from jaxrf.statistics.measures.gaussian import GaussianFit
+    from jaxrf.statistics.measures.profiles import Radial
 
 ARRAYS = ("mean", "stderr", "origin", "units")
 OPTIONAL = ("between", "within", "effective")

@@ -23,8 +23,8 @@ def test_the_page_is_what_its_generator_writes(generator):
 
 def test_every_measure_and_protocol_has_its_place():
     """No registered name is left out of its page."""
-    from jaxrf.measures import measures
     from jaxrf.protocols import protocols
+    from jaxrf.statistics.measures import measures
 
     for page, names in (("measures.md", measures), ("protocols.md", protocols)):
         text = (DOCS / page).read_text()

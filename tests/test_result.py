@@ -12,10 +12,10 @@ import jaxrf.result
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.geometry.field import Continuation, Field
 from jaxrf.geometry.row import Row
-from jaxrf.measures import measures
-from jaxrf.measures.registry import parts_of
 from jaxrf.result import Result
 from jaxrf.statistics import gathered
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.registry import parts_of
 
 
 def row_of(units: tuple[int, ...], stride: int, size: int, padding: int) -> Row:

@@ -13,7 +13,7 @@ from _common import COLORS, Run, box_power, figure, interval, luo_size, mean_int
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.measures import measures
+from jaxrf.statistics.measures import measures
 
 CASES = {"uniform": ("linear", "uniform"), "random": ("linear", "random"), "random + ReLU": ("relu", "random")}
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxrf.errors import InputError, unknown
-from jaxrf.measures.reading import check_share
 from jaxrf.report import panels
 from jaxrf.report.view import View, view
+from jaxrf.statistics.measures.reading import check_share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

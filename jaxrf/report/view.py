@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from jaxrf import measures
 from jaxrf.errors import InputError
-from jaxrf.measures.energy import contour_level
+from jaxrf.statistics.measures.energy import contour_level
 
 if TYPE_CHECKING:
     from jaxrf.result import Result

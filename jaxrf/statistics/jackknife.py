@@ -2,7 +2,7 @@
 
 A measure of the mean map is not the mean of a measure, so its error cannot be read off single samples.
 The jackknife needs nothing but the measure itself. How it becomes an interval depends on what is measured:
-`jaxrf.measures.uncertainty` holds what each measure says of itself.
+`jaxrf.statistics.measures.uncertainty` holds what each measure says of itself.
 
 Samples differ in power. So the degrees of freedom of Student's t are not those of the blocks
 but those of the equally strong blocks that they are worth: with few, one strong network decides the mean and its error.
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.measures.uncertainty import Curve, Uncertainty
 from jaxrf.statistics import averages
 from jaxrf.statistics.groups import Groups
 from jaxrf.statistics.interval import Interval, reach, worth
+from jaxrf.statistics.measures.uncertainty import Curve, Uncertainty
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.measures.uncertainty import uncertainty_of
 from jaxrf.statistics.gathered import TRUSTED
+from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 FIRST = 32
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import InputError, unknown
-from jaxrf.measures import measures as known_measures
 from jaxrf.statistics import Until
+from jaxrf.statistics.measures import measures as known_measures
 from jaxrf.sweep.ranges import Ranges
 
 PRECISION = "highest"

@@ -15,8 +15,8 @@ import pytest
 import jaxrf
 from jaxrf.compiler import jit
 from jaxrf.errors import InputError
-from jaxrf.measures import measures
-from jaxrf.measures.registry import parts_of
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.registry import parts_of
 
 IN_STEPS = {name for name in measures if hasattr(measures[name], "instead")}
 ON_THE_HOST = {"gaussian"}
@@ -310,7 +310,7 @@ import inspect, os
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 import jax, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from jaxrf.measures import measures
+from jaxrf.statistics.measures import measures
 
 place = {"center": np.array([[4, 3.0], [2, 2.5]]), "origin": np.array([[1, 0], [0, 2]]), "box": np.array([[0, 9], [0, 7]])}
 place["input_shape"] = (12, 11)

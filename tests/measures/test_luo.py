@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxrf.measures import measures
+from jaxrf.statistics.measures import measures
 
 ORACLES = json.loads((Path(__file__).parents[1] / "data" / "luo_oracles.json").read_text())
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrf.errors import InputError, UnknownNameError
-from jaxrf.measures import measures
-from jaxrf.measures.registry import parts_of
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.registry import parts_of
 
 SHAPE = (5, 7)
 CENTER = np.array([2.0, 3.0])

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 import jaxrf
 from jaxrf.compiler import jit
-from jaxrf.measures import measures
+from jaxrf.statistics.measures import measures
 
 UNITS = [(2, 3), (0, 4), (4, 1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxrf.measures import measures
+from jaxrf.statistics.measures import measures
 
 MASS = np.array([14.0, 31.0])
 UNIT = np.array([20.0, 22.5])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrf.errors import InputError
-from jaxrf.measures import measures
+from jaxrf.statistics.measures import measures
 
 
 def test_replknet_ratio_of_a_window_is_that_of_the_image():

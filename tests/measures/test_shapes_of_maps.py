@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrf.errors import InputError, UnknownNameError
-from jaxrf.measures import measures
-from jaxrf.measures.energy import contour_level
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.energy import contour_level
 
 CENTER = np.array([60.0, 80.0])
 

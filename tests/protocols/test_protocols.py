@@ -10,8 +10,8 @@ import pytest
 import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
-from jaxrf.measures import measures
 from jaxrf.protocols import Protocol, displays, protocols
+from jaxrf.statistics.measures import measures
 from tests.test_result import result_of, row_of
 
 

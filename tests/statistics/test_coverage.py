@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxrf import zoo
-from jaxrf.measures import measures
-from jaxrf.measures.uncertainty import uncertainty_of
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 REPETITIONS = 200

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jaxrf.errors import InputError
-from jaxrf.measures import measures
-from jaxrf.measures.uncertainty import SCALES, Curve, Uncertainty, uncertainty_of
 from jaxrf.statistics import Groups, groups, jackknife
 from jaxrf.statistics.groups import Block
+from jaxrf.statistics.measures import measures
+from jaxrf.statistics.measures.uncertainty import SCALES, Curve, Uncertainty, uncertainty_of
 
 
 def gathered(values: np.ndarray, limit: int = 64) -> Groups:

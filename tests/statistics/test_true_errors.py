@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxrf.measures import measures
 from jaxrf.statistics import gathered, jackknife
+from jaxrf.statistics.measures import measures
 from tests.statistics.random_stacks import box, maps
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.measures.arrays import namespace
+from jaxrf.statistics.measures.arrays import namespace
 
 
 def in_steps(instead: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.measures.arrays import Array
-from jaxrf.measures.reading import read
-from jaxrf.measures.registry import measures
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array
+from jaxrf.statistics.measures.reading import read
+from jaxrf.statistics.measures.registry import measures
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("total")

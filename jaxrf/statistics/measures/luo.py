@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.measures.arrays import Array, quotient
-from jaxrf.measures.reading import Reading, read
-from jaxrf.measures.registry import measures
-from jaxrf.measures.steps import in_steps
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array, quotient
+from jaxrf.statistics.measures.reading import Reading, read
+from jaxrf.statistics.measures.registry import measures
+from jaxrf.statistics.measures.steps import in_steps
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 THRESHOLD = 1 - 0.9545
 COUNTS_NOISE = Uncertainty(

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.measures.arrays import namespace, rounding
-from jaxrf.measures.registry import measures
+from jaxrf.statistics.measures.arrays import namespace, rounding
+from jaxrf.statistics.measures.registry import measures
 
 SCALES = {"plain": "symmetric about the value", "log": "symmetric on a logarithmic scale"}
 

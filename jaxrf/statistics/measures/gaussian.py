@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.measures.arrays import Array, is_traced
-from jaxrf.measures.reading import read
-from jaxrf.measures.registry import measures
-from jaxrf.measures.spread import covariance_of, kurtosis_of, mass_center
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array, is_traced
+from jaxrf.statistics.measures.reading import read
+from jaxrf.statistics.measures.registry import measures
+from jaxrf.statistics.measures.spread import covariance_of, kurtosis_of, mass_center
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 class GaussianFit(NamedTuple):

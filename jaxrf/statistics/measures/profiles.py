@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.errors import InputError, unknown
-from jaxrf.measures.arrays import Array, binned, is_traced, known, namespace, quotient
-from jaxrf.measures.reading import offsets, read
-from jaxrf.measures.registry import about_center, measures
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array, binned, is_traced, known, namespace, quotient
+from jaxrf.statistics.measures.reading import offsets, read
+from jaxrf.statistics.measures.registry import about_center, measures
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 class Radial(NamedTuple):

@@ -8,12 +8,12 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.measures.arrays import Array, binned, quotient, rounding
-from jaxrf.measures.energy import within
-from jaxrf.measures.reading import check_share, read
-from jaxrf.measures.registry import about_center, measures
-from jaxrf.measures.steps import in_steps
-from jaxrf.measures.uncertainty import Curve, Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array, binned, quotient, rounding
+from jaxrf.statistics.measures.energy import within
+from jaxrf.statistics.measures.reading import check_share, read
+from jaxrf.statistics.measures.registry import about_center, measures
+from jaxrf.statistics.measures.steps import in_steps
+from jaxrf.statistics.measures.uncertainty import Curve, Uncertainty, uncertainty
 
 
 def _squares(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
-from jaxrf.measures.arrays import Array
-from jaxrf.measures.reading import read
-from jaxrf.measures.registry import measures
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array
+from jaxrf.statistics.measures.reading import read
+from jaxrf.statistics.measures.registry import measures
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("participation")

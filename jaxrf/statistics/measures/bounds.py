@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.errors import InputError
-from jaxrf.measures.arrays import Array, known, quotient
-from jaxrf.measures.luo import COUNTS_NOISE, THRESHOLD
-from jaxrf.measures.reading import offsets, read
-from jaxrf.measures.registry import measures
-from jaxrf.measures.steps import in_steps, without_derivative
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array, known, quotient
+from jaxrf.statistics.measures.luo import COUNTS_NOISE, THRESHOLD
+from jaxrf.statistics.measures.reading import offsets, read
+from jaxrf.statistics.measures.registry import measures
+from jaxrf.statistics.measures.steps import in_steps, without_derivative
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 
 @measures.register("coverage")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jaxrf.measures.arrays import Array, quotient, root, rounding
-from jaxrf.measures.reading import Reading, read
-from jaxrf.measures.registry import about_center, measures
-from jaxrf.measures.uncertainty import Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array, quotient, root, rounding
+from jaxrf.statistics.measures.reading import Reading, read
+from jaxrf.statistics.measures.registry import about_center, measures
+from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 
 OF_A_ROUND_MAP = Uncertainty(missing='a round map has no widest direction. Take the interval of "covariance".')
 

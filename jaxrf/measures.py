@@ -23,24 +23,17 @@ known; of NumPy, it is an error. Several numbers come as a named tuple.
 
 Derivatives by the maps are right wherever they exist. A measure that moves in steps raises an InputError under `jax.grad`
 that names a smooth one. `gaussian` is fitted by SciPy, and raises one within any transformation.
-
-To add a measure: write one function in the file of its family, with the arguments above, its own options after `maps`,
-and what it gives for a flat map, a single pixel and a zero map in its docstring; read the maps with `reading.read`; let it
-stand under `measures.register` with its own name; declare what is known of its error (`uncertainty`), that it is about
-the center (`about_center`), or that it moves in steps (`in_steps`); import it here, and run
-`python docs/generate_measures.py`. `tests/measures/` holds it to its laws by itself.
 """
 
-from jaxrf.measures.area import area_ratio, area_ratio_replknet2022
-from jaxrf.measures.bounds import border_power, coverage
-from jaxrf.measures.concentration import entropy_positions, participation
-from jaxrf.measures.energy import energy_radius, energy_within, energy_within_soft, smallest_area
-from jaxrf.measures.gaussian_fit import GaussianFit, gaussian
-from jaxrf.measures.luo import ratio_luo2016, size_luo2016
-from jaxrf.measures.power import peak, total
-from jaxrf.measures.profiles import Axial, Radial, axial, radial, size_half_width
-from jaxrf.measures.registry import measures
-from jaxrf.measures.spread import anisotropy, center_offset, covariance, kurtosis, orientation, sigma
+from jaxrf.statistics.measures.area import area_ratio, area_ratio_replknet2022
+from jaxrf.statistics.measures.bounds import border_power, coverage
+from jaxrf.statistics.measures.concentration import entropy_positions, participation
+from jaxrf.statistics.measures.energy import energy_radius, energy_within, energy_within_soft, smallest_area
+from jaxrf.statistics.measures.gaussian import GaussianFit, gaussian
+from jaxrf.statistics.measures.luo import ratio_luo2016, size_luo2016
+from jaxrf.statistics.measures.power import peak, total
+from jaxrf.statistics.measures.profiles import Axial, Radial, axial, radial, size_half_width
+from jaxrf.statistics.measures.spread import anisotropy, center_offset, covariance, kurtosis, orientation, sigma
 
 __all__ = [
     "Axial",
@@ -60,7 +53,6 @@ __all__ = [
     "entropy_positions",
     "gaussian",
     "kurtosis",
-    "measures",
     "orientation",
     "participation",
     "peak",

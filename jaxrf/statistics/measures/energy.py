@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrf.errors import InputError
-from jaxrf.measures.arrays import Array, is_traced, known, rounding
-from jaxrf.measures.reading import Reading, check_share, read
-from jaxrf.measures.registry import about_center, measures
-from jaxrf.measures.steps import in_steps, without_derivative
-from jaxrf.measures.uncertainty import Curve, Uncertainty, uncertainty
+from jaxrf.statistics.measures.arrays import Array, is_traced, known, rounding
+from jaxrf.statistics.measures.reading import Reading, check_share, read
+from jaxrf.statistics.measures.registry import about_center, measures
+from jaxrf.statistics.measures.steps import in_steps, without_derivative
+from jaxrf.statistics.measures.uncertainty import Curve, Uncertainty, uncertainty
 
 
 def _disks(maps: Array, share: float = 0.5, *, center: Array, origin: Array | None = None) -> Curve:

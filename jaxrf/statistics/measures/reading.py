@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.measures.arrays import known, namespace
+from jaxrf.statistics.measures.arrays import known, namespace
 
 
 @dataclass(frozen=True, eq=False)
