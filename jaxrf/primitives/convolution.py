@@ -19,6 +19,7 @@ from jaxrf.lowering.choice import compute, prepare
 from jaxrf.lowering.convolution import exchanged, gradient_problem
 from jaxrf.lowering.problem import ConvolutionSpec
 from jaxrf.primitives.rule import MASKED, Contraction, linear_transpose, rule
+from jaxrf.tangent.levels import Known, known
 from jaxrf.tangent.program import Equation
 
 
@@ -59,6 +60,26 @@ class Convolution(Contraction):
         if operand == 0 and equation.params["batch_group_count"] > 1:
             return "groups of its batch are not told apart"
         return ""
+
+    def known(self, equation, operands):
+        """Zero where all positions are that the window of a position sees; features and images are taken together."""
+        image, kernel = operands
+        if image.support is None or image.value is not None or 0 in equation.operands[0].shape:
+            return super().known(equation, operands)
+        numbers = equation.params["dimension_numbers"]
+        (batch, feature, *spatial), taps = numbers.lhs_spec, self._taps(equation, kernel.support)
+        support = image.support.any(axis=(batch, feature), keepdims=True)
+        for a, window in zip(spatial, self._windows(equation, taps)):
+            index, valid = window.taps(np.arange(window.out_size))
+            valid = valid & (index >= 0) & (index < window.in_size)
+            along = np.moveaxis(support, a, 0)
+            along = np.broadcast_to(along, (window.in_size, *along.shape[1:]))
+            seen = along[np.where(valid, index, 0)] & valid.reshape(*valid.shape, *[1] * (along.ndim - 1))
+            support = np.moveaxis(seen.any(axis=0), 0, a)
+        laid = np.empty(support.ndim, np.int64)
+        laid[list(numbers.out_spec)] = numbers.lhs_spec
+        found = known(support.transpose(laid), None, operands, blurred=any(x.leveled for x in operands))
+        return Known(found.support, None, False, found.blurred, found.lost or any(x.masked for x in operands))
 
     def slides(self, equation, operand):
         return frozenset(equation.params["dimension_numbers"].lhs_spec[2:]) if operand == 0 else frozenset()
@@ -112,9 +133,14 @@ class Convolution(Contraction):
 
     def _kept(self, equation: Equation) -> list[np.ndarray]:
         """Along each spatial axis the taps that are not all zero; all of them where the whole kernel is."""
-        kernel, spec = self._kernel(equation), equation.params["dimension_numbers"].rhs_spec
-        if kernel is None or not kernel.any():
-            return [np.arange(equation.operands[1].shape[a]) for a in spec[2:]]
+        return self._taps(equation, equation.support(1))
+
+    def _taps(self, equation: Equation, support: np.ndarray | None) -> list[np.ndarray]:
+        """`_kept` for a kernel that can be other than zero in its `support`, which may have axes of size 1; None: anywhere."""
+        shape, spec = equation.operands[1].shape, equation.params["dimension_numbers"].rhs_spec
+        if support is None or not support.any():
+            return [np.arange(shape[a]) for a in spec[2:]]
+        kernel = np.broadcast_to(support, shape).transpose(spec)
         others = [tuple(b for b in range(kernel.ndim) if b != axis) for axis in range(2, kernel.ndim)]
         return [np.flatnonzero(kernel.any(axis=rest)) for rest in others]
 

@@ -300,3 +300,19 @@ def test_zeros_of_a_padding_are_its_border_alone(name, n):
     model, size = GATED[name]
     row = jaxrf.trf(model, (n, 2))[-1]
     assert row.exact and (row.size, row.stride) == ((size,), (1,))
+
+
+@pytest.mark.parametrize("stride, first", [(1, 2), (2, 1)])
+def test_zeros_are_seen_behind_a_convolution(stride, first):
+    """Windows that hold nothing but a padding of three give zeros, and what is multiplied with these has no field."""
+
+    def model(x):
+        kernel = np.ones((3, 2, 2), np.float32)
+        y = lax.conv_general_dilated(padded(x, 3), kernel, (stride,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+        return lax.stop_gradient(y) * jnp.broadcast_to(x.sum(1, keepdims=True), y.shape)
+
+    row = jaxrf.trf(model, (7, 2))[-1]
+    units = range(row.unit_shape[0])
+    seen = [all(lo < hi for lo, hi in row.box((u,), clip=True)) for u in units]
+    there = np.asarray(model(jnp.ones((1, 7, 2))))[0, :, 0] != 0
+    assert seen == there.tolist() and seen.index(True) == first and row.exact
