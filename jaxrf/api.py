@@ -268,7 +268,9 @@ def erf(
     images = opened.images.repeatable() if len(opened.runs) > 1 else opened.images
     rule = as_until(until)
     with jax.default_matmul_precision(precision), compiling_for(platform):
-        found = {name: run.result(images, opened.seeds, rule, progress) for name, run in opened.runs.items()}
+        found = {}
+        for name, run in opened.runs.items():  # no comprehension, which would be a frame between a warning and the caller
+            found[name] = run.result(images, opened.seeds, rule, progress)
     return found if opened.field.several else next(iter(found.values()))
 
 
