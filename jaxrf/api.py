@@ -269,7 +269,7 @@ def erf(
     rule = as_until(until)
     with jax.default_matmul_precision(precision), compiling_for(platform):
         found = {}
-        for name, run in opened.runs.items():  # no comprehension, which would be a frame between a warning and the caller
+        for name, run in opened.runs.items():  # a comprehension would be a frame between a warning and the caller
             found[name] = run.result(images, opened.seeds, rule, progress)
     return found if opened.field.several else next(iter(found.values()))
 
