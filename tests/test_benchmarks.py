@@ -15,7 +15,11 @@ import pytest
 from jaxrf import zoo
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-SCRIPTS = {"engine.py": ["--jobs", "B,E,G"], "scaling.py": ["--tables", "depth,devices"]}
+SCRIPTS = {
+    "engine.py": ["--jobs", "B,E,G"],
+    "first_map.py": ["--jobs", "U-Net"],
+    "scaling.py": ["--tables", "depth,devices"],
+}
 """What of each script a test has the time for; all of a script that is not named."""
 
 
