@@ -18,8 +18,8 @@ from jaxrf.tangent.levels import LOWEST, Known, above_the_gap, carried, known, s
 
 @operation(*(
     "acos acosh and atan2 bessel_i0e bessel_i1e clz cos cosh digamma eq eq_to erf_inv erfc ge gt igamma igamma_grad_a igammac "
-    "is_finite le le_to lgamma lt lt_to ne nextafter not or polygamma population_count pow random_gamma_grad "
-    "regularized_incomplete_beta rem rsqrt shift_left shift_right_arithmetic shift_right_logical xor zeta"
+    "is_finite le le_to lgamma log2 lt lt_to ne nextafter not one_minus_square or polygamma population_count pow "
+    "random_gamma_grad regularized_incomplete_beta rem rsqrt shift_left shift_right_arithmetic shift_right_logical xor zeta"
 ).split())  # fmt: skip
 class Function(Operation):
     """A function of the elements at one place, of which no zeros are known."""
