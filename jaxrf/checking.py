@@ -38,10 +38,11 @@ def compare(
         raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
     for name in asked.layers:
         one = replace(options, layer=name)
-        whole = open_call(model, variables, images, one)
-        (layer,) = whole.field.layers.values()
+        opened = open_call(model, variables, images, one)
+        (layer,) = opened.field.layers.values()
         some = layer.units[np.unique(np.linspace(0, len(layer.units) - 1, sampled).astype(int))]
-        opened = open_call(model, variables, images, replace(one, units=some, protocol=None, **_fixed(asked)))
+        if len(some) < len(layer.units):
+            opened = open_call(model, variables, images, replace(one, units=some, protocol=None, **_fixed(asked)))
         _compare_layer(opened, next(images.batches(layer.side)), tolerance)
 
 

@@ -22,8 +22,8 @@ NETWORKS = {
     "vit_small_16": ({}, (48, 32, 3)),
 }
 
-LAYERS = {"resnet101": 4, "resnet152": 3}
-"""How many layers of the deepest networks there is time for; six of the others."""
+LAYERS = {"resnet34": 3, "resnet50": 4, "resnet101": 2, "resnet152": 2, "convnext_tiny": 3, "mobilenet_v2": 4}
+"""How many layers of the deepest networks there is time for; six of the others. `make test-every-layer` takes all."""
 
 
 @pytest.mark.slow
