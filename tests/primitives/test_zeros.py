@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +14,12 @@ from tests.primitives.cases import CASES
 from tests.primitives.equations import tried
 
 WRITTEN_BACKWARD = "custom_lin"  # has no evaluation of its own
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    with jax.enable_x64(True):
+        yield
 
 
 def zeroed(equation: Equation, known: dict, draw: np.random.Generator, share: float) -> tuple[list, list[Known]]:
