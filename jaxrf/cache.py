@@ -159,7 +159,7 @@ def _function_key(function: Any, seen: frozenset[int]) -> Hashable:
     seen |= {id(function)}
     if isinstance(function, types.MethodType):
         return "method", _function_key(function.__func__, seen), _key(function.__self__, seen)
-    if hasattr(function, "__wrapped__"):
+    if hasattr(function, "__wrapped__") and not isinstance(function, types.FunctionType):  # as what `jax.jit` returns
         return "wrapped", Same(function), _function_key(function.__wrapped__, seen)
     if isinstance(function, types.BuiltinFunctionType | np.ufunc):
         return "built in", Same(function)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,16 +177,24 @@ def test_nothing_stale_comes_out_of_a_closure(images):
     def change(name):
         if name == "module":
             model.conv.kernel[...] = 3 * model.conv.kernel[...]
-        elif name == "numpy":
-            factor[:] = 3
+        elif name.startswith("numpy"):
+            factor[:] = 3 * factor
         elif name == "dict":
             tree["w"] = 3 * tree["w"]
         else:
             globals()["SCALE"] = 6.0
 
+    def scaled(function):
+        @functools.wraps(function)
+        def wrapper(x):
+            return function(x) * factor
+
+        return wrapper
+
     functions = {
         "module": lambda x: model(x),
         "numpy": lambda x: x * factor,
+        "numpy, in a decorator": scaled(lambda x: x),
         "dict": lambda x: x * tree["w"],
         "global": lambda x: x * SCALE,
     }
