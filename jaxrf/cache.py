@@ -30,7 +30,7 @@ KEPT = 16
 """Fields that are kept."""
 SMALL = 2**10
 """Elements up to which an array inside of options counts by its values, and not by identity."""
-CONSTANT = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.dtype, types.ModuleType)
+CONSTANT = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.dtype)
 GENERATED = "<string>"
 """Where the methods stand that `dataclasses` writes."""
 OURS, PYTHON = str(Path(__file__).parent), str(Path(os.__file__).parent)
@@ -121,6 +121,8 @@ def _key(thing: Any, seen: frozenset[int] = frozenset()) -> Hashable:
         return thing, _class_key(thing, seen)
     if isinstance(thing, CONSTANT):
         return type(thing), thing
+    if isinstance(thing, types.ModuleType):
+        return thing
     if isinstance(thing, nnx.Module):
         return "nnx", nnx.graphdef(thing), _class_key(type(thing), seen)
     if isinstance(thing, jax.Array):
@@ -165,13 +167,10 @@ def _function_key(function: Any, seen: frozenset[int]) -> Hashable:
         return "built in", Same(function)
     if not isinstance(function, types.FunctionType):
         raise Unkeyed
+    names = _names(function.__code__)
+    held = sorted(_read(function).items())
     defaults = _key((function.__defaults__, function.__kwdefaults__), seen)
-    return (
-        "function",
-        Same(function),
-        defaults,
-        tuple((n, _held_key(v, seen)) for n, v in sorted(_read(function).items())),
-    )
+    return "function", Same(function), defaults, tuple((name, _held_key(one, seen, names)) for name, one in held)
 
 
 def _read(function: types.FunctionType) -> dict[str, Any]:
@@ -184,26 +183,46 @@ def _read(function: types.FunctionType) -> dict[str, Any]:
 
 
 def _filled(cell: Any) -> bool:
+    """Whether a variable of a closure is set."""
     try:
         return cell.cell_contents is not None
-    except ValueError:  # a variable that is not yet set
+    except ValueError:
         return False
 
 
 @cache
 def _globals(code: types.CodeType) -> frozenset[str]:
-    """Names of the globals that code reads, with that of functions inside of it."""
+    """Names of the globals that code reads, with those of functions inside of it."""
     own = {one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    inner = [_globals(one) for one in code.co_consts if isinstance(one, types.CodeType)]
-    return frozenset(own).union(*inner)
+    return frozenset(own).union(*map(_globals, _inside(code)))
 
 
-def _held_key(value: Any, seen: frozenset[int]) -> Hashable:
-    """The key of what a function closes over: arrays of JAX by identity, since they stay what they are."""
+@cache
+def _names(code: types.CodeType) -> frozenset[str]:
+    """Names that code uses for globals and attributes, with those of functions inside of it."""
+    return frozenset(code.co_names).union(*map(_names, _inside(code)))
+
+
+def _inside(code: types.CodeType) -> list[types.CodeType]:
+    return [one for one in code.co_consts if isinstance(one, types.CodeType)]
+
+
+def _held_key(value: Any, seen: frozenset[int], names: frozenset[str]) -> Hashable:
+    """The key of what a function holds: arrays of JAX by identity, since they stay what they are.
+
+    Args:
+        value: held by the function.
+        seen: functions, classes and modules that it is part of.
+        names: that the function may use as attributes of it.
+    """
+    if isinstance(value, types.ModuleType):
+        return value, _attributes(value, seen, names)
+    if isinstance(value, type):
+        return value, _class_key(value, seen), _attributes(value, seen, names)
     if isinstance(value, Mapping):
-        return "mapping", tuple((_key(name), _held_key(one, seen)) for name, one in value.items())
+        return "mapping", tuple((_key(name), _held_key(one, seen, names)) for name, one in value.items())
     if isinstance(value, list | tuple):
-        return type(value), tuple(_held_key(one, seen) for one in value)
+        return type(value), tuple(_held_key(one, seen, names) for one in value)
     if isinstance(value, jax.Array) and not isinstance(value, Tracer):
         return Same(value)
     if isinstance(value, np.ndarray | nnx.Module | nnx.Variable):
@@ -212,17 +231,35 @@ def _held_key(value: Any, seen: frozenset[int]) -> Hashable:
 
 
 def _class_key(cls: type, seen: frozenset[int]) -> Hashable:
-    """What the methods of a class that is not installed read besides their arguments."""
-    if id(cls) in seen or _installed(getattr(sys.modules.get(cls.__module__), "__file__", None) or ""):
+    """What the methods of a class that is not installed read, from the class and from around it."""
+    if id(cls) in seen or _installed(_file(cls)):
         return ()
-    seen |= {id(cls)}
+    inner = seen | {id(cls)}
     methods = [value for base in cls.__mro__ for value in vars(base).values() if isinstance(value, types.FunctionType)]
-    files = [inspect.unwrap(method).__code__.co_filename for method in methods]
-    return tuple(
-        _function_key(method, seen)
-        for method, file in zip(methods, files)
-        if not _installed(file) and file != GENERATED
-    )
+    codes = [inspect.unwrap(method).__code__ for method in methods]
+    own = [m for m, code in zip(methods, codes) if not _installed(code.co_filename) and code.co_filename != GENERATED]
+    names = frozenset().union(*(_names(inspect.unwrap(method).__code__) for method in own))
+    return tuple(_function_key(method, inner) for method in own), _attributes(cls, seen, names)
+
+
+def _attributes(thing: Any, seen: frozenset[int], names: frozenset[str]) -> Hashable:
+    """The keys of attributes that a module or a class of the user's has under some of the names.
+
+    Fields of dataclasses are left out, which belong to their instances.
+    """
+    if id(thing) in seen or _installed(_file(thing)):
+        return ()
+    bases = thing.__mro__ if isinstance(thing, type) else [thing]
+    fields = getattr(thing, "__dataclass_fields__", {}) if isinstance(thing, type) else {}
+    found = {name: vars(base)[name] for base in bases for name in names if name in vars(base) and name not in fields}
+    plain = {name: one for name, one in found.items() if not (isinstance(thing, type) and hasattr(one, "__get__"))}
+    return tuple((name, _held_key(one, seen | {id(thing)}, names)) for name, one in sorted(plain.items()))
+
+
+def _file(thing: Any) -> str:
+    """Where a module, or the module of a class, lies."""
+    module = sys.modules.get(thing.__module__) if isinstance(thing, type) else thing
+    return getattr(module, "__file__", None) or ""
 
 
 def _installed(file: str) -> bool:
