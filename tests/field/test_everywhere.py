@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxrf
-from tests.test_field import CHANNEL, SHAPE, UNITS, Net, assert_same, written_out
+from tests.field.small import CHANNEL, UNITS, Net, assert_same, written_out
 
 ONE_OF_TWO = """
 import sys
@@ -23,7 +23,7 @@ jax.distributed.initialize(f"127.0.0.1:{port}", 2, number, initialization_timeou
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import jaxrf
-from tests.test_field import SHAPE, UNITS, Net
+from tests.field.small import SHAPE, UNITS, Net
 assert len(jax.devices()) == 2 and len(jax.local_devices()) == 1
 images = np.random.default_rng(0).normal(size=(4, *SHAPE[1:])).astype(np.float32)
 field = jaxrf.prepare(Net(), None, images, units=UNITS)
@@ -75,21 +75,6 @@ def test_two_processes():
             process.kill()
     for process, (printed, errors) in zip(both, done, strict=True):
         assert process.returncode == 0 and printed.strip().endswith("same"), errors[-3000:]
-
-
-@pytest.fixture(scope="module")
-def images():
-    return jax.random.normal(jax.random.key(1), SHAPE)
-
-
-@pytest.fixture(scope="module")
-def variables(images):
-    return Net().init(jax.random.key(0), images)
-
-
-@pytest.fixture(scope="module")
-def field(variables, images):
-    return jaxrf.prepare(Net(), variables, images, units=UNITS, channels=CHANNEL)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from jaxrf import zoo
 from jaxrf.errors import InputError
 from jaxrf.sampled import Statistics, of_maps
 from jaxrf.statistics import gathered
+from tests.field.small import Tied
 
 SHAPE = (4, 9, 14, 2)
 UNITS = [(2, 3), (0, 6)]
@@ -156,7 +157,7 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import jaxrf
-from tests.test_sampled import Net, SHAPE, UNITS, assert_same
+from tests.field.test_statistics import Net, SHAPE, UNITS, assert_same
 images = jax.random.normal(jax.random.key(1), (8, *SHAPE[1:]))
 variables = Net().init(jax.random.key(0), images)
 field = jaxrf.prepare(Net(), variables, images, units=UNITS)
@@ -301,11 +302,6 @@ def test_many_positions_in_a_plain_jit(shape, average):
 
 def test_images_that_see_each_other(images):
     """The share of the scores on the own image is that of a run."""
-
-    class Tied(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return nn.Conv(3, (3, 3))(nn.BatchNorm(use_running_average=False)(x))
 
     variables = Tied().init(jax.random.key(0), images)
     field = jaxrf.prepare(Tied(), variables, images, units=UNITS)

@@ -15,65 +15,7 @@ from flax import linen as nn
 import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
-
-SHAPE = (3, 13, 18, 2)
-UNITS = [(3, 4), (0, 7)]
-CHANNEL = 1
-ROUNDING = 3e-5
-"""Of the peak of a map, in single precision."""
-
-
-class Net(nn.Module):
-    """A small net with what is met most: strides, a norm, a pool; two layers that can be mapped."""
-
-    @nn.compact
-    def __call__(self, x):
-        x = nn.tanh(nn.Conv(6, (3, 3), strides=2, name="first")(x))
-        x = nn.GroupNorm(2, name="norm")(x)
-        return nn.Conv(4, (3, 5), name="second")(nn.relu(x))
-
-
-@pytest.fixture(scope="module")
-def images():
-    return jax.random.normal(jax.random.key(1), SHAPE)
-
-
-@pytest.fixture(scope="module")
-def variables(images):
-    return Net().init(jax.random.key(0), images)
-
-
-@pytest.fixture(scope="module")
-def field(variables, images):
-    return jaxrf.prepare(Net(), variables, images, units=UNITS, channels=CHANNEL)
-
-
-def written_out(variables, images, model=None):
-    """(image, unit, y, x): squared gradients by one plain pull-back for each unit."""
-    model = model or Net().apply
-    maps = []
-    for unit in UNITS:
-        values, pull = jax.vjp(lambda x: model(variables, x), images)
-        cotangent = jnp.zeros_like(values).at[(slice(None), *unit, CHANNEL)].set(1)
-        maps.append((pull(cotangent)[0] ** 2).sum(-1))
-    return np.stack(maps, axis=1)
-
-
-def laid_out(field, maps):
-    """The same of a field's maps."""
-    array = np.asarray(maps.array() if hasattr(maps, "array") else maps)
-    whole = np.zeros((*array.shape[:2], *SHAPE[1:3]), array.dtype)
-    for unit, origin in enumerate(field.origin):
-        places = [np.arange(n) + lo for n, lo in zip(array.shape[2:], origin)]
-        kept = [(p >= 0) & (p < n) for p, n in zip(places, SHAPE[1:3])]
-        target = np.ix_(range(len(array)), *(p[k] for p, k in zip(places, kept)))
-        whole[:, unit][target] = array[:, unit][np.ix_(range(len(array)), *kept)]
-    return whole
-
-
-def assert_same(field, maps, right):
-    """Maps are those, to the rounding of single precision."""
-    assert np.abs(laid_out(field, maps) - right).max() <= ROUNDING * right.max()
+from tests.field.small import CHANNEL, UNITS, Net, Tied, assert_same, written_out
 
 
 def test_a_call_is_the_pullback_written_out(field, variables, images):
@@ -153,11 +95,6 @@ def test_exponents_keep_what_underflows():
 
 def test_images_that_see_each_other(images):
     """With batch statistics the array that is handed in is the batch, and its size is fixed."""
-
-    class Tied(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return nn.Conv(3, (3, 3))(nn.BatchNorm(use_running_average=False)(x))
 
     variables = Tied().init(jax.random.key(0), images)
     field = jaxrf.prepare(Tied(), variables, images, units=UNITS, channels=CHANNEL)
@@ -247,7 +184,7 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import jaxrf
-from tests.test_field import Net, SHAPE, UNITS, CHANNEL
+from tests.field.small import Net, SHAPE, UNITS, CHANNEL
 images = jax.random.normal(jax.random.key(1), (8, *SHAPE[1:]))
 variables = Net().init(jax.random.key(0), images)
 field = jaxrf.prepare(Net(), variables, images, units=UNITS, channels=CHANNEL)
