@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxrf.adapters import Subject, intercepting
-from jaxrf.compiler import jit, platform
+from jaxrf.compiler import jit
 from jaxrf.errors import CheckError
 from jaxrf.faults import fault
 from jaxrf.prepared import Prepared
@@ -62,7 +62,7 @@ class Certificate:
         worst = self._difference(variables, calls, mine)
         if worst is None:
             return None
-        if worst > limit and platform() == "cpu":
+        if worst > limit and jax.default_backend() == "cpu":
             unfused = self._difference(variables, calls, mine, unfused=True)
             if unfused is not None and unfused <= limit:
                 warnings.warn(

@@ -48,7 +48,7 @@ def platform() -> str:
 
 @contextmanager
 def compiling_for(name: str | None) -> Iterator[None]:
-    """Within it programs are planned, traced and compiled for a platform that may be another than this machine's.
+    """Within it programs are planned and traced for a platform that may be another than this machine's.
 
     Args:
         name: "cpu", "gpu" or "tpu"; None for that of JAX's default device.
@@ -73,5 +73,5 @@ def jit(function: Callable[..., Any], quick: bool = False, unfused: bool = False
         2.0
     """
     chosen = {**(compiler_options() or {}), **(QUICK if quick else {}), **(UNFUSED if unfused else {})}
-    options = chosen if platform() == "cpu" else None
+    options = chosen if jax.default_backend() == "cpu" else None  # it runs here, for whatever platform its choices are
     return jax.jit(function, compiler_options=options)

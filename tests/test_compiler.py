@@ -10,20 +10,25 @@ import numpy as np
 import pytest
 
 import jaxrf
-from jaxrf.compiler import compiler_options, jit
+from jaxrf.compiler import compiler_options, compiling_for, jit
 
 PACKAGE = Path(jaxrf.__file__).parent
 
 
-def test_sum_of_a_product_with_a_broadcast_coefficient():
-    """The derivative of a normalization over features is the same compiled and operation by operation."""
+@pytest.mark.parametrize("choices", [None, "tpu"])
+def test_sum_of_a_product_with_a_broadcast_coefficient(choices):
+    """The derivative of a normalization over features is the same compiled and operation by operation.
+
+    Also where the choices are those of another platform: it is here that the program runs.
+    """
     rng = np.random.default_rng(0)
     coefficient, ct = rng.normal(size=(10, 4)).astype(np.float32), rng.normal(size=(2000, 10, 4)).astype(np.float32)
 
     def pull(coefficient, ct):
         return ct - (coefficient * ct).sum(-1, keepdims=True)
 
-    np.testing.assert_allclose(jit(pull)(coefficient, ct), pull(coefficient, ct), atol=1e-5)
+    with compiling_for(choices):
+        np.testing.assert_allclose(jit(pull)(coefficient, ct), pull(coefficient, ct), atol=1e-5)
 
 
 @pytest.mark.parametrize(
