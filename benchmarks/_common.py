@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.base.provenance import PACKAGES
 from jaxrf.engine.windows import Windows
+from jaxrf.equations.program import TangentProgram
 from jaxrf.primitives.rule import rules
-from jaxrf.provenance import PACKAGES
-from jaxrf.tangent.program import TangentProgram
 
 RESULTS = Path(__file__).parent / "results"
 EXTRA = ("torch",)

@@ -17,10 +17,10 @@ from _peers import Samples
 
 from jaxrf import zoo
 from jaxrf.engine.channels import cotangents
-from jaxrf.inputs import as_images
-from jaxrf.opening import open_call
-from jaxrf.options import Options
-from jaxrf.run import sample_keys
+from jaxrf.fields.opening import open_call
+from jaxrf.fields.run import sample_keys
+from jaxrf.inputs.images import as_images
+from jaxrf.planning.options import Options
 
 
 @dataclass(frozen=True, eq=False)

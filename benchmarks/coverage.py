@@ -19,7 +19,7 @@ from _common import Report, parser
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 from jaxrf.statistics import Interval, gathered
 from jaxrf.statistics.measures import measures
 from jaxrf.statistics.measures.registry import parts_of

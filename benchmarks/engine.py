@@ -37,7 +37,7 @@ from _common import (
 from _jobs import Job, Mine, jobs
 from _peers import Forms, Samples, Torch, TorchSeeds, jax_forms, jax_seed_forms
 
-from jaxrf.run import root_key as random_key
+from jaxrf.fields.run import root_key as random_key
 
 COLUMNS = ("jaxrf", "PyTorch", "naive JAX", "other JAX")
 LIMITS = {np.float32: (5e-3, 5e-2), np.float64: (1e-10, 1e-8)}

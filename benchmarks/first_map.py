@@ -26,9 +26,9 @@ import numpy as np
 from _common import Report, parser
 
 import jaxrf.adapters
-import jaxrf.programs
+import jaxrf.planning.programs
 from jaxrf import zoo
-from jaxrf.compiler import compiler_options
+from jaxrf.base.compiler import compiler_options
 
 Seconds = dict[str, tuple[float, float]]
 """By name: on the wall, and of the processors."""
@@ -118,7 +118,7 @@ def uncertified(job: Job, variables: Any, image: jax.Array, clock: Clock) -> Non
 def parts(job: Job, variables: Any, image: jax.Array, clock: Clock) -> None:
     """The same program step by step."""
     jaxrf.adapters.adapt = clock.timed("tracing", jaxrf.adapters.adapt)  # before anything has imported it by name
-    jaxrf.programs.trace = clock.timed("tracing", jaxrf.programs.trace)
+    jaxrf.planning.programs.trace = clock.timed("tracing", jaxrf.planning.programs.trace)
     with clock.part("preparation"):
         field = jaxrf.prepare(job.model, variables, image, **job.options)
     with clock.part("lowering"):

@@ -24,7 +24,7 @@ from _common import Report, interleaved, is_there, parser, seconds
 import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
-from jaxrf.programs import Programs
+from jaxrf.planning.programs import Programs
 
 
 def depth(report: Report, repeats: int, small: bool) -> None:

@@ -23,9 +23,9 @@ import numpy as np
 from _common import Report, interleaved, parser, seconds
 
 from jaxrf import grid, zoo
-from jaxrf.inputs import as_images
-from jaxrf.opening import open_call
-from jaxrf.options import Options
+from jaxrf.fields.opening import open_call
+from jaxrf.inputs.images import as_images
+from jaxrf.planning.options import Options
 
 CHILD = "--child-of-devices"
 

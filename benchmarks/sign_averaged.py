@@ -28,11 +28,11 @@ from _peers import Samples, TorchSeeds, jax_seed_forms
 from jaxrf import zoo
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.units import grid
-from jaxrf.inputs import as_images, noise
-from jaxrf.opening import open_call
-from jaxrf.options import Options
-from jaxrf.run import Run as LayerRun
-from jaxrf.run import sample_keys
+from jaxrf.fields.opening import open_call
+from jaxrf.fields.run import Run as LayerRun
+from jaxrf.fields.run import sample_keys
+from jaxrf.inputs.images import as_images, noise
+from jaxrf.planning.options import Options
 
 TABLES = ("bias", "gain", "time")
 ERROR = 0.01

@@ -28,9 +28,9 @@ import numpy as np
 from _common import Report, parser
 
 from jaxrf import noise, zoo
-from jaxrf.inputs import as_images
-from jaxrf.opening import open_call
-from jaxrf.options import Options
+from jaxrf.fields.opening import open_call
+from jaxrf.inputs.images import as_images
+from jaxrf.planning.options import Options
 from jaxrf.sweep import Specification
 from jaxrf.sweep.blocks import Area, Made, to_bytes
 from jaxrf.sweep.folder import Folder

@@ -99,7 +99,7 @@ def whole(array: np.ndarray, origin: np.ndarray, extent: int) -> np.ndarray:
     return placed
 
 
-def compare(field: jaxrf.field.Field, loops: dict[str, Loop], extent: int) -> float:
+def compare(field: jaxrf.fields.field.Field, loops: dict[str, Loop], extent: int) -> float:
     """The largest difference between maps of all steps, of the peak; weights must be the same to rounding."""
     ends, found = zip(*(run() for run in loops.values()))
     for other in ends[1:]:
@@ -147,7 +147,7 @@ def train(small: bool, repeats: int, report: Report) -> None:
     call(field, variables, images[0, :1], repeats, report)
 
 
-def call(field: jaxrf.field.Field, variables: Any, images: jax.Array, repeats: int, report: Report) -> None:
+def call(field: jaxrf.fields.field.Field, variables: Any, images: jax.Array, repeats: int, report: Report) -> None:
     """What a warm call adds to its compiled program."""
     key, number, leaves, calls = jax.random.key(0), jnp.int32(0), jax.tree.leaves(variables), 200
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrf import init, measures
+    from jaxrf.adapters.tap import tap
     from jaxrf.api import check, erf, paths, plan, prepare, trf
-    from jaxrf.comparison import compare
     from jaxrf.engine.units import grid
-    from jaxrf.inputs import noise
-    from jaxrf.opening import clear_cache
-    from jaxrf.result import load
+    from jaxrf.fields.opening import clear_cache
+    from jaxrf.inputs.images import noise
+    from jaxrf.results.comparison import compare
+    from jaxrf.results.result import load
     from jaxrf.statistics import Until
     from jaxrf.sweep.results import open
-    from jaxrf.tangent.tap import tap
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,18 +43,18 @@ __all__ = [
 _HOMES = {
     "Until": "jaxrf.statistics",
     "check": "jaxrf.api",
-    "clear_cache": "jaxrf.opening",
-    "compare": "jaxrf.comparison",
+    "clear_cache": "jaxrf.fields.opening",
+    "compare": "jaxrf.results.comparison",
     "erf": "jaxrf.api",
     "paths": "jaxrf.api",
     "plan": "jaxrf.api",
     "prepare": "jaxrf.api",
     "trf": "jaxrf.api",
     "grid": "jaxrf.engine.units",
-    "noise": "jaxrf.inputs",
-    "load": "jaxrf.result",
+    "noise": "jaxrf.inputs.images",
+    "load": "jaxrf.results.result",
     "open": "jaxrf.sweep.results",
-    "tap": "jaxrf.tangent.tap",
+    "tap": "jaxrf.adapters.tap",
 }
 
 

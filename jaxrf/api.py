@@ -11,25 +11,25 @@ from jax.core import Tracer
 
 from jaxrf import errors
 from jaxrf.adapters import adapt
-from jaxrf.checking import compare
-from jaxrf.compiler import compiling_for
+from jaxrf.base.compiler import compiling_for
+from jaxrf.base.typing import Batches, Device, PyTree, Units
+from jaxrf.checks.comparing import compare
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.units import Grid
 from jaxrf.errors import InputError
-from jaxrf.field import Field
-from jaxrf.geometry.paths import PathCounts
+from jaxrf.fields.field import Field
+from jaxrf.fields.opening import Opened, open_call, prepare_field
 from jaxrf.geometry.table import Table
 from jaxrf.init import Initializer
-from jaxrf.inputs import as_images, shapes_only
+from jaxrf.inputs.images import as_images, shapes_only
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.paths import count as path_counts
-from jaxrf.opening import Opened, open_call, prepare_field
-from jaxrf.options import Options
-from jaxrf.programs import Programs, choose
-from jaxrf.result import Result
+from jaxrf.planning.options import Options
+from jaxrf.planning.programs import Programs, choose
+from jaxrf.results.paths import PathCounts
+from jaxrf.results.result import Result
 from jaxrf.statistics import Until
 from jaxrf.statistics.until import as_until
-from jaxrf.typing import Batches, Device, PyTree, Units
 
 
 def trf(

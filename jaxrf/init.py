@@ -18,8 +18,8 @@ import numpy as np
 from jax.nn import initializers as standard
 
 from jaxrf.adapters.subject import Subject, leaf_name
+from jaxrf.base.registry import Registry
 from jaxrf.errors import InputError, unknown
-from jaxrf.registry import Registry
 
 Initializer: TypeAlias = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 
-from jaxrf import planning
 from jaxrf.adapters import Subject
-from jaxrf.inputs import Images, as_images
-from jaxrf.opening import prepare_field
-from jaxrf.options import Options
-from jaxrf.run import Compiled, Run
+from jaxrf.fields.opening import prepare_field
+from jaxrf.fields.run import Compiled, Run
+from jaxrf.inputs.images import Images, as_images
+from jaxrf.planning import layers as planning
+from jaxrf.planning.options import Options
 
 
 def run_of(subject: Subject, images: Images, layer: str | None = None, certify: bool = True, **options: Any) -> Run:

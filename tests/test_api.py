@@ -13,9 +13,9 @@ from flax import linen as nn
 from jax import lax
 
 import jaxrf
-from jaxrf import inputs
 from jaxrf.errors import InputError, UnknownNameError, UnknownPrimitiveError
-from jaxrf.inputs import Noise
+from jaxrf.inputs import images as inputs
+from jaxrf.inputs.images import Noise
 
 
 class Net(nn.Module):

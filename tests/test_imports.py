@@ -45,17 +45,17 @@ FORBIDDEN = {
     "jaxrf.tangent": {"jaxrf.engine", "jaxrf.statistics", "jaxrf.api", "jaxrf.report", "jaxrf.cli"},
     "jaxrf.sweep": {"jaxrf.cli", "jaxrf.report"},
     "jaxrf.loading": {"jaxrf.cli", "jaxrf.sweep", "jaxrf.engine", "jaxrf.tangent", "jaxrf.api", "jaxrf.report"},
-    "jaxrf.photos": {"jax", "flax", "jaxrf.engine", "jaxrf.api", "jaxrf.cli"},
+    "jaxrf.inputs.photos": {"jax", "flax", "jaxrf.engine", "jaxrf.api", "jaxrf.cli"},
 }
 # These may import nothing of jaxrf but what stands here (and themselves).
 ONLY = {
-    "jaxrf.oracles": {"jaxrf.adapters", "jaxrf.compiler", "jaxrf.errors", "jaxrf.faults"},
-    "jaxrf.faults": {"jaxrf.place"},
-    "jaxrf.place": set(),
-    "jaxrf.compiler": set(),
+    "jaxrf.checks.oracles": {"jaxrf.adapters", "jaxrf.base.compiler", "jaxrf.errors", "jaxrf.base.faults"},
+    "jaxrf.base.faults": {"jaxrf.base.place"},
+    "jaxrf.base.place": set(),
+    "jaxrf.base.compiler": set(),
     "jaxrf.errors": set(),
-    "jaxrf.registry": {"jaxrf.errors"},
-    "jaxrf.statistics.measures": {"jaxrf.errors", "jaxrf.registry"},
+    "jaxrf.base.registry": {"jaxrf.errors"},
+    "jaxrf.statistics.measures": {"jaxrf.errors", "jaxrf.base.registry"},
 }
 
 

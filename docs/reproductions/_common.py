@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from jaxrf.errors import InputError
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 
 IMAGES = Path(__file__).parent.parent / "images" / "reproductions"
 # Colors of Okabe and Ito (2008), which stay apart for color-blind readers.

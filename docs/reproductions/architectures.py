@@ -15,7 +15,7 @@ from _common import Run, figure, interval, plus_minus, show_map
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 
 GAIN = jax.nn.initializers.he_normal()
 

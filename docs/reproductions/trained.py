@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 
 import jaxrf
 from jaxrf.errors import InputError
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 
 MEASURES = {"sigma": {}, "size_luo2016": {}, "participation": {}, "energy_radius": {"share": 0.5}, "coverage": {}}
 

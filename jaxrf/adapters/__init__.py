@@ -14,8 +14,8 @@ import numpy as np
 from jaxrf.adapters import function, linen, nnx
 from jaxrf.adapters.fit import check_finite
 from jaxrf.adapters.subject import PyTree, Subject, make_call
+from jaxrf.adapters.tap import intercepting
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import intercepting
 
 __all__ = ["KINDS", "Subject", "adapt", "check_finite", "intercepting"]
 

@@ -13,8 +13,8 @@ from flax.errors import FlaxError, ModifyScopeVariableError
 
 from jaxrf.adapters.fit import check_fit
 from jaxrf.adapters.subject import Call, CallAgain, PyTree, Subject, concrete, count, shapes_of
+from jaxrf.adapters.tap import active, inside, tap
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import active, inside, tap
 
 # Methods that Linen itself calls on modules and that are no layers.
 NOT_LAYERS = frozenset({"setup", "initialize_carry"})

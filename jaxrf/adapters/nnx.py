@@ -13,8 +13,8 @@ from flax import nnx
 
 from jaxrf.adapters.fit import check_fit
 from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
+from jaxrf.adapters.tap import active, inside, tap
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import active, inside, tap
 
 # Where a tapped module carries what `tap` is told of it; as a static attribute it survives nnx.scan and nnx.jit.
 LABEL = "_jaxrf_label"

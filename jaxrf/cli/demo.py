@@ -61,7 +61,8 @@ class Demo(Command):
     def _map(self, layer: str | None, photo: str, folder: RunFolder) -> dict[str, Any]:
         """Map one layer's center unit, save the result and its figure, and say what was found."""
         import jaxrf
-        from jaxrf import photos, zoo
+        from jaxrf import zoo
+        from jaxrf.inputs import photos
 
         inputs = photos.read(photo, SIZE)[None]
         result = jaxrf.erf(zoo.resnet50(), None, inputs, layer=layer, seeds=self.seeds)

@@ -13,7 +13,7 @@ from jaxrf.cli.options import Command, commands, option, positional
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxrf.result import Result
+    from jaxrf.results.result import Result
 
 
 def stopping_rule(text: str) -> tuple[str, float]:
@@ -164,7 +164,7 @@ def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:
     """The photos at `paths` as one array (photo, y, x, 3), normalized and of the model's input size."""
     import numpy as np
 
-    from jaxrf import photos
+    from jaxrf.inputs import photos
 
     if len(input_shape) != 3 or input_shape[-1] != 3:
         raise InputError(
@@ -176,7 +176,7 @@ def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:
 
 def save_figure(result: Result, file: str, photo: str | None = None) -> None:
     """The map of the result's first unit, over the photo where there is one, saved at `file`."""
-    from jaxrf import photos
+    from jaxrf.inputs import photos
 
     figures.without_window()
     height, width = result.input_shape[0], result.input_shape[-1]

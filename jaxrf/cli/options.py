@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxrf.base.registry import Registry
 from jaxrf.errors import InputError
-from jaxrf.registry import Registry
 
 commands: Registry[type[Command]] = Registry("command")
 

@@ -12,8 +12,8 @@ from jaxrf.cli.options import Command, commands, option
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxrf.geometry.paths import PathCounts
     from jaxrf.geometry.table import Row, Table
+    from jaxrf.results.paths import PathCounts
 
 
 @commands.register("trf")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxrf.engine.windows import Step, Windows
+from jaxrf.equations.program import TangentProgram, Variable
 from jaxrf.primitives.rule import Spans, rules
-from jaxrf.tangent.program import TangentProgram, Variable
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxrf.engine.windows import Step, Windows
+from jaxrf.equations.program import Equation, Operand, TangentProgram, Variable
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import Boxes
@@ -21,7 +22,6 @@ from jaxrf.interpret.geometry import Geometry
 from jaxrf.primitives import rules
 from jaxrf.primitives.operation import Kind, about
 from jaxrf.primitives.rule import Span, Spans
-from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
 Fields = tuple[Field, ...]
 

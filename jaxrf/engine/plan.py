@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import jax
 
-from jaxrf.compiler import platform
+from jaxrf.base.compiler import platform
 from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
+from jaxrf.equations.program import TangentProgram
 from jaxrf.errors import InputError, PlanError
-from jaxrf.tangent.program import TangentProgram
 
 UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
 """Fewest and most gradients at a time, where memory allows."""

@@ -20,8 +20,8 @@ from jax import lax
 from jaxrf.engine.range import Scaled, patience
 from jaxrf.engine.scales import Key, Scales, room
 from jaxrf.engine.windows import Starts, Windows
+from jaxrf.equations.program import Equation, Operand, Variable
 from jaxrf.primitives.rule import Span, Spans, View, rules
-from jaxrf.tangent.program import Equation, Operand, Variable
 
 LATEST = 4 / 3
 """How much longer the next look at the range of a cotangent may wait where it is not handy."""

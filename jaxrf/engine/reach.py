@@ -11,13 +11,13 @@ from functools import reduce
 
 import numpy as np
 
+from jaxrf.equations.program import Equation, Operand, Variable
 from jaxrf.geometry.axis_map import Interval
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Field
 from jaxrf.geometry.masked_sum import Choice
 from jaxrf.geometry.merge import merge
 from jaxrf.geometry.relations import Masked, Relation
 from jaxrf.geometry.supports import onto
-from jaxrf.tangent.program import Equation, Operand, Variable
 
 
 class Reach:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxrf.compiler import jit
+from jaxrf.base.compiler import jit
+from jaxrf.base.typing import Device
 from jaxrf.engine.channels import cotangents
 from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
@@ -23,10 +24,9 @@ from jaxrf.engine.range import alike, unscaled
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.signs import Signs
 from jaxrf.engine.windows import Windows
+from jaxrf.equations.program import Layer, Operand, TangentProgram
 from jaxrf.interpret.units import UnitAxes
 from jaxrf.lowering.forward import lower
-from jaxrf.tangent.program import Layer, Operand, TangentProgram
-from jaxrf.typing import Device
 
 
 class Part(NamedTuple):

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.tangent.program import Operand
+from jaxrf.equations.program import Operand
 
 SLACK = 8
 """Weights may be away from their usual magnitude by one part in so many of the room: by 2**4 in single precision."""

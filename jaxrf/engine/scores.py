@@ -7,8 +7,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxrf.base.registry import Registry
 from jaxrf.errors import InputError
-from jaxrf.registry import Registry
 
 Score = Callable[[jax.Array], jax.Array]
 scores: Registry[Score] = Registry("score")

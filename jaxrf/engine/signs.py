@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from jaxrf.engine.pull import Transpose
 from jaxrf.engine.windows import Windows
+from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.errors import InputError, unknown
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.magnitudes import magnitudes
@@ -28,7 +29,6 @@ from jaxrf.interpret.spreading import spread_and_gathered
 from jaxrf.interpret.weights import INSTEAD, REFUSED, Weight, random_weights
 from jaxrf.primitives.operation import Kind, about
 from jaxrf.primitives.rule import Spans, View, rules
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
 
 ESTIMATORS = ("sampled", "sign_averaged")
 STREAM = 2**32 - 1

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxrf.equations.program import TangentProgram
 from jaxrf.errors import InputError
 from jaxrf.interpret.weights import REFUSED, Weight
-from jaxrf.tangent.program import TangentProgram
 
 SEEDS = 8
 """Draws that are looked at."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from jaxrf.base.typing import Units
 from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.row import Row
-from jaxrf.typing import Units
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ import numpy as np
 
 from jaxrf.engine.lattice import Lattice, meet_all, through
 from jaxrf.engine.reach import Reach
+from jaxrf.equations.program import Equation, Operand, TangentProgram, Variable
 from jaxrf.geometry.axis_map import AxisMap, Interval
 from jaxrf.geometry.maps import Pattern, Window
 from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.fields import relation
 from jaxrf.primitives.rule import Span, Spans, rules
-from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
 
 @dataclass(eq=False)

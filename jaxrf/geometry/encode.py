@@ -8,18 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jaxrf.errors import InputError
 from jaxrf.geometry.field import Continuation, Field, Paths
-
-if TYPE_CHECKING:
-    from jaxrf.geometry.row import Row
+from jaxrf.geometry.layer_field import LayerField
 
 
-def encode_row(row: Row) -> dict[str, Any]:
+def encoded(row: LayerField) -> dict[str, Any]:
     """All of the row's attributes, and its summary; its density where that has been asked for."""
     return {
         "name": row.name,
@@ -38,7 +36,7 @@ def encode_row(row: Row) -> dict[str, Any]:
     }
 
 
-def summary(row: Row) -> dict[str, Any]:
+def summary(row: LayerField) -> dict[str, Any]:
     """The derived numbers of a row; those of the center unit are None where the layer has no units."""
     some = 0 not in row.unit_shape
     return {
@@ -71,25 +69,27 @@ def number(value: Any) -> Any:
     return value
 
 
-def decode_row(values: Mapping[str, Any]) -> Row:
-    """The row that `encode_row` wrote."""
-    from jaxrf.geometry.row import Row
+def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the row that `encoded` wrote.
 
+    Raises:
+        InputError: an entry is missing or of the wrong kind.
+    """
     try:
-        return Row(
-            name=values["name"],
-            kind=values["kind"],
-            shape=tuple(values["shape"]),
-            unit_shape=tuple(values["unit_shape"]),
-            fields=tuple(_decode_field(one) for one in values["fields"]),
-            parameters=values["parameters"],
-            flops=values["flops"],
-            exact=values["exact"],
-            notes=tuple(values["notes"]),
-            global_axes=tuple(values["global_axes"]),
-            global_cause=dict(values["global_cause"]),
-            counted=values.get("density"),
-        )
+        return {
+            "name": values["name"],
+            "kind": values["kind"],
+            "shape": tuple(values["shape"]),
+            "unit_shape": tuple(values["unit_shape"]),
+            "fields": tuple(_decode_field(one) for one in values["fields"]),
+            "parameters": values["parameters"],
+            "flops": values["flops"],
+            "exact": values["exact"],
+            "notes": tuple(values["notes"]),
+            "global_axes": tuple(values["global_axes"]),
+            "global_cause": dict(values["global_cause"]),
+            "counted": values.get("density"),
+        }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"These values are not a row of a table: {type(error).__name__}: {error}. "

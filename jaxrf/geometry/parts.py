@@ -9,17 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
+from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Part
 from jaxrf.geometry.hull import joined_parts, union
 from jaxrf.geometry.maps import Fixed, Pattern, Window, whole
 from jaxrf.geometry.supports import classes, compact, varying
 
-if TYPE_CHECKING:
-    from jaxrf.geometry.relations import Product
+
+class ProductOfAxes(Protocol):
+    """What is read of a relation along products of axes; see `jaxrf.geometry.relations.Product`."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]: ...
+    @property
+    def axes(self) -> tuple[tuple[AxisMap, int | None], ...]: ...
+    def replaced(self, axes: tuple[tuple[AxisMap, int | None], ...]) -> ProductOfAxes: ...
+    def continued(self, continuation: Continuation | None) -> Continuation | None: ...
+    def laid_out(self, a: np.ndarray) -> np.ndarray: ...
 
 
 def alone(parts: Sequence[Part]) -> Continuation | None:
@@ -27,26 +37,26 @@ def alone(parts: Sequence[Part]) -> Continuation | None:
     return parts[0].continuation if len(parts) == 1 and parts[0].where is None else None
 
 
-def pushed_parts(relation: Product, parts: Sequence[Part]) -> tuple[Part, ...]:
+def pushed_parts(relation: ProductOfAxes, parts: Sequence[Part]) -> tuple[Part, ...]:
     """The parts of the result; none where one of them does not go on."""
     found = [_pushed(relation, part) for part in parts]
     return joined_parts([part for part in found if part is not None]) if None not in found else ()
 
 
-def _pushed(relation: Product, part: Part) -> Part | None:
+def _pushed(relation: ProductOfAxes, part: Part) -> Part | None:
     c, where = part.continuation, None if part.where is None else compact(part.where)
     if where is None or where.all():
-        moved = relation._continue(c)
+        moved = relation.continued(c)
         return None if moved is None else Part(moved)
     if relation.axes[c.axis][1] is None:
         return _summed_over(relation, c, where)
-    moved, left = relation._continue(c), _laid_out(relation, c, where)
+    moved, left = relation.continued(c), _laid_out(relation, c, where)
     if moved is None or left is None:
         return None
     return Part(moved, None if left.all() else left)
 
 
-def _laid_out(relation: Product, c: Continuation, where: np.ndarray) -> np.ndarray | None:
+def _laid_out(relation: ProductOfAxes, c: Continuation, where: np.ndarray) -> np.ndarray | None:
     """`where` on the axes of the result: true where it is for some of the positions that are summed over.
 
     None where it varies along an axis that is not kept or summed over as a whole, or where what is summed over differs.
@@ -56,10 +66,10 @@ def _laid_out(relation: Product, c: Continuation, where: np.ndarray) -> np.ndarr
             where = np.logical_or.reduce(where, axis=axis, keepdims=True)
         elif not _kept(relation, axis):
             return None
-    return relation._lay_out(where)
+    return relation.laid_out(where)
 
 
-def _summed_over(relation: Product, c: Continuation, where: np.ndarray) -> Part | None:
+def _summed_over(relation: ProductOfAxes, c: Continuation, where: np.ndarray) -> Part | None:
     """The part where the axis that it goes on along is summed over: it goes on along the one that the mask pairs it with.
 
     Masks that differ along further axes, as from head to head, do so each for itself.
@@ -72,7 +82,7 @@ def _summed_over(relation: Product, c: Continuation, where: np.ndarray) -> Part 
     numbers, masks = classes(where, [a for a in free if a != pair])
     joined: Continuation | None = None
     for i, mask in enumerate(masks):
-        one, here = _through(relation, c, pair, mask), relation._lay_out(numbers == i)
+        one, here = _through(relation, c, pair, mask), relation.laid_out(numbers == i)
         if one is None:
             return None
         one = replace(one, lo=np.where(here, one.lo, EMPTY_LO), hi=np.where(here, one.hi, EMPTY_HI))
@@ -82,7 +92,7 @@ def _summed_over(relation: Product, c: Continuation, where: np.ndarray) -> Part 
     return None if joined is None else Part(joined)
 
 
-def _through(relation: Product, c: Continuation, pair: int, mask: np.ndarray) -> Continuation | None:
+def _through(relation: ProductOfAxes, c: Continuation, pair: int, mask: np.ndarray) -> Continuation | None:
     """A continuation along the axis `pair`, each of whose positions sees those that its row of the mask lets through."""
     out = relation.axes[pair][1]
     rows = mask.transpose(pair, c.axis, *(a for a in range(mask.ndim) if a not in (pair, c.axis))).reshape(
@@ -92,16 +102,16 @@ def _through(relation: Product, c: Continuation, pair: int, mask: np.ndarray) ->
     axes = list(relation.axes)
     axes[c.axis] = Pattern(n, m, np.broadcast_to(rows, (m, n))), out
     axes[pair] = whole(m), None
-    return replace(relation, axes=tuple(axes))._continue(c)
+    return relation.replaced(tuple(axes)).continued(c)
 
 
-def _kept(relation: Product, axis: int) -> bool:
+def _kept(relation: ProductOfAxes, axis: int) -> bool:
     """Whether an axis of the operand is one of the result, position by position."""
     axis_map, out = relation.axes[axis]
     return out is not None and isinstance(axis_map, Window) and axis_map.identity
 
 
-def _whole(relation: Product, axis: int) -> bool:
+def _whole(relation: ProductOfAxes, axis: int) -> bool:
     """Whether an axis of the operand is summed over."""
     axis_map, out = relation.axes[axis]
     return out is None and isinstance(axis_map, Fixed) and axis_map.whole

@@ -106,7 +106,7 @@ class Product(Relation):
         if self.empty:
             return nothing(field.extent, self.out_shape)
         lo, hi = self._push(field.lo, field.hi)
-        continuation = self._continue(field.continuation)
+        continuation = self.continued(field.continuation)
         cause, paths = field.global_cause, field.paths
         if field.continuation is not None:
             axis_map, out_axis = self.axes[field.continuation.axis]
@@ -129,9 +129,13 @@ class Product(Relation):
                 continue
             step = axis_map.push if endless is None or lo.shape[axis] > 1 else axis_map.spread
             lo, hi = step(lo, hi, axis)
-        return self._lay_out(lo), self._lay_out(hi)
+        return self.laid_out(lo), self.laid_out(hi)
 
-    def _lay_out(self, a: np.ndarray) -> np.ndarray:
+    def replaced(self, axes: tuple[tuple[AxisMap, int | None], ...]) -> Product:
+        """The same relation along other axes."""
+        return replace(self, axes=axes)
+
+    def laid_out(self, a: np.ndarray) -> np.ndarray:
         """Operand axes moved to the places of their result axes; undriven ones dropped, missing ones of size 1."""
         kept = [axis for axis, (_, out) in enumerate(self.axes) if out is not None]
         a = a.reshape([a.shape[axis] for axis in kept])
@@ -140,7 +144,7 @@ class Product(Relation):
         driven = sorted(out for _, out in self.axes if out is not None)
         return np.expand_dims(a, [o for o in range(len(self.out_shape)) if o not in driven])
 
-    def _continue(self, continuation: Continuation | None) -> Continuation | None:
+    def continued(self, continuation: Continuation | None) -> Continuation | None:
         if continuation is None:
             return None
         axis_map, out_axis = self.axes[continuation.axis]

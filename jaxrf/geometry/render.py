@@ -14,12 +14,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxrf.geometry.encode import number, summary
+from jaxrf.geometry.layer_field import LayerField
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from jaxrf.geometry.row import Row
 
 NOTHING = "–"
 LEFT = ("layer", "kind", "output", "notes")
@@ -44,7 +44,7 @@ def axis_names(count: int) -> tuple[str, ...]:
     return AXIS_NAMES.get(count) or tuple(f"axis{i}" for i in range(count))
 
 
-def line(row: Row) -> str:
+def line(row: LayerField) -> str:
     """The row in one line.
 
     Example: Row('conv1' Conv: size 7, stride 2, padding 3, output 112×112×64)
@@ -56,7 +56,7 @@ def line(row: Row) -> str:
     return f"Row({row.name!r} {row.kind}: {', '.join(parts)})"
 
 
-def text(rows: Sequence[Row], title: str) -> str:
+def text(rows: Sequence[LayerField], title: str) -> str:
     """The table as plain text, as wide as its cells need, without color and without trailing blanks."""
     from rich.console import Console
 
@@ -65,7 +65,7 @@ def text(rows: Sequence[Row], title: str) -> str:
     return "\n".join(part.rstrip() for part in out.getvalue().rstrip().splitlines())
 
 
-def rich_parts(rows: Sequence[Row], title: str, width: int | None = None) -> list[Text | RichTable]:
+def rich_parts(rows: Sequence[LayerField], title: str, width: int | None = None) -> list[Text | RichTable]:
     """Title, table and notes for a rich console.
 
     With a `width` in characters, the columns in `DROPPED` are left out one by one until the rest fits.
@@ -97,7 +97,7 @@ def _fit(sheet: _Sheet, width: int | None) -> tuple[_Sheet, list[str]]:
     return _Sheet([heads[i] for i in kept], [[cells[i] for i in kept] for cells in lines], sheet.footnotes), left_out
 
 
-def markdown(rows: Sequence[Row], title: str) -> str:
+def markdown(rows: Sequence[LayerField], title: str) -> str:
     """A Markdown table under the title, its notes below."""
     sheet = _sheet(rows)
     rules = [":--" if head in LEFT else "--:" for head in sheet.heads]
@@ -107,7 +107,7 @@ def markdown(rows: Sequence[Row], title: str) -> str:
     return "\n".join([*heading, *lines, *below]) + "\n"
 
 
-def html(rows: Sequence[Row], title: str) -> str:
+def html(rows: Sequence[LayerField], title: str) -> str:
     """A self-contained HTML table."""
     sheet = _sheet(rows)
     sides = ["left" if head in LEFT else "right" for head in sheet.heads]
@@ -124,7 +124,7 @@ def html(rows: Sequence[Row], title: str) -> str:
     return f"<table>{heading}<thead>{cells('th', sheet.heads)}</thead><tbody>{body}</tbody></table>{notes}"
 
 
-def csv(rows: Sequence[Row]) -> str:
+def csv(rows: Sequence[LayerField]) -> str:
     """Comma-separated values with one column per number and input axis."""
     out = io.StringIO()
     names = axis_names(max((len(row.fields) for row in rows), default=0))
@@ -142,7 +142,7 @@ def _csv_heads(names: Sequence[str]) -> list[str]:
     return plain + spread + last
 
 
-def _csv_line(row: Row, names: Sequence[str]) -> dict[str, Any]:
+def _csv_line(row: LayerField, names: Sequence[str]) -> dict[str, Any]:
     values = summary(row)
     values["smallest"] = tuple(small for small, _ in row.sizes)
     values["halo_before"] = tuple(sides and sides[0] for sides in row.halo())
@@ -168,7 +168,7 @@ def _csv_line(row: Row, names: Sequence[str]) -> dict[str, Any]:
     return {key: "" if value is None else value for key, value in line.items()}
 
 
-def _sheet(rows: Sequence[Row]) -> _Sheet:
+def _sheet(rows: Sequence[LayerField]) -> _Sheet:
     """The cells that all printed forms share."""
     numbers: dict[str, int] = {}
     lines = []
@@ -182,7 +182,7 @@ def _sheet(rows: Sequence[Row]) -> _Sheet:
     return _Sheet(heads, lines, footnotes)
 
 
-def _cells(row: Row) -> dict[str, str]:
+def _cells(row: LayerField) -> dict[str, str]:
     """Head to cell, of one row, without its notes."""
     some = 0 not in row.unit_shape
     return {
@@ -202,7 +202,7 @@ def _cells(row: Row) -> dict[str, str]:
     }
 
 
-def _remarks(row: Row) -> list[str]:
+def _remarks(row: LayerField) -> list[str]:
     """What a reader must know of the row besides its numbers, as sentences."""
     causes: dict[str, list[str]] = {}
     for axis in row.global_axes:
@@ -221,7 +221,7 @@ def _axes(values: Sequence[Any], between: str = "×") -> str:
     return shown[0] if len(set(shown)) == 1 else between.join(shown)
 
 
-def _sizes(row: Row) -> str:
+def _sizes(row: LayerField) -> str:
     """The size on each axis, from the smallest to the largest where units differ."""
     return _axes([_span(ends) for ends in row.sizes])
 

@@ -6,11 +6,11 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jaxrf.equations.program import TangentProgram, Variable
 from jaxrf.geometry.kinds import Kinds, backward, forward, joined, merged, moved_only, windowed
 from jaxrf.interpret.links import Link, Links
 from jaxrf.interpret.units import UnitAxes
 from jaxrf.primitives.rule import contraction
-from jaxrf.tangent.program import TangentProgram, Variable
 
 
 @dataclass(frozen=True, eq=False)

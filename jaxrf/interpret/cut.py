@@ -19,6 +19,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from jaxrf.adapters.tap import TAP
+from jaxrf.equations.program import Equation, Layer, Literal, Operand, TangentProgram, Variable
 from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.maps import Fixed, Window
 from jaxrf.geometry.relations import Product
@@ -26,8 +28,6 @@ from jaxrf.interpret.axes import Positions
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.links import Link
 from jaxrf.primitives.operation import about
-from jaxrf.tangent.program import Equation, Layer, Literal, Operand, TangentProgram, Variable
-from jaxrf.tangent.tap import TAP
 
 Marks = frozenset[str]
 NOTE = "its statistics are treated as constant"

@@ -12,13 +12,13 @@ from functools import reduce
 
 import numpy as np
 
+from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.errors import UnknownPrimitiveError
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.geometry.relations import Relation, dense
 from jaxrf.interpret.moves import Moved, moved
 from jaxrf.primitives import rules
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
 
 Fields = tuple[Field, ...]
 

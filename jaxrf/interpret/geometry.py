@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from jaxrf.equations.program import Layer, TangentProgram, Variable
 from jaxrf.interpret.axes import Positions, positions
 from jaxrf.interpret.fields import Boxes, boxes, flops
 from jaxrf.interpret.links import Links, links_of
 from jaxrf.interpret.units import UnitAxes, unit_axes
-from jaxrf.tangent.program import Layer, TangentProgram, Variable
 
 
 @dataclass(frozen=True, eq=False)

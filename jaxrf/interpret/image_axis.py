@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from jaxrf.adapters.subject import Subject
+from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.errors import InputError
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import boxes, relation
 from jaxrf.primitives import rules
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
 from jaxrf.tangent.trace import output_name
 
 

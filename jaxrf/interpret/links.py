@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.geometry.relations import Relation
 from jaxrf.interpret.fields import relation
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from jaxrf.equations.program import Equation, Variable
 from jaxrf.primitives import rules
-from jaxrf.tangent.program import Equation, Variable
 
 
 class Step(Protocol):

@@ -12,9 +12,9 @@ from functools import reduce
 
 import numpy as np
 
+from jaxrf.equations.program import Variable
 from jaxrf.geometry.maps import Pattern, Window, identity
 from jaxrf.geometry.relations import Masked, Product, Relation
-from jaxrf.tangent.program import Variable
 
 Term = Mapping[int, np.ndarray]
 """For each axis that is read at known positions, where: (result, base). Other axes are read one to one."""

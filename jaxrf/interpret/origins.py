@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from jaxrf.equations.program import TangentProgram, Variable
 from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.kinds import forward
 from jaxrf.geometry.maps import Fixed, Pattern, Scan, Window
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
 from jaxrf.primitives.rule import contraction, rules
-from jaxrf.tangent.program import TangentProgram, Variable
 
 Marks = frozenset[int | str]
 """Numbers of axes of the input, `FEATURES` and `PLACES`; empty for what nothing tells of, such as copies."""

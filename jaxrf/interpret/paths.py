@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxrf.equations.program import Layer, TangentProgram, Variable
 from jaxrf.errors import InputError
 from jaxrf.geometry.counting import Counts, pull, unit_counts
 from jaxrf.geometry.kinds import let_through
-from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.axes import Positions
 from jaxrf.interpret.geometry import Geometry
-from jaxrf.tangent.program import Layer, TangentProgram, Variable
+from jaxrf.results.paths import PathCounts
 
 Sources = dict[Variable, dict[Variable, np.ndarray]]
 """For each variable those that it is computed from position by position, and at which of the positions."""

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from jaxrf.equations.program import Equation, Variable
 from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.kinds import Kinds
 from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
@@ -18,7 +19,6 @@ from jaxrf.interpret.axes import Positions
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.links import Link
 from jaxrf.primitives.operation import Kind, about
-from jaxrf.tangent.program import Equation, Variable
 
 
 def spread_and_gathered(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from jaxrf.equations.program import Layer, Variable
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
 from jaxrf.geometry.places import kept, lost
 from jaxrf.geometry.render import axis_names
@@ -15,7 +16,6 @@ from jaxrf.geometry.table import Table
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.paths import Densities
 from jaxrf.interpret.units import UnitAxes
-from jaxrf.tangent.program import Layer, Variable
 
 
 def table(geometry: Geometry, *, model: str, wrt: Layer | None = None) -> Table:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxrf.equations.program import TangentProgram
 from jaxrf.interpret.links import Links
 from jaxrf.interpret.origins import FEATURES, Marks, Origin, origins
-from jaxrf.tangent.program import TangentProgram
 
 IMAGES: Marks = frozenset({0})
 

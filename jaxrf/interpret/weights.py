@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxrf.equations.program import Equation, Operand, TangentProgram, Variable
 from jaxrf.errors import InputError
 from jaxrf.primitives.operation import Kind, about
 from jaxrf.primitives.rule import Contraction, contraction, rules
-from jaxrf.tangent.program import Equation, Operand, TangentProgram, Variable
 
 REPEATING = (Kind.READ, Kind.SCALE)
 """Kinds of operations that may use an element several times."""

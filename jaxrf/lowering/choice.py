@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrf import compiler
+from jaxrf.base import compiler
 from jaxrf.lowering.lowering import lowerings
 from jaxrf.lowering.problem import Problem
 from jaxrf.lowering.tuned import tuned_choices

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import sequential_vmap
 
-from jaxrf import compiler
+from jaxrf.base import compiler
+from jaxrf.base.registry import Registry
 from jaxrf.lowering.choice import REWRITTEN, choose
 from jaxrf.lowering.lowering import lowerings
 from jaxrf.lowering.pooling import MOST_SHIFTS, PoolingSpec, max_pool_forward, min_pool_forward, sum_pool_forward
 from jaxrf.lowering.problem import ConvolutionSpec, Problem
-from jaxrf.registry import Registry
 
 Way = Callable[[Mapping[str, Any], Sequence[Any], str], list[jax.Array] | None]
 """From parameters, operands and platform to the results; None where JAX's own way is taken."""

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from jax import lax
 
+from jaxrf.base.registry import Registry
 from jaxrf.lowering.problem import Problem
-from jaxrf.registry import Registry
 
 
 class Lowering(ABC):

@@ -7,14 +7,14 @@ from collections.abc import Collection
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.equations.levels import LARGEST, Known, known, rearranged
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.groups import reshape_groups
 from jaxrf.geometry.maps import Fixed, identity, whole
 from jaxrf.geometry.relations import Product, Reshape
 from jaxrf.geometry.supports import compact
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, rule
-from jaxrf.tangent.levels import LARGEST, Known, known, rearranged
-from jaxrf.tangent.program import Equation
 
 
 def reduced(shape: tuple[int, ...], out: tuple[int, ...], gone: Collection[int]) -> Product:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.equations.levels import Known, known
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.maps import Blocks, Pattern, Window, identity, whole
 from jaxrf.geometry.relations import Product, Union
@@ -19,8 +21,6 @@ from jaxrf.lowering.choice import compute, prepare
 from jaxrf.lowering.convolution import exchanged, gradient_problem
 from jaxrf.lowering.problem import ConvolutionSpec
 from jaxrf.primitives.rule import MASKED, Contraction, linear_transpose, rule
-from jaxrf.tangent.levels import Known, known
-from jaxrf.tangent.program import Equation
 
 
 @dataclass(frozen=True, eq=False)

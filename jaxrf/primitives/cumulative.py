@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jax import lax
 
+from jaxrf.equations.levels import known
 from jaxrf.geometry.maps import Scan, identity
 from jaxrf.geometry.relations import Product
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, rule
-from jaxrf.tangent.levels import known
 
 
 @rule("cumsum")

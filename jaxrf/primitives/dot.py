@@ -8,13 +8,13 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.equations.einsum import letters
+from jaxrf.equations.levels import Known, known
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.masked_sum import MaskedSum
 from jaxrf.geometry.relations import Relation
 from jaxrf.geometry.supports import compact
 from jaxrf.primitives.rule import MASKED, Contraction, rule
-from jaxrf.tangent.einsum import letters
-from jaxrf.tangent.levels import Known, known
-from jaxrf.tangent.program import Equation
 
 
 @rule("dot_general")

@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.adapters.tap import TAP
+from jaxrf.equations.levels import DEEP, FLAG, Known, known, summed, zero_at_zero
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.maps import Fixed, identity
 from jaxrf.geometry.relations import Masked, Product, Relation
 from jaxrf.geometry.supports import compact
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import MASKED, Rule, Span, View, enter, rule
-from jaxrf.tangent.levels import DEEP, FLAG, Known, known, summed, zero_at_zero
-from jaxrf.tangent.program import Equation
-from jaxrf.tangent.tap import TAP
 
 
 def aligned(in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> Product:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxrf.equations.levels import LOWEST, Known, above_the_gap, carried, known, summed, zero_at_zero
 from jaxrf.geometry.maps import Fixed, Scan, identity, whole
 from jaxrf.geometry.relations import Product, dense
 from jaxrf.primitives.axes import reduced
 from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.operation import Kind, Operation, operation
 from jaxrf.primitives.pooling import sliding
-from jaxrf.tangent.levels import LOWEST, Known, above_the_gap, carried, known, summed, zero_at_zero
 
 
 @operation(*(

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrf.equations.levels import carried
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.maps import Fixed, Pattern, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Product, Relation
 from jaxrf.primitives.movement import Movement, fit
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, linear_transpose, rule
-from jaxrf.tangent.levels import carried
-from jaxrf.tangent.program import Equation
 
 UNKNOWN = "its indices depend on values, so it counts as reading anywhere along the indexed axes"
 Axes = tuple[tuple[AxisMap, int | None], ...]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import jax
 from jax import lax
 
+from jaxrf.equations.levels import carried
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.maps import Window, identity
 from jaxrf.geometry.relations import Product, Relation, dense
 from jaxrf.lowering.laying import laid
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, View, linear_transpose, rule
-from jaxrf.tangent.levels import carried
-from jaxrf.tangent.program import Equation
 
 
 class Movement(Rule):

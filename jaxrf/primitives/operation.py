@@ -10,10 +10,10 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
+from jaxrf.base.registry import Registry
+from jaxrf.equations.levels import Known
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.relations import Relation
-from jaxrf.registry import Registry
-from jaxrf.tangent.levels import Known
-from jaxrf.tangent.program import Equation
 
 
 class Kind(enum.Enum):
@@ -82,7 +82,7 @@ class Operation:
         return None
 
     def known(self, equation: Equation, operands: Sequence[Known]) -> Known | None:
-        """Zeros and levels of the result, from those of the operands (`tangent/levels.py`); None where they are not followed.
+        """Zeros and levels of the result, from those of the operands (`equations/levels.py`); None where they are not followed.
 
         Law: elements of the result outside of the support are zero, wherever those of the operands outside of theirs are.
         """

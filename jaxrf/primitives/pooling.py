@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
 from jaxrf.lowering.laying import laid
 from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient, winners
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, rule
-from jaxrf.tangent.program import Equation
 
 
 def sliding(equation: Equation) -> list[Window]:

@@ -7,12 +7,12 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.equations.program import Equation
 from jaxrf.errors import UnknownPrimitiveError
 from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.maps import Pattern, identity, whole
 from jaxrf.geometry.relations import Masked, Product, dense
 from jaxrf.primitives.rule import Contraction, linear_transpose, rule, whole_spans
-from jaxrf.tangent.program import Equation
 
 FORM = "its form of ragged dimensions is not followed, so it counts as seeing everything"
 SIZES = "the sizes of its groups depend on values, so every row counts as seeing all groups"

@@ -16,11 +16,11 @@ import jax
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
+from jaxrf.base.registry import Registry
+from jaxrf.equations.levels import Known
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.relations import Relation, dense
 from jaxrf.primitives.operation import Kind, Operation, about, operations
-from jaxrf.registry import Registry
-from jaxrf.tangent.levels import Known
-from jaxrf.tangent.program import Equation
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrf.equations.levels import LARGEST, Known, known
+from jaxrf.equations.program import Equation
 from jaxrf.geometry.axis_map import AxisMap
 from jaxrf.geometry.maps import Fixed, Window, identity, whole
 from jaxrf.geometry.relations import Elements, Masked, Product, Relation
@@ -17,8 +19,6 @@ from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.movement import fit
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, Span, linear_transpose, rule
-from jaxrf.tangent.levels import LARGEST, Known, known
-from jaxrf.tangent.program import Equation
 
 UNKNOWN = "its indices depend on values, so what is written counts as reaching anywhere along the indexed axes"
 REPEATED = "its indices repeat, and which of the updates stays is not followed"

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrf.base.registry import Registry
 from jaxrf.errors import InputError
-from jaxrf.registry import Registry
 
 if TYPE_CHECKING:
-    from jaxrf.result import Result
+    from jaxrf.results.result import Result
 
 protocols: "Registry[Protocol]" = Registry("protocol")
 displays: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("display transform")

@@ -19,13 +19,13 @@ from jaxrf.statistics.measures.reading import check_share
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from jaxrf.result import Result
+    from jaxrf.report.drawn import MapsOfUnits
 
 SCALES = ("log", "linear")
 
 
 def plot(
-    result: Result,
+    result: MapsOfUnits,
     unit: int = 0,
     photo: np.ndarray | None = None,
     *,
@@ -58,7 +58,7 @@ def plot(
     Example:
         >>> from jaxrf.geometry.field import Field
         >>> from jaxrf.geometry.row import Row
-        >>> from jaxrf.result import Result
+        >>> from jaxrf.results.result import Result
         >>> fields = (Field(5, np.array(0), np.array(5)), Field(7, np.array(0), np.array(7)))
         >>> row = Row("pool", "mean", (8,), (), fields)
         >>> result = Result(np.ones((1, 5, 7)), np.zeros((1, 5, 7)), 4, [[0, 0]], np.zeros((1, 0)), row,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
+from jaxrf.report.drawn import CountsOfPaths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,7 +131,7 @@ def plot_size_over_depth(rows: Sequence[Row], *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def plot_path_counts(paths: PathCounts, *, numbers: bool | None = None, ax: Axes | None = None) -> Axes:
+def plot_path_counts(paths: CountsOfPaths, *, numbers: bool | None = None, ax: Axes | None = None) -> Axes:
     """Counts of paths over the unit's box: darker where more paths end, hatched where none does.
 
     Args:
@@ -177,7 +177,7 @@ def plot_path_counts(paths: PathCounts, *, numbers: bool | None = None, ax: Axes
 
 
 def _write_counts(
-    ax: Axes, paths: PathCounts, counts: np.ndarray, relative: np.ndarray, origin: tuple[int, ...]
+    ax: Axes, paths: CountsOfPaths, counts: np.ndarray, relative: np.ndarray, origin: tuple[int, ...]
 ) -> None:
     """Each count on its position, in a size in which the longest fits."""
     written = {

@@ -17,7 +17,7 @@ from jaxrf.errors import InputError
 from jaxrf.statistics.measures.energy import contour_level
 
 if TYPE_CHECKING:
-    from jaxrf.result import Result
+    from jaxrf.report.drawn import MapsOfUnits
 
 SMOOTHING = 0.2
 """Of the map's own sigma: it rounds the contours of speckled maps, and widens them by 2 % only."""
@@ -106,7 +106,7 @@ class View:
         return smooth, [float(contour_level(smooth, share, center=self.center)) for share in shares]
 
 
-def view(result: Result, unit: int) -> View:
+def view(result: MapsOfUnits, unit: int) -> View:
     """The view of unit number `unit` of a result.
 
     Raises:

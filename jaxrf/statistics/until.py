@@ -62,7 +62,7 @@ class Until:
         return min(check, self.cap)
 
     def stops(self, result: Any) -> bool:
-        """Whether to stop, at a look at the `jaxrf.result.Result` of the samples so far.
+        """Whether to stop, at a look at the `jaxrf.results.result.Result` of the samples so far.
 
         It does not while the mean is worth fewer than 30 samples, whose errors are not known well enough;
         units that are always dead are not waited for.

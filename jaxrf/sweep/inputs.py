@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf import photos
 from jaxrf.errors import InputError
+from jaxrf.inputs import photos
 from jaxrf.store.array_file import dtype_of, is_zarr, open_zarr
 from jaxrf.sweep.sources import files_hash, source_hash
 from jaxrf.sweep.streams import Stream
@@ -125,7 +125,7 @@ class Inputs:
             InputError: they do not fit; none can be read; or one cannot, and `strict`.
         """
         if self.noise:
-            from jaxrf.inputs import Noise
+            from jaxrf.inputs.images import Noise
 
             return Chunk(first, stop, Noise(*self.noise).images(first, stop, shape, np.float32))
         if self.stream:

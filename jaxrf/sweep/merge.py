@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.geometry.row import Row
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 from jaxrf.statistics import Gathered, Until, gathered
 from jaxrf.sweep.blocks import Chunks, Cover, Made, chunks_of
 from jaxrf.sweep.folder import Block, Folder

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxrf import store
 from jaxrf.errors import InputError, unknown
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 from jaxrf.sweep.blocks import Chunks, Cover
 from jaxrf.sweep.folder import Block, Folder
 from jaxrf.sweep.merge import Merger

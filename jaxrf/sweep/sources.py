@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxrf.base.provenance import PACKAGES, version
 from jaxrf.errors import InputError
-from jaxrf.provenance import PACKAGES, version
 
 SCHEMA = 3
 """Raised when blocks, how they are planned, or how they are merged, change."""

@@ -55,7 +55,7 @@ class Worker:
 
     Attributes:
         task: which.
-        run: the prepared layer's `jaxrf.run.Run`.
+        run: the prepared layer's `jaxrf.fields.run.Run`.
         shape: of one input.
         first: its first images.
         strict: whether a photo that cannot be read is an error.
@@ -89,7 +89,7 @@ class Worker:
     def _chunks(self, work: Iterable[Work]) -> Iterator[Made]:
         import jax
 
-        from jaxrf.inputs import as_images
+        from jaxrf.inputs.images import as_images
 
         with jax.default_matmul_precision(self.task.settings["precision"]):
             wanted, work = tee(work)
@@ -161,10 +161,10 @@ def _load(settings: Any) -> tuple[Any, tuple[int, ...], Any]:
 
 def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed: int | None, certify: bool) -> Any:
     from jaxrf.engine.units import grid
-    from jaxrf.inputs import as_images
+    from jaxrf.fields.opening import open_call
+    from jaxrf.inputs.images import as_images
     from jaxrf.loading import words
-    from jaxrf.opening import open_call
-    from jaxrf.options import Options
+    from jaxrf.planning.options import Options
 
     units: Any = settings["units"]
     units = words.units(units) if isinstance(units, str) and units != "middle" else units
@@ -203,7 +203,7 @@ def _described(layer: Any, task: Task, images: np.ndarray) -> tuple[dict[str, An
 
 def _as_begun(run: Any, plan: Block) -> Any:
     """The run with the batches of its plan: other batches give other last bits."""
-    from jaxrf.run import Compiled
+    from jaxrf.fields.run import Compiled
 
     pull, batches = run.prepared.pullback, plan[0]["batches"]
     if all(getattr(pull, name) == number for name, number in batches.items()):

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxrf import store
 from jaxrf.errors import JaxrfError
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 from jaxrf.store import text_axis
 from jaxrf.store.location import to_json
 from jaxrf.sweep.folder import Folder

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxrf.equations.levels import NOTHING, Known, constant, lost
+from jaxrf.equations.program import Equation, Literal, Operand, Variable, evaluate
 from jaxrf.primitives.operation import Kind, Operation, about
-from jaxrf.tangent.levels import NOTHING, Known, constant, lost
-from jaxrf.tangent.program import Equation, Literal, Operand, Variable, evaluate
 from jaxrf.tangent.rounding import significant
 
 

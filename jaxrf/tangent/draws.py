@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxrf.equations.program import Layer, TangentProgram
 from jaxrf.primitives.operation import Kind, about
-from jaxrf.tangent.program import Layer, TangentProgram
 
 
 def draws(program: TangentProgram, layer: Layer) -> list[tuple[int, ...]]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jax.extend import core as jex
 
-from jaxrf.tangent.program import Literal, Operand
-
-if TYPE_CHECKING:
-    from jaxrf.tangent.flatten import Flattener
+from jaxrf.equations.program import Literal, Operand
+from jaxrf.tangent.writer import Writer
 
 UNROLL_LIMIT = 2048
 """Longer loops are not unrolled."""
@@ -19,7 +17,7 @@ SMALL = 1024
 """Larger arrays, in elements, are no counters, and are not followed through the iterations."""
 
 
-def while_loop(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+def while_loop(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
     """Its body, once per step, where their number is known.
 
     None where it depends on values, or where there are more than `UNROLL_LIMIT`.
@@ -43,7 +41,7 @@ def while_loop(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Opera
     return carry
 
 
-def _known(flat: Flattener, operand: Operand) -> Any:
+def _known(flat: Writer, operand: Operand) -> Any:
     """The value of a literal or of an array that the model closed over; None of any other."""
     value = operand.value if isinstance(operand, Literal) else flat.consts.get(operand)
     return value if value is not None and np.size(value) <= SMALL else None

@@ -1,6 +1,6 @@
 """Equations written in terms of simpler ones, before anything interprets them.
 
-Each rewrite takes the flattener, the equation as JAX wrote it and its operands, and returns the results.
+Each rewrite takes the writer, the equation as JAX wrote it and its operands, and returns the results.
 None means that it does not apply, and the equation stays as it is.
 Known are: several results at once, several operands that are only passed on, and operations that hide a linear map.
 """
@@ -9,33 +9,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex
 
+from jaxrf.equations.program import Literal, Operand
 from jaxrf.lowering.laying import kept
 from jaxrf.tangent.loops import while_loop
-from jaxrf.tangent.program import Literal, Operand
+from jaxrf.tangent.writer import Writer
 
-if TYPE_CHECKING:
-    from jaxrf.tangent.flatten import Flattener
-
-Rewrite = Callable[["Flattener", Any, list[Operand]], list[Operand] | None]
+Rewrite = Callable[[Writer, Any, list[Operand]], list[Operand] | None]
 
 
-def passed_on(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
+def passed_on(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand]:
     """Result i is operand i: barriers and placements on devices."""
     return [copy(flat, v) if v.tangent else v for v in operands]
 
 
-def copy(flat: Flattener, x: Operand) -> Operand:
+def copy(flat: Writer, x: Operand) -> Operand:
     return flat.synthetic("copy", [x], x.shape, lambda value: value)
 
 
-def cut(flat: Flattener, x: Operand, axis: int, start: int, stop: int) -> Operand:
+def cut(flat: Writer, x: Operand, axis: int, start: int, stop: int) -> Operand:
     """`x[start:stop]` along `axis`."""
     begin, end = [0] * len(x.shape), [*x.shape]
     begin[axis], end[axis] = start, stop
@@ -46,11 +44,11 @@ def cut(flat: Flattener, x: Operand, axis: int, start: int, stop: int) -> Operan
     )  # fmt: skip
 
 
-def reshape(flat: Flattener, x: Operand, shape: tuple[int, ...]) -> Operand:
+def reshape(flat: Writer, x: Operand, shape: tuple[int, ...]) -> Operand:
     return flat.synthetic("reshape", [x], shape, lambda value: jnp.reshape(value, shape), new_sizes=shape)
 
 
-def concatenate(flat: Flattener, parts: Sequence[Operand], axis: int) -> Operand:
+def concatenate(flat: Writer, parts: Sequence[Operand], axis: int) -> Operand:
     shape = [*parts[0].shape]
     shape[axis] = sum(part.shape[axis] for part in parts)
     return flat.synthetic(
@@ -58,7 +56,7 @@ def concatenate(flat: Flattener, parts: Sequence[Operand], axis: int) -> Operand
     )
 
 
-def cropped(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+def cropped(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
     """A convolution of negative padding as one of a slice, without any.
 
     So no part of jaxrf meets what XLA makes of them: see `lowering/laying.py`.
@@ -76,27 +74,27 @@ def cropped(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]
     return flat.append(plain, [x, operands[1]], flat.linear if tangent else flat.forward, tangent)
 
 
-def split(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
+def split(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand]:
     """The parts as slices."""
     stops = np.cumsum(eqn.params["sizes"]).tolist()
     return [cut(flat, operands[0], eqn.params["axis"], a, b) for a, b in zip([0, *stops], stops)]
 
 
-def unstack(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
+def unstack(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand]:
     """Slices of size 1 along `axis`, which is dropped."""
     (x,), axis = operands, eqn.params["axis"]
     shape = x.shape[:axis] + x.shape[axis + 1 :]
     return [reshape(flat, cut(flat, x, axis, i, i + 1), shape) for i in range(x.shape[axis])]
 
 
-def stack(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
+def stack(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand]:
     """Each operand with a new axis of size 1, one after the other."""
     axis, shape = eqn.params["axis"], operands[0].shape
     rows = [reshape(flat, v, (*shape[:axis], 1, *shape[axis:])) for v in operands]
     return [concatenate(flat, rows, axis)]
 
 
-def reordered(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+def reordered(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
     """A transpose and a reshape, where it reads its axes in another order than theirs, as a vectorized convolution does."""
     order = eqn.params["dimensions"]
     if order is None:
@@ -109,7 +107,7 @@ def reordered(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operan
     return [reshape(flat, moved, tuple(eqn.params["new_sizes"]))]
 
 
-def tile(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
+def tile(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand]:
     """The operand behind itself, axis by axis."""
     (x,), reps = operands, eqn.params["reps"]
     if 0 in reps:
@@ -119,7 +117,7 @@ def tile(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand]:
     return [copy(flat, x)] if x is operands[0] else [x]
 
 
-def psum(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+def psum(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
     """A sum over a mapped axis: over an axis of the array once it is vectorized, over a mesh of one device nothing."""
     axes = eqn.params["axes"]
     if all(isinstance(a, str) for a in axes):
@@ -136,14 +134,14 @@ def psum(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | 
     ]  # fmt: skip
 
 
-def shard_map(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+def shard_map(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
     """The body itself, where its mesh holds one device."""
     if math.prod(eqn.params["mesh"].shape.values()) > 1:
         return None
     return flat.call(eqn.params["jaxpr"], operands)
 
 
-def custom_lin(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+def custom_lin(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
     """The derivative of a `custom_vjp` function: the transpose of its backward rule."""
     count = eqn.params["num_res"]
 
@@ -154,7 +152,7 @@ def custom_lin(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Opera
     return transposed_twice(flat, forward, operands[:count], operands[count:])
 
 
-def custom_linear_solve(flat: Flattener, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
+def custom_linear_solve(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:
     """The solution for its right-hand side, as the equations of its solver."""
     lengths = eqn.params["const_lengths"]
     first = lengths.matvec + lengths.vecmat
@@ -166,7 +164,7 @@ def custom_linear_solve(flat: Flattener, eqn: Any, operands: list[Operand]) -> l
 
 
 def transposed_twice(
-    flat: Flattener, forward: Callable[..., Sequence[Any]], coefficients: Sequence[Operand], tangents: Sequence[Operand]
+    flat: Writer, forward: Callable[..., Sequence[Any]], coefficients: Sequence[Operand], tangents: Sequence[Operand]
 ) -> list[Operand] | None:
     """`forward(coefficients, tangents)` as ordinary equations; None where it has no linear transpose.
 

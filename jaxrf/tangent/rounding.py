@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrf.tangent.program import Equation, Operand, Variable, evaluate
+from jaxrf.equations.program import Equation, Operand, Variable, evaluate
 
 SHAKES = 6
 LEAST = 0.5

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 
 from jaxrf.adapters.failure import failure
 from jaxrf.adapters.subject import CallAgain, Subject
+from jaxrf.adapters.tap import TAP, Record, recording
+from jaxrf.equations.program import Equation, Layer, TangentProgram, Variable
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.tangent.constants import Constants
 from jaxrf.tangent.flatten import Flattener, opened
-from jaxrf.tangent.program import Equation, Layer, TangentProgram, Variable
-from jaxrf.tangent.tap import TAP, Record, recording
 
 INPUT = "input"
 OUTPUT = "output"

@@ -14,8 +14,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+from jaxrf.base.registry import Registry
 from jaxrf.errors import unknown
-from jaxrf.registry import Registry
 from jaxrf.zoo.model import Model
 from jaxrf.zoo.model import models as _models
 

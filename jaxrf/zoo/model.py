@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jaxrf.base.registry import Registry
 from jaxrf.errors import InputError
-from jaxrf.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxrf.adapters import adapt
+from jaxrf.adapters.tap import recording, tap
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import recording, tap
 
 WEIGHTS = {"kernel": np.arange(6, dtype=np.float32).reshape(3, 2)}
 

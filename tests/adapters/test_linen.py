@@ -11,8 +11,8 @@ import pytest
 from flax import linen as nn
 
 from jaxrf.adapters import adapt, check_finite, intercepting
+from jaxrf.adapters.tap import recording
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import recording
 
 
 class Block(nn.Module):

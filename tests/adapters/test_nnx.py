@@ -11,8 +11,8 @@ import pytest
 from flax import nnx
 
 from jaxrf.adapters import adapt, intercepting
+from jaxrf.adapters.tap import recording
 from jaxrf.errors import InputError
-from jaxrf.tangent.tap import recording
 
 
 class Block(nnx.Module):

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrf import oracles
 from jaxrf.adapters import Subject, adapt, intercepting
+from jaxrf.checks import oracles
 from jaxrf.engine.channels import cotangents
-from jaxrf.inputs import as_images
-from jaxrf.run import Run
+from jaxrf.fields.run import Run
+from jaxrf.inputs.images import as_images
 from tests.running import run_of
 
 EXACT = 1e-12

@@ -10,7 +10,7 @@ import jax
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.run import Run
+from jaxrf.fields.run import Run
 from tests.running import drawn_run
 
 SHAPE = (13, 15, 3)

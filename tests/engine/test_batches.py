@@ -11,9 +11,9 @@ from jax import lax
 import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
-from jaxrf.inputs import as_images
-from jaxrf.programs import Programs
-from jaxrf.run import Run
+from jaxrf.fields.run import Run
+from jaxrf.inputs.images import as_images
+from jaxrf.planning.programs import Programs
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import conv, weights

@@ -11,8 +11,8 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.channels import cotangents
-from jaxrf.inputs import as_images
-from jaxrf.run import sample_keys
+from jaxrf.fields.run import sample_keys
+from jaxrf.inputs.images import as_images
 from tests.running import run_of
 
 

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrf import planning, zoo
+from jaxrf import zoo
 from jaxrf.adapters import Subject, intercepting
-from jaxrf.compiler import jit
+from jaxrf.base.compiler import jit
 from jaxrf.engine.channels import cotangents
-from jaxrf.inputs import Images, as_images
-from jaxrf.programs import Programs
+from jaxrf.inputs.images import Images, as_images
+from jaxrf.planning import layers as planning
+from jaxrf.planning.programs import Programs
 from jaxrf.tangent.trace import OUTPUT
 from tests.engine.dense import difference
 from tests.engine.small_zoo import ALIKE, NETWORKS, subject_of

@@ -15,9 +15,9 @@ from jaxrf.engine.range import NOTHING, Scaled, alike, patience, times, unscaled
 from jaxrf.engine.scales import Scales, largest_exponents, room
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.windows import windows
+from jaxrf.equations.program import Literal
 from jaxrf.errors import InputError
-from jaxrf.programs import traced
-from jaxrf.tangent.program import Literal
+from jaxrf.planning.programs import traced
 from tests.engine.models import LAYOUTS, RESIDUAL, images, residual, weights
 
 pytestmark = pytest.mark.usefixtures("quick")

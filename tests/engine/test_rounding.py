@@ -11,7 +11,7 @@ import pytest
 import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.rounding import moved, unsteady
-from jaxrf.inputs import as_images
+from jaxrf.inputs.images import as_images
 from tests.running import run_of
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 17, 23, 3)).astype(np.float32)

@@ -18,9 +18,9 @@ from jaxrf.engine.run import Pullback
 from jaxrf.engine.scales import Scales
 from jaxrf.engine.signs import fresh_signs, power
 from jaxrf.engine.windows import windows
+from jaxrf.fields.run import Run
 from jaxrf.interpret.weights import random_weights
-from jaxrf.programs import traced
-from jaxrf.run import Run
+from jaxrf.planning.programs import traced
 from tests.engine.models import conv, images
 from tests.engine.random_networks import Net, layer, open_run
 

@@ -14,8 +14,8 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.signs import Signs
-from jaxrf.run import Run
-from jaxrf.tangent.program import Equation
+from jaxrf.equations.program import Equation
+from jaxrf.fields.run import Run
 from tests.engine.models import images
 from tests.engine.random_networks import SHAPE, Net, erf, layer, open_run, overlapping_pools
 

@@ -13,7 +13,7 @@ from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.signs import Signs, make_signs
 from jaxrf.engine.windows import windows
-from jaxrf.programs import Programs
+from jaxrf.planning.programs import Programs
 from tests.engine.models import average_pool, conv, max_pool, weights
 from tests.engine.random_networks import Net, erf, layer, open_run, overlapping_pools
 

@@ -10,8 +10,8 @@ import numpy as np
 
 import jaxrf
 from jaxrf.adapters import adapt
+from jaxrf.equations.program import TangentProgram
 from jaxrf.interpret.fields import boxes
-from jaxrf.tangent.program import TangentProgram
 from jaxrf.tangent.trace import trace
 
 N = 96

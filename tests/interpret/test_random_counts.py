@@ -9,7 +9,7 @@ from jaxrf.adapters import adapt
 from jaxrf.errors import InputError
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.paths import count
-from jaxrf.programs import Programs, choose
+from jaxrf.planning.programs import Programs, choose
 from tests.interpret.counted_networks import network
 
 CHANNELS = (1, 4)

@@ -12,7 +12,7 @@ from jax import lax
 
 import jaxrf
 from jaxrf.adapters import adapt
-from jaxrf.programs import Programs
+from jaxrf.planning.programs import Programs
 
 Layer = Callable[[jax.Array, np.random.Generator], jax.Array]
 SHAPE = (7, 9, 2)

@@ -12,7 +12,7 @@ from jax import lax
 import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.interpret.origins import _split
-from jaxrf.programs import Programs
+from jaxrf.planning.programs import Programs
 
 
 def axes(model, shape, **call):

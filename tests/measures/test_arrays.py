@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jaxrf
-from jaxrf.compiler import jit
+from jaxrf.base.compiler import jit
 from jaxrf.errors import InputError
 from jaxrf.statistics.measures import measures
 from jaxrf.statistics.measures.registry import parts_of

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 import jaxrf
-from jaxrf.compiler import jit
+from jaxrf.base.compiler import jit
 from jaxrf.statistics.measures import measures
 
 UNITS = [(2, 3), (0, 4), (4, 1)]

@@ -16,8 +16,8 @@ from jaxrf.adapters import Subject
 from jaxrf.engine.pull import Shared, pull_back
 from jaxrf.engine.range import times
 from jaxrf.engine.windows import windows
+from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.lowering.forward import lower
-from jaxrf.tangent.program import Equation, TangentProgram, Variable
 from jaxrf.tangent.trace import trace
 from tests.primitives.cases import CASES, Case
 

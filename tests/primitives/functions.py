@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrf.equations.program import Equation, Variable
 from jaxrf.tangent.flatten import Flattener
-from jaxrf.tangent.program import Equation, Variable
 
 Array = Any
 FUNCTIONS: dict[str, Callable[[Array], Any]] = {}

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrf.equations.program import Literal
 from jaxrf.primitives import rules
 from jaxrf.primitives.operation import Kind
-from jaxrf.tangent.program import Literal
 from tests.primitives.cases import CASES
 from tests.primitives.equations import Tried, tried
 

@@ -13,8 +13,8 @@ import pytest
 from jaxrf.engine.pull import Shared, pull_back
 from jaxrf.engine.range import times
 from jaxrf.engine.windows import Windows, windows
+from jaxrf.equations.program import Variable
 from jaxrf.primitives import rules
-from jaxrf.tangent.program import Variable
 from tests.primitives.cases import CASES
 from tests.primitives.equations import inputs, program
 

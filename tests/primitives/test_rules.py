@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxrf.adapters import adapt
+from jaxrf.equations.program import Variable
 from jaxrf.geometry.merge import source
 from jaxrf.primitives import Rule, rules
-from jaxrf.tangent.program import Variable
 from jaxrf.tangent.trace import trace
 from tests.primitives.cases import CASES, positive
 from tests.primitives.equations import inputs, jacobian, program, pulled, tried

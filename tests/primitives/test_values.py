@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import jaxrf.primitives
+from jaxrf.equations.levels import NOTHING, Known, constant
+from jaxrf.equations.program import Equation, Literal, Variable
 from jaxrf.geometry.merge import source
 from jaxrf.primitives import rules
 from jaxrf.primitives.operation import NOTHING_KNOWN, Kind, Operation, about, operations
 from jaxrf.tangent.constants import Constants
-from jaxrf.tangent.levels import NOTHING, Known, constant
-from jaxrf.tangent.program import Equation, Literal, Variable
 from tests.primitives.functions import FUNCTIONS, equations
 
 NOT_TRIED = set(

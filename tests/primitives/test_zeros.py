@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrf.equations.levels import Known, constant
+from jaxrf.equations.program import Equation
 from jaxrf.primitives import rules
-from jaxrf.tangent.levels import Known, constant
-from jaxrf.tangent.program import Equation
 from tests.primitives.cases import CASES
 from tests.primitives.equations import tried
 

@@ -6,13 +6,13 @@ import inspect
 
 import numpy as np
 import pytest
+from tests.test_result import result_of, row_of
 
 import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
 from jaxrf.protocols import Protocol, displays, protocols
 from jaxrf.statistics.measures import measures
-from tests.test_result import result_of, row_of
 
 
 @pytest.mark.parametrize("protocol", protocols.values(), ids=list(protocols))
@@ -64,7 +64,7 @@ def test_choices_are_those_of_the_sources():
 def test_requests_take_what_is_fixed():
     """Options left at their defaults are replaced; a choice of units of any kind contradicts."""
     from jaxrf.engine.units import Grid
-    from jaxrf.options import Options
+    from jaxrf.planning.options import Options
 
     found = Options(layer="stem", protocol="openerf").settled()
     assert (found.units, found.channels, found.score, found.layer) == ("middle", "sum", "positive_sum", "stem")

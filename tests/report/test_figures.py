@@ -14,7 +14,7 @@ from jaxrf.geometry.field import Continuation, Field
 from jaxrf.geometry.row import Row
 from jaxrf.report import figures
 from jaxrf.report.view import view
-from jaxrf.result import Result
+from jaxrf.results.result import Result
 
 INPUT = (20, 28, 24)
 
@@ -252,7 +252,7 @@ def test_bad_requests_are_refused():
 
 def test_matplotlib_is_imported_by_drawing_only(monkeypatch):
     """Importing the module costs no matplotlib; without it, drawing says what to install."""
-    code = "import sys, jaxrf.report.figures, jaxrf.result; print('matplotlib' in sys.modules, 'jax' in sys.modules)"
+    code = "import sys, jaxrf.report.figures, jaxrf.results.result; print('matplotlib' in sys.modules, 'jax' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["False", "False"]
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -11,9 +11,9 @@ import pytest
 
 from jaxrf.errors import InputError
 from jaxrf.geometry.field import Paths
-from jaxrf.geometry.paths import PathCounts
 from jaxrf.geometry.row import Row
 from jaxrf.report.geometry_figures import MOST_TICKS, plot_boxes, plot_path_counts, plot_size_over_depth
+from jaxrf.results.paths import PathCounts
 from tests.geometry.made_rows import STEM, image_row, made_field, whole_field
 
 mpl.use("agg")

@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_named(maps):
 
 def test_summary_has_what_a_result_takes(maps):
     """Every field of a summary but the sums is an option of a result by the same name."""
-    from jaxrf.result import Result
+    from jaxrf.results.result import Result
 
     taken = {field.name for field in dataclasses.fields(Result)}
     assert {field.name for field in dataclasses.fields(Summary)} <= taken

@@ -9,7 +9,7 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.inputs import Noise
+from jaxrf.inputs.images import Noise
 from jaxrf.sweep.inputs import Inputs
 from tests.sweep.small import last, made
 

@@ -108,7 +108,7 @@ def test_other_versions_are_refused(finished, tmp_path):
 def test_other_devices_are_refused_unless_asked(finished, tmp_path, monkeypatch):
     """Blocks of another kind of device are added only where that was allowed."""
     place = copied(finished, tmp_path)
-    from jaxrf import planning
+    from jaxrf.planning import layers as planning
 
     whole = planning.provenance
     monkeypatch.setattr(planning, "provenance", lambda *a: {**whole(*a), "device": "tpu: v9"})

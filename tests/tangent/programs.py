@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxrf.adapters import adapt
-from jaxrf.tangent.program import Literal, TangentProgram, Variable
+from jaxrf.equations.program import Literal, TangentProgram, Variable
 from jaxrf.tangent.trace import trace
 
 

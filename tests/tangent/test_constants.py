@@ -10,8 +10,8 @@ from jax import lax
 
 import jaxrf
 from jaxrf.adapters import adapt
+from jaxrf.equations.program import Equation
 from jaxrf.tangent.constants import Constants
-from jaxrf.tangent.program import Equation
 from jaxrf.tangent.trace import trace
 
 

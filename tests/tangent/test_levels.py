@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrf.adapters import adapt
-from jaxrf.tangent.program import TangentProgram
+from jaxrf.equations.program import TangentProgram
 from jaxrf.tangent.trace import trace
 
 N = 5

@@ -15,7 +15,7 @@ from jax import lax
 
 import jaxrf
 from jaxrf.adapters import adapt, intercepting
-from jaxrf.tangent.tap import TAP, active, recording, tap
+from jaxrf.adapters.tap import TAP, active, recording, tap
 from tests.tangent.programs import program_of
 
 

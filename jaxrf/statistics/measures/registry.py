@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxrf.registry import Registry
+from jaxrf.base.registry import Registry
 
 measures: Registry[Callable[..., Any]] = Registry("measure")
 

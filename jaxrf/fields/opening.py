@@ -1,0 +1,145 @@
+"""From the words of a call to a prepared field and its run; the last few fields are kept for the next call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxrf.adapters import Subject, adapt, check_finite
+from jaxrf.adapters.subject import concrete
+from jaxrf.base.compiler import compiling_for
+from jaxrf.base.typing import PyTree
+from jaxrf.errors import InputError
+from jaxrf.fields.cache import Cache, key_of, shapes_key
+from jaxrf.fields.field import Field
+from jaxrf.fields.run import Compiled, Run
+from jaxrf.init import with_init
+from jaxrf.inputs.images import Images
+from jaxrf.planning.layers import prepare_layers
+from jaxrf.planning.options import Options, Settled
+from jaxrf.protocols import protocols
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is kept of a call.
+
+    Attributes:
+        field: prepared.
+        compiled: the programs of each layer.
+        closed: whether the model brings its weights along, as a function `f(x)` does.
+    """
+
+    field: Field
+    compiled: Mapping[str, Compiled]
+    closed: bool
+
+
+kept: Cache[Kept] = Cache()
+
+
+def clear_cache() -> None:
+    """Forget the prepared fields and compiled programs of earlier calls of `erf`, `plan` and `check`.
+
+    The last 16 are kept, by model (equal Linen modules and NNX structures; functions themselves), shapes and types,
+    options, precision and platform. They hold no variables and no images, but what a function closes over.
+
+    Example:
+        >>> import jaxrf
+        >>> jaxrf.clear_cache()
+    """
+    kept.clear()
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A call, ready to run.
+
+    Attributes:
+        field: prepared.
+        runs: one for each layer.
+        images: the inputs.
+        seeds: numbers of random initializations; [None] for given variables.
+    """
+
+    field: Field
+    runs: Mapping[str, Run]
+    images: Images
+    seeds: list[int | None]
+
+
+def open_call(model: Any, variables: PyTree | None, images: Images, options: Options) -> Opened:
+    """Prepare a call, or find what an equal one prepared.
+
+    Args:
+        model, variables: as for `jaxrf.erf`.
+        images: checked.
+        options: as given.
+
+    Raises:
+        InputError, UnknownNameError, PlanError: as `jaxrf.erf` says.
+    """
+    options = options.settled()
+    weights = nnx.state(model) if variables is None and isinstance(model, nnx.Module) else variables
+    given = weights is not None and concrete(weights) is not None
+    if given:
+        check_finite(weights)
+    key = key_of(
+        model, None if variables is None else shapes_key(variables), given, images.shape, str(images.dtype), images.first,
+        vars(options.of_a_field()),
+    )  # fmt: skip
+    found = kept.get(key, lambda: _kept(model, variables, images, options))
+    leaves = jax.tree.leaves(weights) if given else [] if found.closed else None
+    seeds = seed_numbers(options, found.field.subject, given=leaves is not None)
+    runs = {name: Run(compiled, leaves, options.certify) for name, compiled in found.compiled.items()}
+    return Opened(found.field, runs, images, seeds)
+
+
+def _kept(model: Any, variables: PyTree | None, images: Images, options: Settled) -> Kept:
+    subject, field = prepare_field(model, variables, images, options)
+    compiled = {name: Compiled(layer) for name, layer in field.layers.items()}
+    return Kept(field, compiled, subject.variables is not None and not jax.tree.leaves(subject.variables))
+
+
+def prepare_field(model: Any, variables: PyTree | None, images: Images, options: Settled) -> tuple[Subject, Field]:
+    """The model as a subject, and the field of its layers."""
+    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **options.call)
+    if options.protocol is not None:
+        protocols[options.protocol].check_size(tuple(images.shape[axis - 1] for axis in subject.spatial_axes))
+    if options.init is not None:
+        if variables is not None:
+            raise InputError("init says how weights are drawn, but variables were given. Pass one of them.")
+        subject = with_init(subject, options.init)
+    with jax.default_matmul_precision(options.precision), compiling_for(options.platform):
+        layers = prepare_layers(subject, images, options.of_a_field())
+    several = options.layer is not None and not isinstance(options.layer, str)
+    return subject, Field(replace(subject, variables=None), layers, several, options.precision, options.platform)
+
+
+def seed_numbers(options: Settled, subject: Subject, given: bool) -> list[int | None]:
+    """Which random initializations to run; [None] for the given variables.
+
+    Raises:
+        InputError: seeds for given variables, repeated ones, or a model that cannot be drawn.
+    """
+    seeds: int | Sequence[int] | None = options.seeds
+    if given:
+        if seeds is not None:
+            raise InputError("seeds draw random weights, but variables were given. Pass one of them.")
+        return [None]
+    if subject.init is None:
+        raise InputError(
+            f"{subject.name} has no weights and cannot draw them. Pass variables, or a model with an initialization."
+        )
+    if seeds is None:
+        seeds = options.until.cap if options.until is not None else 1
+    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= 2**32:
+        raise InputError(
+            f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 to 2**32 - 1."
+        )
+    return list(numbers)

@@ -1,0 +1,104 @@
+"""One layer, prepared: the program to run for its units, and how the maps are described."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxrf.adapters import Subject
+from jaxrf.engine.plan import Plan
+from jaxrf.engine.run import Pullback
+from jaxrf.geometry.row import Row
+from jaxrf.interpret.units import UnitAxes
+from jaxrf.planning.options import Settled
+from jaxrf.results.result import Result
+from jaxrf.statistics import Gathered, gathered
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is known of one layer's maps before any weight or image is there.
+
+    Attributes:
+        subject: the model; its variables are those of whoever runs it, and are not kept here.
+        options: what was asked for.
+        pullback: the program and its batches.
+        plan: how the batches were chosen.
+        row: the layer's row of the table.
+        axes: of the layer, and which of them are positions.
+        units: (unit, axis), positions in the layer.
+        shift: by how many positions the part of the image that is run begins behind the image; None for all of it.
+        facts: JSON-able, for the provenance of results.
+    """
+
+    subject: Subject
+    options: Settled
+    pullback: Pullback
+    plan: Plan
+    row: Row
+    axes: UnitAxes
+    units: np.ndarray
+    shift: tuple[int, ...] | None
+    facts: dict[str, Any]
+
+    @property
+    def side(self) -> int:
+        """Images per call of the compiled program."""
+        return self.pullback.program.image.shape[0] if self.pullback.tied else self.pullback.side
+
+    @property
+    def count(self) -> int:
+        """Number of maps of an image."""
+        return 1 if self.pullback.pool is not None else self.pullback.count // self.pullback.groups
+
+    def cropped(self, images: Any) -> Any:
+        """The part of images (n, ...) that the program runs on."""
+        if self.shift is None:
+            return images
+        whole = [slice(None)] * images.ndim
+        for axis, lo in zip(self.subject.spatial_axes, self.shift):
+            whole[axis] = slice(lo, lo + self.pullback.program.image.shape[axis])
+        return images[tuple(whole)]
+
+    def picked(self, value: np.ndarray, images: int) -> np.ndarray:
+        """The units (image, unit, channel) out of the layer's value for so many images."""
+        value = self.axes.by_image(value, images)
+        kept = [a for a in range(1, value.ndim) if a - 1 not in self.axes.units]
+        value = value.transpose(0, *(a + 1 for a in self.axes.units), *kept)
+        return value[(slice(None), *self.units.T)].reshape(images, len(self.units), -1)
+
+    def where(self, maps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Origins and units of the result's maps; units averaged into one are told by the center unit."""
+        pool = self.pullback.pool
+        if pool is not None:
+            unit = self.row.center_unit
+            middle = np.nan_to_num([self.row.center(unit)])  # no center: no unit sees anything, and the map is zero
+            return np.floor(middle).astype(np.int64) - pool.middle, np.array([unit])
+        origin = self.pullback.origin[:maps] + (np.array(self.shift) if self.shift is not None else 0)
+        return origin, np.repeat(self.units, maps // len(self.units), axis=0)
+
+    def summarized(self, total: Gathered, facts: dict[str, Any], own: np.ndarray) -> Result:
+        """What was gathered as a `Result`.
+
+        Args:
+            total: the samples.
+            facts: of the run, beside those of the layer.
+            own: scores on own and on other images.
+        """
+        summary = gathered.finalize(total)
+        facts = {**self.facts, **facts, "plan": str(self.plan)}
+        if self.pullback.tied:
+            facts["share_on_own_image"] = float(own[0] / own.sum()) if own.any() else 1.0
+        origin, units = self.where(len(summary.mean))
+        return Result(
+            **vars(summary),
+            origin=origin,
+            units=units,
+            theoretical=self.row,
+            score=self.pullback.score,
+            channels=self.pullback.channels,
+            input_shape=self.row.input_shape,
+            provenance=facts,
+        )
