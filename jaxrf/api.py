@@ -156,7 +156,9 @@ def paths(
     if isinstance(unit, str) and unit != "center":
         raise errors.unknown("choice of a unit", unit, ["center"], hint="Or give its position.")
     place = row.center_unit if isinstance(unit, str) else unit
-    return path_counts(geometry, target, row, place, log)
+    counts = path_counts(geometry, target, row, place, log)
+    origin = tuple(lo for lo, _ in row.box(place, clip=True))
+    return PathCounts(counts, origin, row.input_shape, target.name, tuple(int(u) for u in np.atleast_1d(place)), log)
 
 
 def erf(

@@ -18,13 +18,12 @@ from jaxrf.geometry.kinds import let_through
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.axes import Positions
 from jaxrf.interpret.geometry import Geometry
-from jaxrf.results.paths import PathCounts
 
 Sources = dict[Variable, dict[Variable, np.ndarray]]
 """For each variable those that it is computed from position by position, and at which of the positions."""
 
 
-def count(geometry: Geometry, layer: Layer, row: Row, unit: Sequence[int], log: bool = False) -> PathCounts:
+def count(geometry: Geometry, layer: Layer, row: Row, unit: Sequence[int], log: bool = False) -> np.ndarray:
     """Counts of the paths from every input position to one unit of a layer.
 
     Args:
@@ -33,6 +32,10 @@ def count(geometry: Geometry, layer: Layer, row: Row, unit: Sequence[int], log: 
         row: the layer's row, for its box.
         unit: position in the layer.
         log: natural logarithms instead of whole numbers.
+
+    Returns:
+        Over the unit's clipped box: int64, or Python integers (dtype object) where they are larger; with `log` float64,
+        minus infinity for none.
 
     Raises:
         InputError: no path leads to the unit.
@@ -47,10 +50,8 @@ def count(geometry: Geometry, layer: Layer, row: Row, unit: Sequence[int], log: 
         start = tuple(at.get(axis, 0) if position else 0 for axis, position in enumerate(kinds))
         found = _pulled(program, known, layer.tangent, unit_counts(kinds, start, log))
     if found is not None:
-        counts = PathCounts(
-            _on_box(found, geometry.spatial, box), tuple(lo for lo, _ in box), row.input_shape, layer.name, unit, log
-        )
-        if counts.support.any():
+        counts = _on_box(found, geometry.spatial, box)
+        if (counts > found.none).any():
             return counts
     raise InputError(f"No path leads from the input to unit {unit} of layer {layer.name!r}. Choose another unit.")
 
@@ -132,4 +133,4 @@ class Densities:
             found = count(self.geometry, layer, row, row.center_unit, log=True)
         except InputError:  # the center unit sees nothing
             return None
-        return found.density
+        return float((found > -np.inf).mean())

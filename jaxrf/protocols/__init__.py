@@ -1,4 +1,9 @@
-"""Published ways to make effective receptive fields, one file each, found by name in `protocols`."""
+"""Published ways to make effective receptive fields, one file each, found by name in `protocols`.
+
+Comes in: a name, later a result. Goes out: the options that the publication used, and how it read its maps.
+Invariant: what is known, unknown or incomparable about a publication is said as that.
+One more protocol is a file here that registers it.
+"""
 
 from jaxrf.protocols import luo2016, openerf, replknet2022
 from jaxrf.protocols.protocol import Protocol, Reading, displays, protocols
