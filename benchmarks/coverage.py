@@ -122,7 +122,7 @@ def _parts(value: Any) -> list[str | None]:
 def held(found: Interval, truth: np.ndarray) -> dict[str, float]:
     """Over repetitions: how often ends are given, and how often they hold the truth where they are."""
     low, high = (np.reshape(end, (len(end), -1))[:, : truth.size] for end in (found.low, found.high))
-    there = np.isfinite(truth.ravel()) & (truth.ravel() != 0)  # what is zero in every network is no question
+    there = np.isfinite(truth.ravel()) & (truth.ravel() != 0)  # what is zero in every network is not a question
     low, high, truth = low[:, there], high[:, there], truth.ravel()[there]
     given = np.isfinite(low) & np.isfinite(high)
     inside = given & (low <= truth * (1 + 1e-9 * np.sign(truth))) & (truth * (1 - 1e-9 * np.sign(truth)) <= high)

@@ -115,7 +115,7 @@ def paths(
     """How many paths join each input position to a unit, channels counted once.
 
     A path is a sequence of positions, one for each convolution, pooling, product or move on the way, up to the unit.
-    Elementwise arithmetic and normalization over channels are no steps of their own, so `x * sigmoid(x)` counts once;
+    Elementwise arithmetic and normalization over channels are not steps of their own, so `x * sigmoid(x)` counts once;
     the two sides of a residual block are two ways. Positions are the axes that come from the image's; which channels a
     path runs through is not followed.
     The work grows with the number of equations and with the unit's box, not with the channels.

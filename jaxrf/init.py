@@ -186,7 +186,7 @@ def _resolve(init: Initializer | str) -> Initializer:
         return known[init]()
     if not callable(init):
         raise InputError(
-            f"{init!r} is no initializer. Pass a function init(key, shape, dtype), or a name: {list(known)}."
+            f"{init!r} is not an initializer. Pass a function init(key, shape, dtype), or a name: {list(known)}."
         )
     return init
 

@@ -112,7 +112,7 @@ def test_methods_and_arguments():
 
 
 def test_outputs_are_chosen_by_name():
-    """One of several outputs, and a layer whose units are no positions."""
+    """One of several outputs, and a layer whose units are not positions."""
     assert jaxrf.erf(heads, inputs=IMAGES, output="mask").theoretical.size == (1, 1)
     pooled = jaxrf.erf(heads, inputs=IMAGES, output="logits")
     assert pooled.mean.shape == (1, 9, 13)
@@ -209,7 +209,7 @@ def test_grids_of_no_units(counts):
 
 @pytest.mark.parametrize("seeds", [[1, 1], [], 0, [-1, 2], [2**32]])
 def test_seeds_that_are_no_samples(seeds):
-    """Repeated seeds would count one network twice; none, negative ones and those beyond 32 bits are no seeds."""
+    """Repeated seeds would count one network twice; none, negative ones and those beyond 32 bits are not seeds."""
     with pytest.raises(InputError, match="must be a count of at least 1, or different whole numbers from 0 to"):
         jaxrf.erf(Net(), inputs=IMAGES, seeds=seeds)
 

@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_named(stack):
         with_init(stack, {"*/kernl": "uniform"})
     with pytest.raises(UnknownNameError, match="Unknown initializer 'unifrom'.*Did you mean 'uniform'"):
         with_init(stack, {"*/kernel": "unifrom"})
-    with pytest.raises(InputError, match=r"3 is no initializer. Pass a function init\(key, shape, dtype\)"):
+    with pytest.raises(InputError, match=r"3 is not an initializer. Pass a function init\(key, shape, dtype\)"):
         with_init(stack, {"*/kernel": 3})
     with pytest.raises(InputError, match=r"parameter 'params/conv_0/bias' fails on its shape \(4,\)"):
         with_init(stack, {"*": "he_normal"}).initialize(KEY)

@@ -100,7 +100,7 @@ def test_functions_without_an_axis_of_images():
 
 
 def test_a_module_written_for_one_image():
-    """A reshape that fails on two images is no failure of the model."""
+    """A reshape that fails on two images is not a failure of the model."""
     variables = Squeezed().init(jax.random.key(0), IMAGES[:1])
     assert_as_called(Squeezed(), variables, lambda x: Squeezed().apply(variables, x), (4, 2), alone=True)
 

@@ -55,7 +55,7 @@ def test_every_script_is_under_test():
 @pytest.mark.slow
 @pytest.mark.parametrize("script", sorted(FIGURES))
 def test_a_reproduction_runs_small(script, tmp_path):
-    """Small sizes go through the whole script: tables without NaN, and a figure that is no large file."""
+    """Small sizes go through the whole script: tables without NaN, and a figure that is not a large file."""
     done = run(script, "--small", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "| " in done.stdout and "nan" not in done.stdout
@@ -130,13 +130,13 @@ class TestCifar10:
         with pytest.raises(InputError, match="no data_batch_1 in"):
             data.cifar10(tmp_path)
         self.write(tmp_path, "data_batch_1", 1, 0)
-        with pytest.raises(InputError, match="test_batch is no batch of CIFAR-10: .*No such file"):
+        with pytest.raises(InputError, match="test_batch is not a batch of CIFAR-10: .*No such file"):
             data.cifar10(tmp_path)
 
     def test_runs_no_code_of_a_pickle(self, tmp_path):
         """A pickle that asks for anything but arrays is refused."""
         (tmp_path / "data_batch_1").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-        with pytest.raises(InputError, match="is no batch of CIFAR-10: it asks for os.system"):
+        with pytest.raises(InputError, match="is not a batch of CIFAR-10: it asks for os.system"):
             data.cifar10(tmp_path)
 
 

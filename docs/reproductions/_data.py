@@ -102,7 +102,7 @@ def _cifar_batch(file: Path) -> tuple[np.ndarray, np.ndarray]:
         pixels = np.asarray(held[b"data"]).reshape(-1, 3, 32, 32)
         return pixels.transpose(0, 2, 3, 1), np.asarray(held[b"labels"])
     except (OSError, pickle.UnpicklingError, KeyError, ValueError, EOFError, TypeError) as error:
-        raise InputError(f"{file} is no batch of CIFAR-10: {error}. Give the folder cifar-10-batches-py.") from error
+        raise InputError(f"{file} is not a batch of CIFAR-10: {error}. Give the folder cifar-10-batches-py.") from error
 
 
 def camvid(path: str | Path, size: tuple[int, int] = (90, 120), classes: int = 12, void: int = 11) -> Task:
@@ -179,7 +179,7 @@ def _idx(file: Path) -> np.ndarray:
         shape = np.frombuffer(data, ">u4", axes, 4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError) as error:
-        raise InputError(f"{file} is no file in the format of MNIST: {error}. Install the package again.") from error
+        raise InputError(f"{file} is not a file in the format of MNIST: {error}. Install the package again.") from error
 
 
 tasks: dict[str, Callable[..., Task]] = {"cifar10": cifar10, "camvid": camvid, "fashion-mnist": fashion_mnist}

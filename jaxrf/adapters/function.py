@@ -13,7 +13,7 @@ from jaxrf.errors import InputError
 
 
 def accepts(model: Any) -> bool:
-    """Whether `model` can be called and is no class."""
+    """Whether `model` can be called and is not a class."""
     return callable(model) and not isinstance(model, type)
 
 

@@ -16,7 +16,7 @@ from jaxrf.adapters.subject import Call, CallAgain, PyTree, Subject, concrete, c
 from jaxrf.adapters.tap import active, inside, tap
 from jaxrf.errors import InputError
 
-# Methods that Linen itself calls on modules and that are no layers.
+# Methods that Linen itself calls on modules and that are not layers.
 NOT_LAYERS = frozenset({"setup", "initialize_carry"})
 ONLY_APPLY = frozenset({"rngs", "mutable", "capture_intermediates"})
 

@@ -52,7 +52,7 @@ class Registry(Mapping[str, T], Generic[T]):
             raise unknown(self.kind, name, self._things) from None
 
     def get(self, name: str, default: D = None) -> T | D:
-        """The thing of that name, or `default`; other than `[]`, a miss is no error."""
+        """The thing of that name, or `default`; other than `[]`, a miss is not an error."""
         return self._things.get(name, default)
 
     def __contains__(self, name: object) -> bool:

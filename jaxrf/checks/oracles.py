@@ -172,7 +172,7 @@ def _run(program: Any, *arguments: Any) -> jax.Array:
     wrong = fault(program.trace(*arguments).jaxpr)
     if wrong:
         raise CheckError(
-            f"The oracle runs {wrong}. So it is no reference here. Cut by a slice and pad apart from it, or compare in "
+            f"The oracle runs {wrong}. So it is not a reference here. Cut by a slice and pad apart from it, or compare in "
             "float64 or on another device."
         )
     return program(*arguments)

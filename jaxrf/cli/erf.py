@@ -26,7 +26,7 @@ def stopping_rule(text: str) -> tuple[str, float]:
     try:
         return measure or "sigma", float(error)
     except ValueError:
-        raise InputError(f"{text!r} is no relative error. Write for example 0.01, or total=0.02.") from None
+        raise InputError(f"{text!r} is not a relative error. Write for example 0.01, or total=0.02.") from None
 
 
 def initializer(text: str) -> tuple[str, str]:
@@ -223,7 +223,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
 
 
 def _area_ratio(result: Result, share: float) -> float | None:
-    """Of the first unit; None where a unit has no center."""
+    """The number of the first unit; None where a unit has no center."""
     import numpy as np
 
     return None if np.isnan(result.center).any() else _first(result.area_ratio(share))

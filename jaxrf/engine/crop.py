@@ -93,7 +93,7 @@ def same_places(crop: Crop, cropped: TangentProgram, moved: Windows, spatial: tu
 
 
 def _places(fields: Mapping[Variable, Fields], plan: Windows, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
-    """For each coefficient that a step reads, and each spatial axis, the hull of the places that it depends on."""
+    """The hull of the places that each coefficient of a step depends on, one per spatial axis."""
     return [
         _needed(fields[operand][a], window, plan)
         for step in plan.steps
@@ -105,7 +105,7 @@ def _places(fields: Mapping[Variable, Fields], plan: Windows, spatial: tuple[int
 
 
 def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields] | str:
-    """On which places of the image each coefficient's value depends; or a reason why that is not known."""
+    """The places of the image that each coefficient's value depends on, or a reason why they are not known."""
     shape = program.image.shape
     fields: dict[Variable, Fields] = {program.image: tuple(source(shape, a) for a in range(len(shape)))}
     for eqn in program.needed(plan.coefficients()):
@@ -263,7 +263,7 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 def _seen(geometry: Geometry, plan: Windows) -> Mapping[Variable, Fields]:
-    """On which places of the image values and derivatives depend."""
+    """The places of the image that values and derivatives depend on."""
     values = value_fields(geometry.program, plan)
     assert not isinstance(values, str), "a crop was found by them"
     return {**values, **geometry.all_boxes.fields}

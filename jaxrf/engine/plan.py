@@ -191,7 +191,7 @@ def parse_memory(memory: int | float | str | None) -> int:
         return int(SHARE * free_memory())
     found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)b?\s*", str(memory).lower())
     if not found or float(found[1]) <= 0:
-        raise InputError(f'memory={memory!r} is no amount; give bytes, or words such as "15GB".')
+        raise InputError(f'memory={memory!r} is not an amount; give bytes, or words such as "15GB".')
     return int(float(found[1]) * SUFFIXES[found[2]])
 
 

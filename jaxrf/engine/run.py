@@ -98,7 +98,7 @@ class Pullback:
 
     @property
     def map_shape(self) -> tuple[int, ...]:
-        """Of the map of one unit."""
+        """The shape of the map of one unit."""
         region = self.windows.regions[self.windows.source]
         images = self.program.image.shape[0] if self.tied else 1
         return tuple(region[a].size // (images if a == self.below.batch else 1) for a in self.below.units)

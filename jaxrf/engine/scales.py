@@ -74,7 +74,7 @@ class Scales:
     _met: dict[tuple[Taken, np.dtype], Meeting] = field(default_factory=dict)
 
     def factor(self, key: Key) -> jax.Array:
-        """By what a coefficient is multiplied: a power of two () of its type."""
+        """The factor () of a coefficient, a power of two of its type."""
         if self.walking:
             self._noted[key] = None
             return jnp.ones((), key[0].dtype)
@@ -156,7 +156,9 @@ def scales(coefficients: Sequence[jax.Array], terms: Sequence[float]) -> list[tu
         largest, plain = largest_exponents([coefficients[n] for n in numbers])
         usual = np.array([math.ceil(math.log2(terms[n]) / 2) for n in numbers], np.int32)
         away = largest + usual
-        most = int(jnp.finfo(dtype).maxexp) - 2  # beyond it the power is no number; what is left over is still in range
+        most = (
+            int(jnp.finfo(dtype).maxexp) - 2
+        )  # beyond it the power is not a number; what is left over is still in range
         tame = (jnp.abs(away) <= room(dtype) // SLACK) | ~plain
         away = jnp.where(tame, 0, jnp.clip(away, -most, most))
         factors = (1 / power(away, real)).astype(dtype)  # not computed anew where it is read: see `inverse`
@@ -244,7 +246,7 @@ def inverse(exponent: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]
 
 
 def power(exponent: jax.Array, dtype: np.dtype) -> jax.Array:
-    """`2**exponent` made from its bits; zero or infinity where that is no normal number."""
+    """`2**exponent` made from its bits; zero or infinity where it is out of the normal range."""
     info = jnp.finfo(dtype)
     bits = jnp.dtype(f"int{info.bits}")
     biased = jnp.clip(exponent + (1 - info.minexp), 0, 1 - info.minexp + info.maxexp)

@@ -64,7 +64,7 @@ class Known:
 
     @property
     def leveled(self) -> bool:
-        """Whether there are levels of an array that is no constant."""
+        """Whether there are levels of an array that is not a constant."""
         return self.value is None and (self.blurred or self.level is not None)
 
     @property

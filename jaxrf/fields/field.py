@@ -38,7 +38,7 @@ from jaxrf.statistics.gathered import blocks_of
 class Maps:
     """Maps of units, one for each image: `values * 2**exponent`.
 
-    The exponent is apart because a gradient through forty sigmoid layers, squared, is no number of single precision.
+    The exponent is apart because a gradient through forty sigmoid layers, squared, is not a number of single precision.
 
     Attributes:
         values: (image, unit, *map).
@@ -178,7 +178,7 @@ class Field:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one image."""
+        """The shape of one image."""
         return self.subject.input_shape
 
     def _named(self, each: Sequence[Any]) -> Any:

@@ -1,7 +1,7 @@
 """Maps that mean nothing because the forward pass left the range of its type, and why.
 
 A mask of a ReLU, or any other coefficient of the derivative, is made of values. Where these are NaN, infinite, or zero
-only because they are too small for their type, so is what is made of them: the map is no map, and its unit is not dead.
+only because they are too small for their type, so is what is made of them: the map says nothing, and its unit is not dead.
 """
 
 from __future__ import annotations

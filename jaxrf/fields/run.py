@@ -217,7 +217,7 @@ class Found:
         return cls(gathered.init(sample.maps.shape[1:], prepared.options.average), np.zeros(2), Counter())
 
     def with_sample(self, sample: Sample, seed: int, first: int, prepared: Prepared) -> Found:
-        """With a sample added, whose images are numbered from `first` on."""
+        """What was found, with a sample added whose images are numbered from `first` on."""
         total = gathered.update(self.total, sample.maps, seed, range(first, first + len(sample.maps)))
         own = self.own
         if prepared.pullback.tied:

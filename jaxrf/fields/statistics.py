@@ -279,7 +279,7 @@ def _by_map(per_map: jax.Array, maps: jax.Array) -> jax.Array:
 
 
 def _blocks(levels: jax.Array, count: jax.Array, total: jax.Array, blocks: int) -> Blocks:
-    """Of sums (level, unit, ...), one for each of the levels."""
+    """Groups from sums (level, unit, ...), one for each of the levels."""
     block = levels % blocks
     return Blocks(
         count=jnp.zeros((blocks, *count.shape[1:]), count.dtype).at[block].add(count),

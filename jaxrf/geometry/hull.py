@@ -81,7 +81,7 @@ def _beside_its_border(a: Field, b: Field) -> Field | None:
 
 
 def _in_the_middle(field: Field) -> Field:
-    """The field of what is no border, however short it is."""
+    """The field of what is not a border, however short it is."""
     assert field.continuation is not None
     return replace(field, continuation=replace(field.continuation, marginal=False))
 

@@ -190,7 +190,7 @@ class LayerField:
             ((lo, hi), ...); (0, 0) on an axis where the unit has no path to the input.
 
         Raises:
-            InputError: the unit has another rank than the layer, or is no unit of it.
+            InputError: the unit has another rank than the layer, or is not a unit of it.
         """
         index = self._check(unit)
         return tuple(
@@ -205,7 +205,7 @@ class LayerField:
         of the query. It is nan on an axis where the unit has none, as behind global pooling, and where it sees nothing.
 
         Raises:
-            InputError: the unit has another rank than the layer, or is no unit of it.
+            InputError: the unit has another rank than the layer, or is not a unit of it.
         """
         index = self._check(unit)
         return tuple(float(np.broadcast_to(middle, self.unit_shape)[index]) for middle in self._centers)
@@ -339,7 +339,7 @@ def _index(index: Unit, shape: tuple[int, ...], what: str, owner: str) -> tuple[
         given = tuple(operator.index(i) for i in ((index,) if np.ndim(index) == 0 else index))  # type: ignore[union-attr]
     except TypeError:
         raise InputError(
-            f"{what} {index!r} is no position: {len(shape)} whole numbers are needed for {owner}."
+            f"{what} {index!r} is not a position: {len(shape)} whole numbers are needed for {owner}."
         ) from None
     if len(given) != len(shape):
         raise InputError(

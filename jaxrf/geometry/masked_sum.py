@@ -70,7 +70,7 @@ class MaskedSum:
 
     @property
     def relation(self) -> Relation | None:
-        """None where the zeros are no product of pairs of axes, or differ in too many ways along others."""
+        """None where the zeros are not a product of pairs of axes, or differ in too many ways along others."""
         if self.support is None:
             return self._product({})
         rank = len(self.out_shape)

@@ -267,7 +267,9 @@ class Masked(Relation):
             return nothing(field.extent, self.out_shape)
         field = self.inner.push(field)
         support = self.support.reshape([1] * (len(self.out_shape) - self.support.ndim) + [*self.support.shape])
-        if (support | (field.lo >= field.hi)).all():  # known zeros where nothing is seen, as in a padding, are no mask
+        if (
+            support | (field.lo >= field.hi)
+        ).all():  # known zeros where nothing is seen, as in a padding, are not a mask
             return field
         lo, hi = np.where(support, field.lo, EMPTY_LO), np.where(support, field.hi, EMPTY_HI)
         old = field.continuation
@@ -303,7 +305,7 @@ class Several(Relation):
 class Union(Several):
     """An element of the result depends on what it depends on by any of the `parts`.
 
-    For windows whose taps are no product of axes, as those of causal kernels in two dimensions.
+    For windows whose taps are not a product of axes, as those of causal kernels in two dimensions.
     """
 
     parts: tuple[Product, ...]
@@ -326,7 +328,7 @@ class Union(Several):
 class Elements(Relation):
     """Element by element: result element e is the sum of the operand's elements `index[..., e]` (flat; -1: none).
 
-    For gathers and scatters by known indices that are no product of axes.
+    For gathers and scatters by known indices that are not a product of axes.
     """
 
     in_shape: Shape

@@ -100,7 +100,7 @@ class Marks:
     def spread(
         self, links: Sequence[Link], ahead: Callable[[Link], Kinds] | None, back: Callable[[Link], Kinds] | None
     ) -> None:
-        """From operands to results by `ahead`, from results to operands by `back`, over and over."""
+        """Carries axes from operands to results by `ahead` and back by `back`, until nothing changes."""
         grown = True
         while grown:
             grown = False
@@ -111,7 +111,7 @@ class Marks:
 
 
 def _used(program: TangentProgram, links: Sequence[Link], units: Mapping[str, UnitAxes]) -> Marks:
-    """Axes along which a window slides further on, or that are the units of a layer: they are no mere list."""
+    """Axes along which a window slides further on, or that are the units of a layer: they are not a mere list."""
     used = Marks()
     for name, axes in units.items():
         tangent = program.layers[name].tangent

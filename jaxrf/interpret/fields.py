@@ -25,7 +25,7 @@ Fields = tuple[Field, ...]
 
 @dataclass(frozen=True)
 class Boxes:
-    """Fields of the variables that were asked for, one per axis of the source; and where they are no tight hulls."""
+    """Fields of the variables that were asked for, one per axis of the source; and where they are not tight hulls."""
 
     fields: dict[Variable, Fields]
     loose: dict[Variable, tuple[str, ...]] = field(default_factory=dict)

@@ -31,7 +31,7 @@ class Moved:
     summed: bool = False
 
     def relation(self, shape: tuple[int, ...]) -> Product | None:
-        """How a sum of `shape` depends on its base; None where it is no sum, or no product of axes."""
+        """How a sum of `shape` depends on its base; None where it is not a sum, or no product of axes."""
         if not self.summed or len(self.terms) != 1:
             return None
         (term,) = self.terms
@@ -88,7 +88,7 @@ def _masked(one: Moved, kept: Mapping[int, np.ndarray], shape: tuple[int, ...]) 
 
 
 def _by_axis(support: np.ndarray, shape: tuple[int, ...]) -> dict[int, np.ndarray] | None:
-    """A mask as one per axis along which it varies; None where it is no product of these."""
+    """A mask as one per axis along which it varies; None where it is not a product of these."""
     support = support.reshape([1] * (len(shape) - support.ndim) + [*support.shape])
     found, product = {}, np.ones([1] * len(shape), bool)
     for a, n in enumerate(support.shape):

@@ -173,7 +173,7 @@ def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram
     """What the axes are that a product makes: positions where its matrix is fixed and mixes positions and no features.
 
     Positions behind depth to space count as such, as far as no other axis holds some of the same axis of the input.
-    None for what is no product, such as a broadcast.
+    None for what is not a product, such as a broadcast.
     """
     if contraction(link.equation) is None:
         return None
@@ -230,7 +230,7 @@ def _stays(axis_map: AxisMap, product: bool) -> bool:
 
 
 def _alike(axis_map: AxisMap) -> bool:
-    """Whether known zeros let the same positions through to all of the result, so that its axis is no axis of these."""
+    """Whether known zeros let the same positions through to all of the result, so that its axis is not an axis of these."""
     return isinstance(axis_map, Pattern) and bool((axis_map.support == axis_map.support[:1]).all())
 
 

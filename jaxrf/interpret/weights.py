@@ -87,7 +87,7 @@ def random_weights(program: TangentProgram, equations: Sequence[Equation]) -> li
         if coefficient in program.image_dependent:
             raise InputError(
                 f"{REFUSED}{eqn.primitive} {eqn.where()} multiplies two values that both depend on the image, as attention "
-                f"does, so its coefficient is no random weight. {INSTEAD}"
+                f"does, so its coefficient is not a random weight. {INSTEAD}"
             )
         if not fixed.behind(coefficient):
             continue

@@ -128,7 +128,7 @@ class Problem:
 
     @property
     def multiply_adds(self) -> int:
-        """Of plain XLA, which multiplies padding and holes as if they were data."""
+        """The operations of plain XLA, which multiplies padding and holes as if they were data."""
         return math.prod(self.result) * math.prod(self.kernel[:-1])
 
     @property

@@ -90,7 +90,7 @@ def choose(program: TangentProgram, name: str | None, output: str | None) -> Lay
         if output is None and OUTPUT not in layers:
             leaves = [o.removeprefix(OUTPUT + "/") for o in program.outputs]
             raise InputError(
-                f"The model's output is no single array: it has {leaves}. Say which with output={leaves[0]!r}."
+                f"The model's output is not a single array: it has {leaves}. Say which with output={leaves[0]!r}."
             )
         if name not in layers:
             raise unknown("output", output, [o.removeprefix(OUTPUT + "/") for o in program.outputs])

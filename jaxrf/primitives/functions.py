@@ -50,7 +50,7 @@ class IntegerPower(Function):
 
 @operation("exp", "exp2", "logistic")
 class Exponential(Function):
-    """Zero where the level lies deep below all others that are no masks."""
+    """Zero where the level lies deep below all others that are not masks."""
 
     def known(self, equation, operands):
         (x,) = operands

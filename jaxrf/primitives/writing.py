@@ -191,7 +191,7 @@ class Scatter(Writing):
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.scatter_add.html
     """
 
-    hull_where = "its indices depend on values, or repeat in a `scatter` that is no sum"
+    hull_where = "its indices depend on values, or repeat in a `scatter` that is not a sum"
 
     linear, indices, updates = (0, 2), (1,), 2
     tells_levels = True

@@ -46,7 +46,7 @@ class Result:
     Attributes:
         mean: mean score over the samples, (unit, *spatial).
         stderr: standard error of the mean over the samples, (unit, *spatial); NaN with one sample.
-            Two of them are no interval of 95 %, which `band` gives: single positions are far from normal.
+            Two of them are not an interval of 95 %, which `band` gives: single positions are far from normal.
         count: number of samples that were averaged.
         origin: (unit, d), input position of element [0, ..., 0] of each map; it may be negative.
         units: (unit, k), positions of the units in the layer; one row where units were pooled.

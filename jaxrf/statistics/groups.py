@@ -115,7 +115,7 @@ def of_level(limit: int, level: int, block: Block) -> Groups:
     """Groups of the samples of a single level.
 
     Raises:
-        InputError: the level is no number from 0 on, or too large a one.
+        InputError: the level is not a number from 0 on, or too large a one.
     """
     if not 0 <= level < LARGEST:
         raise InputError(f"Seeds and images are counted from 0 to {LARGEST - 1} within a run, and {level} was given.")
@@ -162,7 +162,7 @@ def _pour(blocks: Mapping[int, Block], modulus: int, into: dict[int, Block]) -> 
 
 
 def _fold(groups: Groups) -> Groups:
-    """With as few blocks as `limit` allows, and no fewer than needed."""
+    """The same groups with as few blocks as `limit` allows, and no fewer than needed."""
     modulus = groups.modulus
     while len({key % modulus for key in groups.blocks}) > groups.limit:
         modulus //= 2

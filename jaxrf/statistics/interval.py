@@ -85,7 +85,7 @@ def worth(freedom: np.ndarray, relative: np.ndarray) -> np.ndarray:
 
     `n` numbers are worth `(sum x)^2 / sum x^2 = n share` equally strong ones, `share = 1 / (1 + (n - 1) relative^2)`
     (Kish), and have one degree of freedom less. Their error is a sum of squares, in which few count even more:
-    it has that share of them. The last step is no theorem; `benchmarks/coverage.py` measures what it does.
+    it has that share of them. The last step is not a theorem; `benchmarks/coverage.py` measures what it does.
     """
     squared = np.minimum(np.square(relative), 1.0)
     share = 1 / (1 + freedom * squared)

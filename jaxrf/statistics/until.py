@@ -48,7 +48,7 @@ class Until:
 
     def __post_init__(self):
         if not 0 < self.error < np.inf:
-            raise InputError(f"until={self.error!r} is no relative error. It is a positive number, such as 0.01.")
+            raise InputError(f"until={self.error!r} is not a relative error. It is a positive number, such as 0.01.")
         if self.cap < FIRST:
             raise InputError(f"A cap of {self.cap} samples leaves nothing to look at: the first look is at {FIRST}.")
         if missing := uncertainty_of(self.measure, self.part).missing:

@@ -14,7 +14,7 @@ from jaxrf.tangent.writer import Writer
 UNROLL_LIMIT = 2048
 """Longer loops are not unrolled."""
 SMALL = 1024
-"""Larger arrays, in elements, are no counters, and are not followed through the iterations."""
+"""Larger arrays, in elements, are not counters, and are not followed through the iterations."""
 
 
 def while_loop(flat: Writer, eqn: Any, operands: list[Operand]) -> list[Operand] | None:

@@ -106,7 +106,7 @@ def unet(
 
     Returns:
         A module from (batch, *spatial, features) to (batch, *spatial, channels).
-        Called on axes that are no multiple of `pool**depth` it raises an InputError.
+        Called on axes that are not a multiple of `pool**depth` it raises an InputError.
 
     Raises:
         InputError: for an option that is not known or does not fit.

@@ -90,7 +90,7 @@ def vit_small_16(
         A module from (batch, height, width, channels) to (batch, height / patch, width / patch, width),
         or to (batch, num_classes).
         There is no dropout; `train` changes nothing.
-        Called on axes that are no multiple of `patch` it raises an InputError.
+        Called on axes that are not a multiple of `patch` it raises an InputError.
 
     Raises:
         InputError: for an option that does not fit.

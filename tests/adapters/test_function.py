@@ -131,6 +131,6 @@ def test_a_failing_function_says_its_input(variables):
 
 
 def test_variables_must_be_arrays():
-    """A leaf that is no array is named."""
+    """A leaf that is not an array is named."""
     with pytest.raises(InputError, match=r"variables of weighted hold a str at 'kernel'"):
         adapt(weighted, (5, 3), variables={"kernel": "weights.npz"})

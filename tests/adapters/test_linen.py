@@ -149,7 +149,7 @@ def test_taps_know_kind_and_parameters():
 
 
 def test_other_methods_are_tapped_where_called_from_outside():
-    """A method called by another module is named `path.method`; one that a module calls on itself is no layer."""
+    """A method called by another module is named `path.method`; one that a module calls on itself is not a layer."""
     record, _ = taps_of(adapt(Auto(), (5, 7, 3)))
     assert list(record) == ["encoder/conv", "encoder.features", "decoder"]
 
@@ -256,7 +256,7 @@ class Scale(nn.Module):
 
 
 def test_modules_without_a_place_pass_untapped():
-    """What is not bound has no path and is no layer; the modules that it calls are."""
+    """What is not bound has no path and is not a layer; the modules that it calls are."""
 
     class Net(nn.Module):
         @nn.compact

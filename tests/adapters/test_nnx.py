@@ -78,7 +78,7 @@ def test_the_state_is_the_modules_own(net, image):
 
 
 def test_taps_stand_on_every_submodule_through_all_transforms(net):
-    """List items, nnx.scan, nnx.remat and nnx.jit keep their paths; the root and the list itself are no layers."""
+    """List items, nnx.scan, nnx.remat and nnx.jit keep their paths; the root and the list itself are not layers."""
     record, calls = taps_of(adapt(net, (5, 7, 4)))
     assert list(record) == LAYERS
     assert calls.count("blocks/0") == 2

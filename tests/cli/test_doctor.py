@@ -64,7 +64,7 @@ def test_a_backend_that_does_not_start_is_reported(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("text", "cores"), [("200000 100000\n", 2.0), ("150000 100000", 1.5), ("max 100000", None)])
 def test_the_core_quota_of_a_container_is_read(tmp_path, text, cores):
-    """Quota over period is the number of cores; "max" is no quota."""
+    """Quota over period is the number of cores; "max" is not a quota."""
     (tmp_path / "cpu.max").write_text(text)
     assert doctor._core_quota(tmp_path / "cpu.max") == cores
 

@@ -66,7 +66,7 @@ def test_repeated_flags_are_collected():
         ("erf zoo:x --units 3,3;4", "differ in their number of axes"),
         ("erf zoo:x --model-option depth", "is not NAME=VALUE"),
         ("erf zoo:x --seeds 0", "is not a count"),
-        ("erf zoo:x --until soon", "'soon' is no relative error. Write for example 0.01, or total=0.02"),
+        ("erf zoo:x --until soon", "'soon' is not a relative error. Write for example 0.01, or total=0.02"),
         ("erf zoo:x --init orthogonal", "'orthogonal' is not PATTERN=NAME. Write for example */kernel=orthogonal"),
         ("trf zoo:x --unknown maybe", "invalid choice"),
         ("trf zoo:x photo.png", "unrecognized arguments"),

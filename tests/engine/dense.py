@@ -70,7 +70,7 @@ def errors(
         model, batch, variables, layer, wrt, channels, score, units, output, call: as for `jaxrf.erf`.
         own_axes: which axes of the layer are units, where the rule of `axes_of` does not say.
         change: makes another run of this one.
-        tight: assert too that the box is no larger than the derivatives that are not zero.
+        tight: assert too that the box is not larger than the derivatives that are not zero.
     """
     given = as_images(batch, None)
     subject = adapt(model, given.shape, variables=variables, dtype=given.dtype, **call)

@@ -156,7 +156,7 @@ def test_amounts_of_memory(text, size):
 @pytest.mark.parametrize("wrong", ["lots", "-3GB", 0])
 def test_what_is_no_amount(wrong):
     """Anything else is refused."""
-    with pytest.raises(InputError, match="is no amount"):
+    with pytest.raises(InputError, match="is not an amount"):
         parse_memory(wrong)
 
 

@@ -155,7 +155,7 @@ def test_exponents_of_the_largest_magnitude(dtype):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_powers_of_two_are_exact_in_two_steps(dtype):
-    """A factor that is no number of the type itself still takes its smallest normal number to its middle."""
+    """A factor that is not a number of the type itself still takes its smallest normal number to its middle."""
     info = jnp.finfo(dtype)
     tiny = jnp.full((1, 2), info.smallest_normal, dtype)
     risen = times(tiny, jnp.array([info.maxexp - 1 - info.minexp]))
@@ -215,7 +215,7 @@ def test_weights_of_any_scale(name):
     "dtype, scales", [("float16", [1e-3] * 4), ("float16", [200.0] * 3), ("bfloat16", [1e-20] * 4)]
 )
 def test_halves_have_the_map_of_single_precision(dtype, scales):
-    """Up to their rounding, though products of their weights are no numbers of their type."""
+    """Up to their rounding, though products of their weights are not numbers of their type."""
     inputs = np.ones((1, 11, 2), np.float32)
     given = {"units": [[4]], "channels": 0}
     found = jaxrf.erf(stack(scales, dtype), None, inputs.astype(dtype), **given)

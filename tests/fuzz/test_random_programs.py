@@ -19,6 +19,6 @@ def test_boxes_are_hulls_and_maps_are_gradients(seed):
 
 @pytest.mark.parametrize("seed", [187, pytest.param(913, marks=pytest.mark.slow)])
 def test_models_that_xla_computes_wrongly_are_mapped(seed):
-    """Fused, their own forward passes are garbage on CPUs with jaxlib 0.10.2, which is no fault of the maps."""
+    """Fused, their own forward passes are garbage on CPUs with jaxlib 0.10.2, which is not a fault of the maps."""
     verdict = judge(seed)
     assert not verdict.wrong and not verdict.refused, verdict

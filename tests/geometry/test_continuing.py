@@ -82,7 +82,7 @@ def test_a_line_with_clamped_ends_is_found():
     ("rows", "repeat"), [([0, 0, 3, 2], None), ([3, 1, 4, 2, 0], None), ([4, 3, 2, 1, 0], (1, -1))]
 )
 def test_a_pattern_repeats_only_where_its_rows_do(rows, repeat):
-    """Two rows that differ by one are no pattern of five; a reversal is."""
+    """Two rows that differ by one are not a pattern of five; a reversal is."""
     assert Pattern(5, len(rows), np.eye(5, dtype=bool)[rows]).repeat == repeat
 
 

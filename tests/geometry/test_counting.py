@@ -178,7 +178,7 @@ def test_every_relation_counts_paths():
 
 
 def test_features_that_read_nothing_are_no_path():
-    """A part of a kernel without any pair of features is no step; features read by positions add up over these."""
+    """A part of a kernel without any pair of features is not a step; features read by positions add up over these."""
     none, some = Pattern(2, 3, np.zeros((3, 2), bool)), Pattern(2, 3, np.array([[1, 0], [0, 0], [1, 1]], bool))
     counts = Counts((True, True), (1, 0), np.array([[2, 3, 5]]), 5)
     links = [Product((5, 2), (5, 3), ((Window(5, 5, 1, (-1, 1)), 0), (m, 1))) for m in (none, some)]

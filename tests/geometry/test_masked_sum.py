@@ -96,7 +96,7 @@ def test_heads_with_masks_of_their_own_count_a_path_once():
 
 
 def test_supports_of_no_simple_form_have_no_relation():
-    """Two axes that are masked together are no product of pairs."""
+    """Two axes that are masked together are not a product of pairs."""
     support = np.indices((1, 2, 3, 4)).sum(0) % 2 == 0
     assert MaskedSum((1, 3, 4), (1, 2), (0, -1, -1), support).relation is None
 

@@ -197,7 +197,7 @@ def test_tokens_have_boxes_and_no_stride():
 
 @pytest.mark.parametrize("start_moves", [True, False])
 def test_windows_have_no_stride(start_moves):
-    """A field whose start or only whose end also changes inside the window axis is no line over units."""
+    """A field whose start or only whose end also changes inside the window axis is not a line over units."""
     base = made_field(STEM, 29, 0, 2, step=4)
     inside = along(np.arange(2), 1, 2)
     c = base.continuation
@@ -257,8 +257,8 @@ def test_repr_is_one_line(stem):
         (3, r"Unit \(3,\) has 1 numbers"),
         ((8, 0), r"Unit \(8, 0\) is outside of layer 'layer', of shape \(8, 11\). Use numbers in 0..7, 0..10"),
         ((0, -1), r"Unit \(0, -1\) is outside"),
-        ((0.5, 1), r"Unit \(0.5, 1\) is no position: 2 whole numbers are needed for layer 'layer'"),
-        ("center", r"Unit 'center' is no position"),
+        ((0.5, 1), r"Unit \(0.5, 1\) is not a position: 2 whole numbers are needed for layer 'layer'"),
+        ("center", r"Unit 'center' is not a position"),
     ],
 )
 def test_wrong_units(stem, unit, message):

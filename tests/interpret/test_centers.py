@@ -80,7 +80,7 @@ def test_what_is_global_moves_no_center(net):
 
 
 def tokens(x, first):
-    """Patches of 4 as a list, behind `first` tokens that are no patches."""
+    """Patches of 4 as a list, behind `first` tokens that are not patches."""
     x = conv(x, 4, 4, "VALID")
     x = x.reshape(x.shape[0], -1, x.shape[-1])
     return jnp.concatenate([jnp.zeros((x.shape[0], first, x.shape[-1])), x], 1)

@@ -103,7 +103,7 @@ def test_levels_side_by_side_are_no_border():
 
 
 def test_windows_along_one_axis_in_the_batch():
-    """Windows of a sequence that lie in the batch axis are no global axis, and keep their stride."""
+    """Windows of a sequence that lie in the batch axis are not a global axis, and keep their stride."""
 
     def model(x):
         windows = x.reshape(-1, 4, x.shape[-1])
@@ -120,7 +120,7 @@ def test_a_window_over_the_whole_map_is_global():
 
 @pytest.mark.parametrize("index", [[0, 0, 3, 2], [3, 1, 4, 2, 0], [0, 1, 4, 4]])
 def test_few_indices_make_no_stride(index):
-    """Two neighbors that differ are no pattern: each unit has the box of its index."""
+    """Two neighbors that differ are not a pattern: each unit has the box of its index."""
     row = jaxrf.trf(lambda x: x[:, np.array(index)], (5, 2))[-1]
     assert row.stride == (None,)
     assert [row.box(u) for u in range(len(index))] == [((i, i + 1),) for i in index]
@@ -192,7 +192,7 @@ def test_an_interpolation_by_indices_is_a_resize(resize, sizes):
 
 
 def test_reads_of_several_variables_are_no_interpolation():
-    """Reads of two variables, or with a mask that is no product of axes, keep the box of each."""
+    """Reads of two variables, or with a mask that is not a product of axes, keep the box of each."""
     i, corner = np.array([0, 0, 1, 2]), np.ones((4, 4, 1), np.float32)
     corner[3, 3] = 0
     model = lambda x: x[:, i][:, :, i] * corner + jnp.tanh(x)[:, i + 1][:, :, i]  # noqa: E731

@@ -92,7 +92,7 @@ class Causal(nn.Module):
     ],
 )
 def test_the_attention_of_jax(call, box):
-    """What `jax.nn.dot_product_attention` masks is not seen; slopes of ALiBi are no mask."""
+    """What `jax.nn.dot_product_attention` masks is not seen; slopes of ALiBi are not a mask."""
 
     def model(x):
         y = x.reshape(-1, 12, 2, 2)

@@ -33,7 +33,7 @@ def split_heads(x):
 
 
 def test_heads_are_features():
-    """Heads are no units, on an axis of their own or beside the images; scores have pairs of positions."""
+    """Heads are not units, on an axis of their own or beside the images; scores have pairs of positions."""
     expected = {
         "heads": ((1,), 0), "in the batch": ((1,), 0), "scores": ((1, 2), 0), "mixed": ((1,), 0), "output": ((0,), 1),
     }  # fmt: skip

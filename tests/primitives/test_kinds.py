@@ -115,7 +115,7 @@ LAWS = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_kind_is_what_the_jacobian_says(name):
-    """Each derivative is of the form that the rule's kind says; operands that it calls no linear ones are no tangents."""
+    """Each derivative is of the form that the rule's kind says; operands that it calls no linear ones are not tangents."""
     for one in tried(name):
         rule = rules[one.equation.primitive]
         LAWS[rule.kind](one)

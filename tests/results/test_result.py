@@ -224,7 +224,7 @@ def test_to_xarray_has_centers_and_axes():
 
 
 def test_a_header_that_does_not_fit_is_damage(tmp_path):
-    """A file that lacks an entry, or whose row is no row, is called damaged."""
+    """A file that lacks an entry, or whose row is not a row, is called damaged."""
     path = result_of().save(tmp_path / "r.zarr")
     text = (path / "zarr.json").read_text()
     (path / "zarr.json").write_text(text.replace('"score"', '"scoer"'))

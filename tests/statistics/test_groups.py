@@ -119,6 +119,6 @@ def test_restore_is_the_inverse_of_describe():
 
 @pytest.mark.parametrize("level", [-1, 2**24])
 def test_levels_are_counted_within_the_run(level):
-    """A level that is no small number from 0 on is refused."""
+    """A level that is not a small number from 0 on is refused."""
     with pytest.raises(InputError, match=f"counted from 0 to 16777215 within a run, and {level} was given"):
         groups.of_level(8, level, block(0))

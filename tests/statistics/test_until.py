@@ -33,7 +33,7 @@ def test_looks_at_doubling_counts_and_at_the_cap():
 
 
 def test_stops_when_all_units_have_the_error():
-    """One unit above the wanted error keeps it running; NaN is no error reached."""
+    """One unit above the wanted error keeps it running; NaN is not an error reached."""
     rule = Until(0.05, "gaussian", {"x": 1}, part="sigma")
     samples = Samples([0.04, 0.049])
     assert rule.stops(samples)
@@ -76,7 +76,7 @@ def test_a_number_is_a_rule_for_sigma():
 def test_rules_that_make_no_sense():
     """Errors that are not positive, caps below the first look, and unknown measures."""
     for error in (0, -0.1, np.inf, np.nan):
-        with pytest.raises(InputError, match=f"until={error} is no relative error"):
+        with pytest.raises(InputError, match=f"until={error} is not a relative error"):
             Until(error)
     with pytest.raises(InputError, match="A cap of 31 samples leaves nothing to look at: the first look is at 32"):
         Until(0.01, cap=31)

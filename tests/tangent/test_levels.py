@@ -125,7 +125,7 @@ def test_no_more_is_lost_behind_attention():
 
 
 def test_distances_are_no_masks():
-    """A large constant in place of a value is no zero where no exponential follows."""
+    """A large constant in place of a value is not a zero where no exponential follows."""
 
     def model(x):
         far = jnp.where(x[:, :, :1] > 0, x, 1e9)

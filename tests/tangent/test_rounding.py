@@ -22,7 +22,7 @@ def support(make, n: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("method", "n", "m"), [("lanczos3", 30, 90), ("lanczos5", 13, 11), ("cubic", 17, 5)])
 def test_the_tails_of_a_resize_are_zero(method, n, m):
-    """Weights that are zero in double precision, and others in single precision by rounding alone, are no support."""
+    """Weights that are zero in double precision, and others in single precision by rounding alone, are not a support."""
     with jax.enable_x64(True):
         exact = np.asarray(jax.image.resize(jnp.eye(n), (n, m), method))
     rounded = np.asarray(jax.image.resize(jnp.eye(n, dtype=np.float32), (n, m), method))

@@ -182,7 +182,7 @@ def test_layers_without_tangent_have_a_note():
 
 
 def test_outputs_without_dependence():
-    """An output that the image does not reach is a row with a note; whole numbers are no outputs."""
+    """An output that the image does not reach is a row with a note; whole numbers are not outputs."""
     table = jaxrf.trf(lambda x: {"y": x * 2, "c": jnp.ones((1, 3)), "n": x.argmax()}, (5, 7, 1))
     assert [row.name for row in table] == ["output/c", "output/y"]
     assert table["output/c"].notes == ("does not depend on the input",)

@@ -161,5 +161,5 @@ def within(
 
 
 def _squared_distance(seen: Reading, center: Array) -> Array:
-    """From the center, of every position; broadcasts to the maps."""
+    """Distances of all positions from the center; broadcast to the maps."""
     return sum(relative * relative for relative in seen.offsets(center))
