@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxrf import init, measures
     from jaxrf.adapters.tap import tap
     from jaxrf.api import check, erf, paths, plan, prepare, trf
+    from jaxrf.base.compiler import compiler_options
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import clear_cache
     from jaxrf.inputs.images import noise
@@ -26,6 +27,7 @@ __all__ = [
     "check",
     "clear_cache",
     "compare",
+    "compiler_options",
     "erf",
     "grid",
     "init",
@@ -45,6 +47,7 @@ _HOMES = {
     "check": "jaxrf.api",
     "clear_cache": "jaxrf.fields.opening",
     "compare": "jaxrf.results.comparison",
+    "compiler_options": "jaxrf.base.compiler",
     "erf": "jaxrf.api",
     "paths": "jaxrf.api",
     "plan": "jaxrf.api",
