@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import clear_cache
     from jaxrf.inputs.images import noise
-    from jaxrf.results.comparison import compare
+    from jaxrf.report.curves import plot_measure, plot_profiles
+    from jaxrf.report.grid import plot_grid
     from jaxrf.results.result import load
+    from jaxrf.results.several import compare
     from jaxrf.statistics import Until
     from jaxrf.sweep.results import open
 
@@ -37,6 +39,9 @@ __all__ = [
     "open",
     "paths",
     "plan",
+    "plot_grid",
+    "plot_measure",
+    "plot_profiles",
     "prepare",
     "tap",
     "trf",
@@ -46,7 +51,7 @@ _HOMES = {
     "Until": "jaxrf.statistics",
     "check": "jaxrf.api",
     "clear_cache": "jaxrf.fields.opening",
-    "compare": "jaxrf.results.comparison",
+    "compare": "jaxrf.results.several",
     "compiler_options": "jaxrf.base.compiler",
     "erf": "jaxrf.api",
     "paths": "jaxrf.api",
@@ -56,6 +61,9 @@ _HOMES = {
     "grid": "jaxrf.engine.units",
     "noise": "jaxrf.inputs.images",
     "load": "jaxrf.results.result",
+    "plot_grid": "jaxrf.report.grid",
+    "plot_measure": "jaxrf.report.curves",
+    "plot_profiles": "jaxrf.report.curves",
     "open": "jaxrf.sweep.results",
     "tap": "jaxrf.adapters.tap",
 }

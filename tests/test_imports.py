@@ -27,7 +27,7 @@ ALLOWED = {
     "measures": "statistics",
     "zoo": "base",
     "loading": "zoo",
-    "report": "geometry measures statistics",
+    "report": "base geometry measures statistics",
     "results": "geometry report statistics store",
     "protocols": "base results",
     "equations": "geometry",

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxrf.errors import InputError, unknown
+from jaxrf.errors import InputError
 from jaxrf.report import panels
+from jaxrf.report.canvas import new_figure
+from jaxrf.report.scales import norm_of, scales
 from jaxrf.report.view import View, view
 from jaxrf.statistics.measures.reading import check_share
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from jaxrf.report.drawn import MapsOfUnits
 
-SCALES = ("log", "linear")
+SMALL = 1 / 3
+"""Share of the input, along every axis, below which a box is shown alone."""
 
 
 def plot(
@@ -31,8 +35,9 @@ def plot(
     *,
     scale: str = "log",
     shares: Sequence[float] = (0.5, 0.95),
-    zoom: bool = False,
-) -> Figure:
+    zoom: bool | None = None,
+    ax: Axes | None = None,
+) -> Figure | Axes:
     """The map of one unit as a figure for a page, with its profiles through the unit's center beside it.
 
     Colors and profiles are the mean score over its largest value; the band is one standard error to each side.
@@ -44,12 +49,16 @@ def plot(
         result: what `jaxrf.erf` returned.
         unit: number of the unit in the result.
         photo: what lies under the map: (y, x) or (y, x, channels) of the input's size; any range, shown in gray.
-        scale: "log" (four decades) or "linear", of colors and profiles.
+        scale: of the colors: "log" (four decades, of profiles too), "linear", "power_0.2", "power_0.25", "luo2016" (from
+            zero to the peak) or "replknet2022" (log10 of the map and one).
         shares: of the map, in (0, 1], one contour each; at most four.
-        zoom: show the theoretical box only, instead of the whole input.
+        zoom: True for the theoretical box alone, False for the whole input; None for the box where it is less than a
+            third of the input along every axis, and no photo is given.
+        ax: matplotlib axes to draw the map on, without profiles and legend; a figure of its own if None.
 
     Returns:
-        A matplotlib figure; `figure.savefig("map.pdf")` writes PNG, PDF or SVG.
+        A matplotlib figure, which shows itself in notebooks; `figure.savefig("map.pdf")` writes PNG, PDF or SVG.
+        With `ax`, these axes.
 
     Raises:
         InputError: no such unit, a photo of another size, a share outside (0, 1], more than three spatial axes.
@@ -66,70 +75,89 @@ def plot(
         >>> len(plot(result).axes)
         3
     """
-    if scale not in SCALES:
-        raise unknown("scale", scale, SCALES)
+    shown = view(result, unit)
+    look = look_of([shown], scale, shares, zoomed(shown) if zoom is None and photo is None else bool(zoom))
+    gray = None if photo is None else _gray(photo, shown.input_shape)
+    if ax is not None:
+        _alone(ax, shown, gray, look)
+        return ax
+    return (_line, _plane, _volume)[len(shown.input_shape) - 1](shown, gray, look)
+
+
+def look_of(views: Sequence[View], scale: str, shares: Sequence[float], zoom: bool) -> panels.Look:
+    """How the views are drawn, with the positions that the first one shows.
+
+    Raises:
+        InputError: a share outside (0, 1], too many of them, more than three spatial axes.
+        UnknownNameError: an unknown scale.
+    """
+    chosen = scales[scale]
     shares = sorted(check_share(share) for share in shares)
     if len(shares) > len(panels.CONTOUR_STYLES):
         raise InputError(f"{len(shares)} contours were asked for. Use at most {len(panels.CONTOUR_STYLES)} shares.")
-    shown = view(result, unit)
-    if len(shown.input_shape) > 3:
-        raise InputError(f"The input has {len(shown.input_shape)} spatial axes. Figures show one, two or three.")
-    draw = (_line, _plane, _volume)[len(shown.input_shape) - 1]
-    gray = None if photo is None else _gray(photo, shown.input_shape)
-    return draw(shown, gray, scale, shares, zoom)
+    for one in views:
+        if len(one.input_shape) > 3:
+            raise InputError(f"The input has {len(one.input_shape)} spatial axes. Figures show one, two or three.")
+    span = views[0].box if zoom else np.array([[0, n] for n in views[0].input_shape])
+    return panels.Look(chosen, norm_of(chosen, views), shares, span)
 
 
-def _line(shown: View, gray: np.ndarray | None, scale: str, shares: list[float], zoom: bool) -> Figure:
+def zoomed(shown: View) -> bool:
+    """Whether the box is so small that the whole input would leave it a corner of the panel."""
+    return all(hi - lo < SMALL * n for (lo, hi), n in zip(shown.box, shown.input_shape, strict=True))
+
+
+def _alone(ax: Axes, shown: View, gray: np.ndarray | None, look: panels.Look) -> None:
+    """The map on axes of somebody else's figure: the plane, or the curve of one spatial axis."""
+    if len(shown.input_shape) == 1:
+        panels.profile(ax, shown, [0], look)
+    else:
+        panels.plane(ax, shown, (len(shown.input_shape) - 2, len(shown.input_shape) - 1), gray, look)
+    ax.set_title(shown.title)
+
+
+def _line(shown: View, gray: np.ndarray | None, look: panels.Look) -> Figure:
     """One spatial axis: the map is the profile; `gray` is a signal, which is not drawn."""
-    figure = _figure(6.4, 3.6)
+    figure = new_figure(6.4, 3.6)
     ax = figure.subplots()
-    panels.profile(ax, shown, [0], scale, zoom)
-    panels.intervals(ax, shown, shares)
+    panels.profile(ax, shown, [0], look)
+    panels.intervals(ax, shown, look.shares)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False)
-    ax.set_title(shown.title, pad=12 + 9 * len(shares))
+    ax.set_title(shown.title, pad=12 + 9 * len(look.shares))
     return figure
 
 
-def _plane(shown: View, gray: np.ndarray | None, scale: str, shares: list[float], zoom: bool) -> Figure:
+def _plane(shown: View, gray: np.ndarray | None, look: panels.Look) -> Figure:
     """Two spatial axes: the map, its colors, and profiles along both."""
-    height, width = shown.box[:, 1] - shown.box[:, 0] if zoom else shown.input_shape
+    height, width = look.span[:, 1] - look.span[:, 0]
     tall = min(max(3.3 * height / max(width, 1), 2.2), 5.0)
-    figure = _figure(8.2, tall + 1.15)
+    figure = new_figure(8.2, tall + 1.15)
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
-    image = panels.plane(left, shown, (0, 1), gray, scale, shares, zoom)
+    image = panels.plane(left, shown, (0, 1), gray, look)
     left.set_title(shown.title)
-    panels.colorbar(figure, left, image)
-    panels.profile(right, shown, [1, 0], scale, zoom)
+    panels.colorbar(figure, left, image, look.scale.label)
+    panels.profile(right, shown, [1, 0], look)
     right.set_title(f"through the {shown.middle}")
-    log = scale == "log"  # there is room for a line above the peak
-    panels.finish_beside(right, "upper center" if log else "upper left", 2 if log else 1)
-    figure.legend(handles=panels.handles(shown, shares), loc="outside lower center", ncols=4, frameon=False)
+    # On a logarithmic axis there is room for a line above the peak.
+    panels.finish_beside(right, *(("upper center", 2) if look.logarithmic else ("upper left", 1)))
+    figure.legend(handles=panels.handles(shown, look.shares), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
-def _volume(shown: View, gray: np.ndarray | None, scale: str, shares: list[float], zoom: bool) -> Figure:
+def _volume(shown: View, gray: np.ndarray | None, look: panels.Look) -> Figure:
     """Three spatial axes: slices through the center on the three planes, and profiles along all."""
-    figure = _figure(12.5, 3.7)
+    figure = new_figure(12.5, 3.7)
     axes = figure.subplots(1, 4)
     for ax, plane in zip(axes, ((1, 2), (0, 2), (0, 1)), strict=False):
-        image = panels.plane(ax, shown, plane, gray, scale, shares, zoom)
+        image = panels.plane(ax, shown, plane, gray, look)
         other = ({0, 1, 2} - set(plane)).pop()
         ax.set_title(f"{panels.axis_name(shown, other)} = {shown.center[other]:g}")
-    panels.colorbar(figure, axes[2], image)
-    panels.profile(axes[3], shown, [2, 1, 0], scale, zoom)
+    panels.colorbar(figure, axes[2], image, look.scale.label)
+    panels.profile(axes[3], shown, [2, 1, 0], look)
     panels.finish_beside(axes[3], "upper left")
     figure.suptitle(shown.title)
-    figure.legend(handles=panels.handles(shown, shares), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles=panels.handles(shown, look.shares), loc="outside lower center", ncols=4, frameon=False)
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches; not registered with pyplot, so that nothing keeps it alive."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("Figures need matplotlib, which is not installed. Run: pip install 'jaxrf[plot]'") from error
-    return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
 
 def _gray(photo: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

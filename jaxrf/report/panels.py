@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrf.report.scales import DECADES, Scale, scales
 from jaxrf.report.view import View
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
-DECADES = 4
 CONTOUR_STYLES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)))
 CONTOUR_COLOR = "white"
 BOX_COLOR = "#4cc9f0"
@@ -23,14 +23,34 @@ BOX_COLOR = "#4cc9f0"
 CURVE_COLORS = ("#0072b2", "#d55e00", "#009e73")
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """How maps are drawn, the same for all panels of a figure.
+
+    Attributes:
+        scale: what colors mean.
+        norm: from what is drawn to 0..1.
+        shares: of the map, one contour each, in rising order.
+        span: positions that are shown, half-open intervals (d, 2).
+    """
+
+    scale: Scale
+    norm: Normalize
+    shares: Sequence[float]
+    span: np.ndarray
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether profiles have a logarithmic axis."""
+        return self.scale is scales["log"]
+
+
 def plane(
     ax: Axes,
     shown: View,
     axes: tuple[int, int],
     gray: np.ndarray | None,
-    scale: str,
-    shares: Sequence[float],
-    zoom: bool,
+    look: Look,
 ) -> Any:
     """Draw the map on the plane of two axes, over the photo, with box, center and contours; returns its image."""
     (top, bottom), (left, right) = ((0, shown.input_shape[a]) for a in axes)
@@ -42,34 +62,34 @@ def plane(
     first = [shown.origin[a] - 0.5 for a in axes]
     last = [shown.origin[a] + shown.values.shape[a] - 0.5 for a in axes]
     image = ax.imshow(
-        shown.slice(axes),
+        replace(shown, values=look.scale.drawn(shown)).slice(axes),
         cmap=_colormap(shown.signed, over_photo=gray is not None),
-        norm=_norm(shown, scale),
+        norm=look.norm,
         extent=(first[1], last[1], last[0], first[0]),
         interpolation="nearest",
     )
     if shown.measurable:
-        _contours(ax, shown, axes, shares)
+        _contours(ax, shown, axes, look.shares)
     _box(ax, shown, axes)
     if shown.centered:
         ax.plot(*shown.center[list(axes)][::-1], "+", color=BOX_COLOR, markersize=9, markeredgewidth=1.6, zorder=5)
-    (low_y, high_y), (low_x, high_x) = shown.box[list(axes)] if zoom else ((top, bottom), (left, right))
+    (low_y, high_y), (low_x, high_x) = look.span[list(axes)]
     pad = 0.02 * max(high_y - low_y, high_x - low_x)
     ax.set_xlim(low_x - 0.5 - pad, high_x - 0.5 + pad)
     ax.set_ylim(high_y - 0.5 + pad, low_y - 0.5 - pad)
     ax.set_facecolor("white" if gray is not None else "#ececec")
-    ax.set_xlabel(f"{axis_name(shown, axes[1])} (input position)")
-    ax.set_ylabel(f"{axis_name(shown, axes[0])} (input position)")
+    ax.set_xlabel(f"{axis_name(shown, axes[1])} ({shown.where})")
+    ax.set_ylabel(f"{axis_name(shown, axes[0])} ({shown.where})")
     return image
 
 
-def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) -> None:
+def profile(ax: Axes, shown: View, axes: Sequence[int], look: Look) -> None:
     """Draw profiles through the center along `axes`: a band of one standard error, vertical lines at the box."""
     for axis in axes:
         value, error = shown.profile(axis)
         color = CURVE_COLORS[shown.values.ndim - 1 - axis]
         offset = shown.positions(axis) - shown.center[axis]
-        floor = 10.0**-DECADES / 10 if scale == "log" else -np.inf
+        floor = 10.0**-DECADES / 10 if look.logarithmic else -np.inf
         low, high = np.maximum(value - error, floor), np.maximum(value + error, floor)
         ax.fill_between(offset, low, high, color=color, alpha=0.25, linewidth=0, zorder=2)
         ax.plot(
@@ -84,17 +104,16 @@ def profile(ax: Axes, shown: View, axes: Sequence[int], scale: str, zoom: bool) 
         for edge in shown.box[axis] - 0.5 - shown.center[axis]:
             ax.axvline(edge, color=color, linewidth=1, linestyle=(0, (5, 3)), alpha=0.8, zorder=1, label=label)
             label = None
-    spans = shown.box if zoom else np.array([[0, n] for n in shown.input_shape])
-    away = spans[list(axes)] - 0.5 - shown.center[list(axes)][:, None]
+    away = look.span[list(axes)] - 0.5 - shown.center[list(axes)][:, None]
     pad = 0.02 * (away.max() - away.min())
     ax.set_xlim(away.min() - pad, away.max() + pad)
-    if scale == "log" and not shown.signed:
+    if look.logarithmic and not shown.signed:
         ax.set_yscale("log")
         ax.set_ylim(10.0**-DECADES, 2)
     else:
         ax.axhline(0, color="black", linewidth=0.6, zorder=1)
         ax.set_ylim(-1.08 if shown.signed else -0.03, 1.08)
-    ax.set_xlabel(f"offset from the {shown.middle} (input positions)")
+    ax.set_xlabel(f"offset from the {shown.middle} ({shown.where}s)")
     ax.set_ylabel("mean score / peak")
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -128,11 +147,11 @@ def intervals(ax: Axes, shown: View, shares: Sequence[float]) -> None:
         )
 
 
-def colorbar(figure: Figure, ax: Axes, image: Any) -> None:
-    """Draw the color bar of a plane beside it."""
+def colorbar(figure: Figure, ax: Any, image: Any, label: str) -> None:
+    """Draw the color bar of one plane, or of several, beside it."""
     extend = "max" if image.norm.vmax < 1 else "neither"
     bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.02, extend=extend)
-    bar.set_label("mean score / peak")
+    bar.set_label(label)
     bar.outline.set_linewidth(0.6)
 
 
@@ -177,18 +196,6 @@ def _box(ax: Axes, shown: View, axes: tuple[int, int]) -> None:
     (top, bottom), (left, right) = shown.box[list(axes)]
     corner, style = (left - 0.5, top - 0.5), {"edgecolor": BOX_COLOR, "linestyle": (0, (5, 3)), "linewidth": 1.5}
     ax.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, zorder=4, **style))
-
-
-def _norm(shown: View, scale: str) -> Normalize:
-    from matplotlib.colors import LogNorm, Normalize
-
-    if shown.signed:
-        return Normalize(-1, 1)
-    if scale == "log":
-        return LogNorm(10.0**-DECADES, 1, clip=True)
-    # A few bright speckles must not leave the rest of the map in the dark.
-    positive = shown.values[shown.values > 0]
-    return Normalize(0, float(np.quantile(positive, 0.999)) if positive.size else 1)
 
 
 def _colormap(signed: bool, over_photo: bool) -> Colormap:

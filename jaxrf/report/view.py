@@ -38,6 +38,7 @@ class View:
         input_shape: spatial shape of the input.
         title: layer and unit, and what ails the map.
         theoretical: the theoretical size in words.
+        where: what positions are of, in words: "input position".
     """
 
     values: np.ndarray
@@ -50,6 +51,7 @@ class View:
     input_shape: tuple[int, ...]
     title: str
     theoretical: str
+    where: str = "input position"
 
     @property
     def signed(self) -> bool:
@@ -135,4 +137,5 @@ def view(result: MapsOfUnits, unit: int) -> View:
         result.input_shape,
         title,
         " × ".join(map(str, row.size)),
+        f"position of {source}" if (source := result.provenance.get("wrt")) else "input position",
     )

@@ -48,7 +48,7 @@ class Comparison:
         return f"{self.measure}: {np.ravel(self.a)} - {np.ravel(self.b)} = {self.difference} ({how})"
 
 
-def compare(
+def compare_two(
     a: Result,
     b: Result,
     *,
@@ -86,7 +86,7 @@ def compare(
         >>> from jaxrf import zoo
         >>> call = {"inputs": jaxrf.noise(1), "input_shape": (20, 20, 3), "seeds": 4}
         >>> deep, flat = (jaxrf.erf(zoo.conv_stack(depth=n, width=4), **call) for n in (6, 3))
-        >>> found = jaxrf.compare(deep, flat, measure="sigma")
+        >>> found = compare_two(deep, flat, measure="sigma")
         >>> found.paired, bool((found.difference.value > 0).all())
         (True, True)
 

@@ -29,7 +29,6 @@ from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.figure import Figure
 
     from jaxrf.statistics.measures.gaussian import GaussianFit
     from jaxrf.statistics.measures.profiles import Radial
@@ -293,8 +292,11 @@ class Result:
         """Share of the clipped theoretical box whose entries are above `threshold` (4.55 %) of the peak."""
         return self.measure("coverage", **options)
 
-    def plot(self, unit: int = 0, photo: Any = None, **options: Any) -> Figure:
-        """A figure of one unit's map over a photo with its profiles; see `jaxrf.report.figures.plot`."""
+    def plot(self, unit: int = 0, photo: Any = None, **options: Any) -> Any:
+        """A figure of one unit's map over a photo with its profiles; see `jaxrf.report.figures.plot`.
+
+        With `ax=`, the map alone on these axes, which are returned.
+        """
         from jaxrf.report import figures
 
         return figures.plot(self, unit, photo, **options)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax
 import pytest
-from tests.field.small import CHANNEL, SHAPE, UNITS, Net
 
 import jaxrf
+from tests.fields.small import CHANNEL, SHAPE, UNITS, Net
 
 
 @pytest.fixture(scope="module")

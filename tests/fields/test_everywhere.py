@@ -10,9 +10,9 @@ import sys
 import jax
 import numpy as np
 import pytest
-from tests.field.small import CHANNEL, UNITS, Net, assert_same, written_out
 
 import jaxrf
+from tests.fields.small import CHANNEL, UNITS, Net, assert_same, written_out
 
 ONE_OF_TWO = """
 import sys
@@ -23,7 +23,7 @@ jax.distributed.initialize(f"127.0.0.1:{port}", 2, number, initialization_timeou
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import jaxrf
-from tests.field.small import SHAPE, UNITS, Net
+from tests.fields.small import SHAPE, UNITS, Net
 assert len(jax.devices()) == 2 and len(jax.local_devices()) == 1
 images = np.random.default_rng(0).normal(size=(4, *SHAPE[1:])).astype(np.float32)
 field = jaxrf.prepare(Net(), None, images, units=UNITS)

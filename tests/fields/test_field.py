@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from tests.field.small import CHANNEL, UNITS, Net, Tied, assert_same, written_out
 
 import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
+from tests.fields.small import CHANNEL, UNITS, Net, Tied, assert_same, written_out
 
 
 def test_a_call_is_the_pullback_written_out(field, variables, images):
@@ -184,7 +184,7 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import jaxrf
-from tests.field.small import Net, SHAPE, UNITS, CHANNEL
+from tests.fields.small import Net, SHAPE, UNITS, CHANNEL
 images = jax.random.normal(jax.random.key(1), (8, *SHAPE[1:]))
 variables = Net().init(jax.random.key(0), images)
 field = jaxrf.prepare(Net(), variables, images, units=UNITS, channels=CHANNEL)

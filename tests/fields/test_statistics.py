@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from tests.field.small import Tied
 
 import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError
 from jaxrf.fields.statistics import Statistics, of_maps
 from jaxrf.statistics import gathered
+from tests.fields.small import Tied
 
 SHAPE = (4, 9, 14, 2)
 UNITS = [(2, 3), (0, 6)]
@@ -157,7 +157,7 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import jaxrf
-from tests.field.test_statistics import Net, SHAPE, UNITS, assert_same
+from tests.fields.test_statistics import Net, SHAPE, UNITS, assert_same
 images = jax.random.normal(jax.random.key(1), (8, *SHAPE[1:]))
 variables = Net().init(jax.random.key(0), images)
 field = jaxrf.prepare(Net(), variables, images, units=UNITS)

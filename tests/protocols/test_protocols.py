@@ -6,13 +6,13 @@ import inspect
 
 import numpy as np
 import pytest
-from tests.test_result import result_of, row_of
 
 import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
 from jaxrf.protocols import Protocol, displays, protocols
 from jaxrf.statistics.measures import measures
+from tests.results.test_result import result_of, row_of
 
 
 @pytest.mark.parametrize("protocol", protocols.values(), ids=list(protocols))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.test_result import result_of
 
 from jaxrf.errors import InputError, UnknownNameError
-from jaxrf.results.comparison import compare
+from jaxrf.results.comparison import compare_two as compare
 from jaxrf.statistics import gathered
+from tests.results.test_result import result_of
 
 
 def pair(seeds: int, width: float, draw: int = 0, own: float = 0.1, images: int = 1, first: int = 0, **changes):
