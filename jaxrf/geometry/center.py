@@ -14,7 +14,8 @@ def centers(field: Field, unit_shape: tuple[int, ...], line: bool) -> np.ndarray
     """Center of every unit on one input axis, broadcastable to `unit_shape`; NaN where a unit has none.
 
     It is the middle of the unit's unclipped interval. Where the field is global, or is that of a group of units, it is
-    the middle of the smallest of the local parts; where several are the smallest, of their hull.
+    the middle of the smallest of the local parts; where several are the smallest, of their hull. It is unknown where a
+    part was on an axis of one position that is gone and was not given back as it went.
 
     Args:
         field: of the layer on the input axis.
@@ -23,7 +24,7 @@ def centers(field: Field, unit_shape: tuple[int, ...], line: bool) -> np.ndarray
             have a center there too, although they see padding only.
     """
     ends = [_ends(part, unit_shape, line and field.local is None) for part in field.parts]
-    if not ends:
+    if not ends or any(part.aside is not None and part.aside.endless is None for part in field.parts):
         return np.full([1] * len(unit_shape), np.nan)
     seeing = True if field.local is None else field.lo < field.hi
     ranks = [np.where((lo < hi) & seeing, reach(part), np.inf) for part, (lo, hi) in zip(field.parts, ends)]
@@ -45,11 +46,11 @@ def _squeezed(middles: np.ndarray) -> np.ndarray:
 
 def _ends(field: Field, unit_shape: tuple[int, ...], beyond: bool) -> tuple[np.ndarray, np.ndarray]:
     """Unclipped intervals of all units; empty ones where a unit sees nothing, unless `beyond` says to go on there."""
-    c = field.continuation
+    c, some = field.continuation, field.lo < field.hi
     if c is None:
-        return field.lo, field.hi
+        aside = field.aside and field.aside.endless
+        return (np.where(some, aside.lo[0], 0), np.where(some, aside.hi[0], 0)) if aside else (field.lo, field.hi)
     lo, hi = c.at(np.arange(unit_shape[c.axis]))
     if beyond:
         return lo, hi
-    some = field.lo < field.hi
     return np.where(some, lo, 0), np.where(some, hi, 0)

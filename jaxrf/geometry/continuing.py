@@ -141,7 +141,7 @@ def regrouped(
     many = math.lcm(period * inner, outer) // outer
     moved = step * (many * outer // (period * inner))
     lo, hi = _table(old, groups, ins, outs, mine[place:], many * outer // inner, many)
-    found = shortest(Continuation(theirs[0], many, moved, lo, hi))
+    found = shortest(Continuation(theirs[0], many, moved, lo, hi, cut=old.cut))
     return found if step else _moving(found, outs) or found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.field import Continuation, Field, Paths
+from jaxrf.geometry.field import Aside, Continuation, Field, Paths
 from jaxrf.geometry.layer_field import LayerField
 
 
@@ -98,20 +98,12 @@ def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encode_field(one: Field) -> dict[str, Any]:
-    c, p = one.continuation, one.paths
+    p = one.paths
     return {
         "extent": one.extent,
         "lo": _encode_array(one.lo),
         "hi": _encode_array(one.hi),
-        "continuation": None
-        if c is None
-        else {
-            "axis": c.axis,
-            "period": c.period,
-            "step": c.step,
-            "lo": _encode_array(c.lo),
-            "hi": _encode_array(c.hi),
-        },
+        "continuation": _encode_continuation(one.continuation),
         "paths": None
         if p is None
         else {
@@ -123,18 +115,23 @@ def _encode_field(one: Field) -> dict[str, Any]:
         },
         "global_cause": one.global_cause,
         "local": None if one.local is None else [_encode_field(part) for part in one.local],
+        "aside": None if one.aside is None else {"endless": _encode_continuation(one.aside.endless)},
     }
 
 
+def _encode_continuation(c: Continuation | None) -> dict[str, Any] | None:
+    if c is None:
+        return None
+    return {"axis": c.axis, "period": c.period, "step": c.step, "lo": _encode_array(c.lo), "hi": _encode_array(c.hi)}
+
+
 def _decode_field(values: Mapping[str, Any]) -> Field:
-    c, p = values["continuation"], values["paths"]
+    p, aside = values["paths"], values.get("aside")
     return Field(
         extent=values["extent"],
         lo=_decode_array(values["lo"]),
         hi=_decode_array(values["hi"]),
-        continuation=None
-        if c is None
-        else Continuation(c["axis"], c["period"], c["step"], _decode_array(c["lo"]), _decode_array(c["hi"])),
+        continuation=_decode_continuation(values["continuation"]),
         paths=None
         if p is None
         else Paths(
@@ -146,7 +143,14 @@ def _decode_field(values: Mapping[str, Any]) -> Field:
         ),
         global_cause=values["global_cause"],
         local=_decode_local(values),
+        aside=None if aside is None else Aside(_decode_continuation(aside["endless"])),
     )
+
+
+def _decode_continuation(c: Mapping[str, Any] | None) -> Continuation | None:
+    if c is None:
+        return None
+    return Continuation(c["axis"], c["period"], c["step"], _decode_array(c["lo"]), _decode_array(c["hi"]))
 
 
 def _decode_local(values: Mapping[str, Any]) -> tuple[Field, ...] | None:

@@ -23,6 +23,7 @@ class Continuation:
     Element `u` of `axis` sees `[lo[u % period] + step * (u // period), hi[...] + ...)`.
     `lo` and `hi` have the variable's rank, `period` entries along `axis`, and size 1 or the full size elsewhere.
     A `marginal` one is that of a part beside a longer one, and gives way to the longer one's where it is a copy of it.
+    A `cut` one is that of a single position that was cut out of several, as a step of a loop is.
     """
 
     axis: int
@@ -31,6 +32,7 @@ class Continuation:
     lo: np.ndarray
     hi: np.ndarray
     marginal: bool = False
+    cut: bool = False
 
     def at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`lo` and `hi` at the positions `index` (any integers) of `axis`."""
@@ -41,6 +43,23 @@ class Continuation:
         hi = np.take(self.hi, index % self.period, axis=self.axis)
         empty = lo >= hi
         return np.where(empty, EMPTY_LO, lo + shift), np.where(empty, EMPTY_HI, hi + shift)
+
+
+@dataclass(frozen=True, eq=False)
+class Aside:
+    """How a field goes on along an axis of one position that the variable does not have any more.
+
+    Attributes:
+        endless: along that axis alone, as if it were axis 0; None where nothing is known of it.
+        place: which of the axes it was that went away together.
+        count: how many these were; 0 where none will be given back.
+        above: how many other axes of one position came since and are still there.
+    """
+
+    endless: Continuation | None
+    place: int = 0
+    count: int = 0
+    above: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +95,7 @@ class Field:
     the score of a query and a key sees what each of them sees.
     `local` is None where the field itself says where its elements lie, by the middles of its intervals.
     Elsewhere it holds the parts of the field that say so: of `x - mean(x)` that of `x`. Where none does it is empty.
+    `aside` is how the field goes on along an axis of one position that a reshape has taken away.
     """
 
     extent: int
@@ -86,8 +106,21 @@ class Field:
     global_cause: str | None = None
     local: tuple[Field, ...] | None = None
     along: tuple[Part, ...] = ()
+    aside: Aside | None = None
 
     @property
     def parts(self) -> tuple[Field, ...]:
         """The fields that say where the elements lie: itself, or its local parts."""
         return (self,) if self.local is None else self.local
+
+    @property
+    def endless(self) -> Field | Continuation:
+        """Where the field looks on an endless input, where it goes on there; elsewhere the field itself."""
+        return self.continuation or (self.aside and self.aside.endless) or self
+
+    @property
+    def alike(self) -> bool:
+        """Whether all elements that see something see the same."""
+        some = self.lo < self.hi
+        ends = (np.broadcast_to(x, some.shape)[some] for x in (self.lo, self.hi))
+        return all(x.size == 0 or bool((x == x[0]).all()) for x in ends)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jaxrf.geometry.field import Continuation, Field, Part, Paths
+from jaxrf.geometry.field import Aside, Continuation, Field, Part, Paths
 
 
 def hull(a: Field, b: Field) -> Field:
@@ -20,7 +20,8 @@ def hull(a: Field, b: Field) -> Field:
         return Field(a.extent, lo, hi, main.continuation, main.paths, cause)
     continuation = union(a.continuation, b.continuation)
     along = _merge_parts(a, b) if continuation is None else ()
-    return Field(a.extent, lo, hi, continuation, _paths(a.paths, b.paths), cause, along=along)
+    aside = _merge_asides(a, b) if continuation is None else None
+    return Field(a.extent, lo, hi, continuation, _paths(a.paths, b.paths), cause, along=along, aside=aside)
 
 
 def along_of(field: Field) -> tuple[Part, ...]:
@@ -33,6 +34,15 @@ def _merge_parts(a: Field, b: Field) -> tuple[Part, ...]:
     if not mine or not theirs or any(part.continuation.marginal for part in (*mine, *theirs)):
         return ()
     return joined_parts([*mine, *theirs])
+
+
+def _merge_asides(a: Field, b: Field) -> Aside | None:
+    """What both say of an axis that is gone; what is the same for all elements says nothing of it."""
+    if a.aside is None or b.aside is None:
+        one, other = (a, b) if b.aside is None else (b, a)
+        return one.aside if one.aside is None or (other.continuation is None and other.alike) else Aside(None)
+    same = (a.aside.place, a.aside.count, a.aside.above) == (b.aside.place, b.aside.count, b.aside.above)
+    return replace(a.aside, endless=union(a.aside.endless, b.aside.endless)) if same else Aside(None)
 
 
 def joined_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -96,7 +106,7 @@ def union(a: Continuation | None, b: Continuation | None) -> Continuation | None
     index = np.arange(period)
     (a_lo, a_hi), (b_lo, b_hi) = a.at(index), b.at(index)
     step = a.step * (period // a.period)
-    return Continuation(a.axis, period, step, np.minimum(a_lo, b_lo), np.maximum(a_hi, b_hi))
+    return Continuation(a.axis, period, step, np.minimum(a_lo, b_lo), np.maximum(a_hi, b_hi), cut=a.cut or b.cut)
 
 
 def _copies(a: Continuation, b: Continuation) -> bool:

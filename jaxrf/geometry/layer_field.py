@@ -100,8 +100,7 @@ class LayerField:
         """
         sizes = []
         for one in self.fields:
-            bounds = one if one.continuation is None else one.continuation
-            extents = np.maximum(bounds.hi - bounds.lo, 0)
+            extents = np.maximum(one.endless.hi - one.endless.lo, 0)
             sizes.append((int(extents.min(initial=2**40)), int(extents.max(initial=0))) if extents.size else (0, 0))
         return tuple(sizes)
 
@@ -299,7 +298,9 @@ class LayerField:
     def _endless(self, one: Field, index: tuple[int, ...]) -> Interval:
         c = one.continuation
         if c is None:
-            return _clipped(one, index, self.unit_shape)
+            lo, hi = _clipped(one, index, self.unit_shape)
+            aside = one.aside and one.aside.endless
+            return _interval(aside.lo[0], aside.hi[0]) if aside and lo < hi else (lo, hi)
         lo, hi = c.at(np.array([index[c.axis]]))
         index = (*index[: c.axis], 0, *index[c.axis + 1 :])
         shape = (*self.unit_shape[: c.axis], 1, *self.unit_shape[c.axis + 1 :])

@@ -35,6 +35,11 @@ class Window(AxisMap):
         return self.stride == 1 and self.holes == 1 and self.offsets == (0,) and self.in_size == self.out_size
 
     @property
+    def cuts(self) -> bool:
+        """Whether one position is left of several."""
+        return self.in_size > self.out_size == 1 == self.stride == len(self.offsets)
+
+    @property
     def met(self) -> np.ndarray:
         """Which offsets meet a position at all: where stride and holes share a factor, the others fall into holes only."""
         return np.asarray(self.offsets, np.int64) % math.gcd(self.holes, self.stride) == 0

@@ -26,7 +26,7 @@ def kept(pairs: Iterable[tuple[Field, Field]]) -> Parts:
 
 def lost(before: Field, behind: Field) -> bool:
     """Whether a relation took the place from elements: all now see the same, which none of them saw alone before."""
-    if behind.continuation is not None or not _same(behind):
+    if behind.continuation is not None or not behind.alike:
         return False
     return behind.global_cause is not None or _size(behind) > _size(before)
 
@@ -66,7 +66,7 @@ def joined(a: Field, b: Field, found: Field) -> Parts | None:
 
 def _alone(field: Field) -> bool:
     """Whether all elements lie at one place, and none goes on to others on an endless input."""
-    return field.continuation is None and _same(field)
+    return field.continuation is None and field.aside is None and field.alike
 
 
 def _with(parts: Parts, new: Field) -> Parts:
@@ -83,7 +83,7 @@ def _one(a: Field, b: Field) -> Field | None:
     if finer is not None:
         return finer
     both = hull(a, b)
-    if both.continuation is not None:
+    if both.continuation is not None or both.aside is not None:
         return both
     if disjoint(a, b):
         return None
@@ -135,17 +135,12 @@ def _moves(field: Field, some: np.ndarray, axis: int) -> bool:
     return bool((steps >= 0).all() and (steps > 0).any())
 
 
-def _same(field: Field) -> bool:
-    """Whether all elements that see something see the same."""
-    some = field.lo < field.hi
-    ends = (np.broadcast_to(x, some.shape)[some] for x in (field.lo, field.hi))
-    return all(x.size == 0 or bool((x == x[0]).all()) for x in ends)
-
-
 def _agree(a: Field, b: Field) -> bool:
-    """Whether the fields are the same, or all elements of both lie at one place."""
+    """Whether the fields are the same, or all elements of both lie at one place; on an endless input neither goes on."""
     if _alone(a) and _alone(b):
         return bool(a.lo.min() == b.lo.min() and a.hi.max() == b.hi.max())
+    if a.endless is not a or b.endless is not b:
+        return False
     return bool((a.lo == b.lo).all() and (a.hi == b.hi).all())
 
 
@@ -156,4 +151,4 @@ def _size(ends: Field | Continuation) -> int:
 
 def reach(field: Field) -> int:
     """The largest size of an element, on an endless input where the field goes on there."""
-    return _size(field if field.continuation is None else field.continuation)
+    return _size(field.endless)

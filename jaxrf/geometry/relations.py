@@ -22,6 +22,7 @@ from jaxrf.geometry.maps import Fixed, Window, whole
 from jaxrf.geometry.merge import merge
 from jaxrf.geometry.parts import alone, pushed_parts
 from jaxrf.geometry.places import kept, lost
+from jaxrf.geometry.singles import Singles, beside
 from jaxrf.geometry.supports import ends_only
 
 Shape = tuple[int, ...]
@@ -56,10 +57,16 @@ class Relation(ABC):
         found = self.push(field)
         if found is field:
             return field
-        place = self.place
+        found, place = beside(self.singles, field, found), self.place
         if field.local is None and place is self:
             return replace(found, local=()) if lost(field, found) else found
-        return replace(found, local=kept((part, place.push(part)) for part in field.parts))
+        parts = ((part, beside(place.singles, part, place.push(part))) for part in field.parts)
+        return replace(found, local=kept(parts))
+
+    @property
+    def singles(self) -> Singles:
+        """What becomes of axes of one position."""
+        return Singles(slid=True)
 
     @abstractmethod
     def pull(self, box: Sequence[Interval]) -> list[Interval]:
@@ -81,11 +88,13 @@ class Product(Relation):
 
     `axes[a]` is `(map, result axis)`; a map that no result axis drives is a `Fixed` one with result axis None.
     A result axis that drives no operand axis is a broadcast.
+    Axes of one position that drive none are summed over, unless they are `dropped`.
     """
 
     in_shape: Shape
     out_shape: Shape
     axes: tuple[tuple[AxisMap, int | None], ...]
+    dropped: bool = False
 
     @cached_property
     def plain(self) -> bool:
@@ -95,10 +104,20 @@ class Product(Relation):
         )
 
     @cached_property
+    def singles(self) -> Singles:  # type: ignore[override]
+        driven = {out for _, out in self.axes}
+        gone = tuple(a for a, (_, out) in enumerate(self.axes) if out is None and self.in_shape[a] == 1)
+        new = tuple(o for o, n in enumerate(self.out_shape) if n == 1 and o not in driven)
+        one = (m for m, out in self.axes if out is not None and m.in_size == 1)
+        return Singles(
+            gone, new, self.dropped, any(m.out_size > 1 or not (isinstance(m, Window) and m.identity) for m in one)
+        )
+
+    @cached_property
     def place(self) -> Product:  # type: ignore[override]
         places = tuple((axis_map.place, out) for axis_map, out in self.axes)
         same = all(new is old for (new, _), (old, _) in zip(places, self.axes))
-        return self if same else Product(self.in_shape, self.out_shape, places)
+        return self if same else replace(self, axes=places)
 
     def push(self, field):
         if self.plain:
@@ -158,8 +177,9 @@ class Product(Relation):
         flat = np.arange(index.size).reshape(index.shape)
         lo, hi = union(lo, hi, flat, valid, continuation.axis)
         lo, hi = self._push(lo, hi, continuation.axis)
-        found = shortest(Continuation(out_axis, new_period, step, lo, hi))
-        return replace(found, marginal=True) if isinstance(axis_map, Window) and axis_map.marginal else found
+        window = isinstance(axis_map, Window)
+        marginal, cut = window and axis_map.marginal, continuation.cut or (window and axis_map.cuts)
+        return shortest(Continuation(out_axis, new_period, step, lo, hi, marginal, cut))
 
     def pull(self, box):
         result = []
@@ -212,6 +232,14 @@ class Reshape(Relation):
             return refit(replace(result, lo=lo, hi=hi, continuation=None), self.out_shape) if moves else result
         return result if continuation is not None or field.global_cause else refit(result, self.out_shape)
 
+    @cached_property
+    def singles(self) -> Singles:  # type: ignore[override]
+        paired = self.pairs
+        ins, outs = ({a for pair in paired for a in pair[side]} for side in (0, 1))
+        gone = tuple(a for a, n in enumerate(self.in_shape) if n == 1 and a not in ins)
+        new = tuple(o for o, n in enumerate(self.out_shape) if n == 1 and o not in outs)
+        return Singles(gone, new, taken=True)
+
     def _follow(self, paths: Paths | None, axis: int) -> Paths | None:
         """What paths agree on where `axis` stays, or is the slowest of those that are merged into one."""
         ins, outs = next(group for group in self.pairs if axis in group[0])
@@ -255,6 +283,10 @@ class Masked(Relation):
         return self.inner.out_shape
 
     @property
+    def singles(self) -> Singles:
+        return self.inner.singles
+
+    @property
     def place(self) -> Relation:
         """Known zeros everywhere leave each element where it stands."""
         inner = self.inner.place
@@ -296,6 +328,10 @@ class Several(Relation):
     @property
     def out_shape(self):  # type: ignore[override]
         return self.hull.out_shape
+
+    @property
+    def singles(self) -> Singles:
+        return self.hull.singles
 
     def pull(self, box):
         return self.hull.pull(box)

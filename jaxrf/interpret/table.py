@@ -12,6 +12,7 @@ from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
 from jaxrf.geometry.places import kept, lost
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
+from jaxrf.geometry.singles import Singles, beside
 from jaxrf.geometry.table import Table
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.paths import Densities
@@ -108,6 +109,8 @@ def _on_units(field: Field, shape: tuple[int, ...], axes: UnitAxes) -> Field:
         continuation = Continuation(place, c.period, c.step, lo, hi)
     lo, hi = reduce(field.lo, np.minimum), reduce(field.hi, np.maximum)
     found = replace(field, lo=lo, hi=hi, continuation=continuation)
+    gone = tuple(a for a, n in enumerate(shape) if n == 1 and a not in axes.units)
+    found = beside(Singles(gone, taken=True), field, found)
     if field.local is None:
         return replace(found, local=()) if lost(field, found) else found
     return replace(found, local=kept((part, _on_units(part, shape, axes)) for part in field.local))

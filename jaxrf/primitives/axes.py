@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -133,7 +134,8 @@ class Squeeze(Rule):
     kind = Kind.MOVE
 
     def relation(self, equation, operand):
-        return reduced(equation.operands[operand].shape, equation.result.shape, equation.params["dimensions"])
+        found = reduced(equation.operands[operand].shape, equation.result.shape, equation.params["dimensions"])
+        return replace(found, dropped=True)
 
     def needs_whole(self, equation):
         return frozenset()

@@ -12,6 +12,7 @@ from jax import lax
 
 import jaxrf
 from jaxrf.errors import InputError
+from jaxrf.geometry.row import Row
 from tests.interpret.test_layouts import conv
 
 
@@ -201,3 +202,87 @@ def test_a_border_that_repeats_counts_as_zeros_do(shape):
     assert edge.halo() == zeros.halo() and edge.halo(aligned=False) == zeros.halo(aligned=False)
     assert None not in edge.stride
     assert all(edge.center(unit) == zeros.center(unit) for unit in np.ndindex(*edge.unit_shape))
+
+
+ONE_PATCH = [(4, 2), (6, 4, 4), (4, 8, 2), (4, 8, 4, 2)]
+"""Inputs with axes on which the nets below come down to one position, beside others and alone."""
+
+
+def sides(x, before, behind):
+    """A kernel of 3 at every second position, with uneven padding."""
+    return conv(x, 3, 2, [(before, behind)] * (x.ndim - 2))
+
+
+UNEVEN = {
+    "to the left": lambda gate: lambda x: sides(gate(sides(sides(x, 1, 0), 2, 0)), 2, 0),
+    "to the right": lambda gate: lambda x: sides(gate(sides(gate(sides(x, 0, 1)), 0, 2)), 1, 1),
+    "both": lambda gate: lambda x: (y := sides(sides(x, 1, 0), 2, 0)) + gate(conv(gate(y), 3, 1, "SAME")) + gate(y),
+    "one branch": lambda gate: lambda x: conv(x, 1, 4) + sides(gate(sides(x, 1, 0)), 2, 0) + conv(x, 5, 4),
+    "tokens": lambda gate: (
+        lambda x: (y := gate(sides(sides(x, 1, 0), 2, 0)).reshape(x.shape[0], -1, x.shape[-1])) + attention(y)
+    ),
+}
+
+
+@pytest.mark.parametrize("net", [*UNEVEN, "misaligned", "branches", "stack"])
+def test_an_axis_of_one_patch_goes_on_behind_attention_as_without(net):
+    """What is reshaped to tokens and back lies where it lay, on axes of one position too, whatever the borders are."""
+    make = (UNEVEN | NETS)[net]
+    without = [(shape, jaxrf.trf(make(lambda x: x), shape)[-1]) for shape in ONE_PATCH]
+    for (name, gate), (shape, bare) in zip(GATES.items(), itertools.cycle(without)):
+        row = jaxrf.trf(make(gate), shape)[-1]
+        again = Row.from_dict(row.to_dict())
+        for unit in np.ndindex(*row.unit_shape):
+            assert bare.center(unit) == row.center(unit) == again.center(unit), (name, shape, unit)
+
+
+def test_reshapes_there_and_back_change_nothing():
+    """Size, stride, padding and boxes stay as they are where axes of one position go and come back, several too."""
+    there = lambda x: x.reshape(x.shape[0], -1, x.shape[-1]).reshape(x.shape)  # noqa: E731
+    for shape, net in itertools.product(ONE_PATCH, UNEVEN.values()):
+        one, other = (jaxrf.trf(net(gate), shape)[-1] for gate in (lambda x: x, there))
+        for name in ("size", "stride", "padding", "period"):
+            assert getattr(one, name) == getattr(other, name), (name, shape)
+        assert all(one.box(unit) == other.box(unit) for unit in np.ndindex(*one.unit_shape))
+
+
+def regrouped(x):
+    """Attention of two heads over tokens, whose axes go one by one and come back at once."""
+    b, *grid, c = x.shape
+    y = x.reshape(b, *grid[:-1], c) if grid[-1] == 1 else x
+    y = y.reshape(b, -1, 2, c // 2).swapaxes(1, 2)
+    return attention(y).swapaxes(1, 2).reshape(x.shape)
+
+
+def one_by_one(x):
+    """Axes of one position dropped in two steps; what came back at once may be either."""
+    rank = x.ndim - 2
+    y = jnp.squeeze(jnp.squeeze(x, -2), -2) if x.shape[1:-1] == (1,) * rank else x
+    return y.reshape(x.shape)
+
+
+AROUND = {
+    "heads": regrouped,
+    "a dummy axis": lambda x: conv(x.reshape(x.shape[0], 1, -1, x.shape[-1]), 1).reshape(x.shape),
+    "behind another": lambda x: x.reshape(x.shape[0], -1, 1, x.shape[-1]).reshape(x.shape),
+    "squeezed": lambda x: jnp.expand_dims(jnp.squeeze(x, -2), -2) if x.shape[-2] == 1 else x,
+    "one by one": one_by_one,
+}
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 4), (4, 4, 4)], ids=str)
+def test_what_an_axis_of_one_patch_does_is_known_or_refused(shape):
+    """Where axes of one position come back otherwise than they went, a center is that without attention, or none."""
+    refused = set()
+    for kind in ("to the left", "both"):
+        bare = jaxrf.trf(UNEVEN[kind](lambda x: x), shape)[-1]
+        for name, gate in AROUND.items():
+            row = jaxrf.trf(UNEVEN[kind](gate), shape)[-1]
+            for unit in np.ndindex(*row.unit_shape):
+                right, found = (np.array(one.center(unit)) for one in (bare, row))
+                assert (np.isnan(found) | (right == found)).all(), (name, kind, unit, right, found)
+                if np.isnan(found).any():
+                    refused.add(name)
+                    with pytest.raises(InputError, match="has none: no local path says where it lies"):
+                        row.check_centers([unit], "A test", "Do without.")
+    assert refused == ({"one by one"} if shape == (4, 4, 4) else set())
