@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import clear_cache
     from jaxrf.inputs.images import noise
+    from jaxrf.pieces.plan import tile_plan
+    from jaxrf.pieces.tiles import tile
     from jaxrf.results.comparison import compare
     from jaxrf.results.result import load
     from jaxrf.statistics import Until
@@ -39,6 +41,8 @@ __all__ = [
     "plan",
     "prepare",
     "tap",
+    "tile",
+    "tile_plan",
     "trf",
 ]
 
@@ -58,6 +62,8 @@ _HOMES = {
     "load": "jaxrf.results.result",
     "open": "jaxrf.sweep.results",
     "tap": "jaxrf.adapters.tap",
+    "tile": "jaxrf.pieces.tiles",
+    "tile_plan": "jaxrf.pieces.plan",
 }
 
 
