@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import clear_cache
     from jaxrf.inputs.images import noise
+    from jaxrf.pieces.context import halo
     from jaxrf.pieces.plan import tile_plan
     from jaxrf.pieces.tiles import tile
     from jaxrf.results.comparison import compare
@@ -32,6 +33,7 @@ __all__ = [
     "compiler_options",
     "erf",
     "grid",
+    "halo",
     "init",
     "load",
     "measures",
@@ -62,6 +64,7 @@ _HOMES = {
     "load": "jaxrf.results.result",
     "open": "jaxrf.sweep.results",
     "tap": "jaxrf.adapters.tap",
+    "halo": "jaxrf.pieces.context",
     "tile": "jaxrf.pieces.tiles",
     "tile_plan": "jaxrf.pieces.plan",
 }

@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxrf.errors import CheckError, InputError
 from jaxrf.geometry.phases import Phases
+from jaxrf.pieces.cuts import Context, cannot_cut
 from jaxrf.pieces.layer import PieceLayer, Shaped, as_images
-from jaxrf.pieces.plan import Context, Piece, TilePlan, cannot_cut, each, planned
+from jaxrf.pieces.plan import Piece, TilePlan, each, planned
 
 LIMIT = {"float64": 1e-9, "float32": 1e-4}
 """Largest difference at a seam, relative to the largest value there, between tiles that both hold all that is seen."""
@@ -100,9 +101,9 @@ def prepare_tiles(
     ]
     plan = planned(looked.row, sizes, tile, steps, context)
     found = layer.shape((1, *layer.subject.input_shape))
-    if tuple(found[a] for a in looked.unit_axes) != plan.units:
+    if tuple(found[a] for a in looked.unit_axes) != plan.unit_shape:
         raise InputError(
-            f"Layer {plan.layer!r} has {tuple(found[a] for a in looked.unit_axes)} units on the whole input, and {plan.units} "
+            f"Layer {plan.layer!r} has {tuple(found[a] for a in looked.unit_axes)} units on the whole input, and {plan.unit_shape} "
             "were expected from smaller ones: its shape does not follow the input's. Run the image whole."
         )
     if list(plan.tile) != sizes:
