@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxrf.inputs.images import noise
     from jaxrf.pieces.context import halo
     from jaxrf.pieces.plan import tile_plan
+    from jaxrf.pieces.stream import stream
     from jaxrf.pieces.tiles import tile
     from jaxrf.results.comparison import compare
     from jaxrf.results.result import load
@@ -42,6 +43,7 @@ __all__ = [
     "paths",
     "plan",
     "prepare",
+    "stream",
     "tap",
     "tile",
     "tile_plan",
@@ -65,6 +67,7 @@ _HOMES = {
     "open": "jaxrf.sweep.results",
     "tap": "jaxrf.adapters.tap",
     "halo": "jaxrf.pieces.context",
+    "stream": "jaxrf.pieces.stream",
     "tile": "jaxrf.pieces.tiles",
     "tile_plan": "jaxrf.pieces.plan",
 }

@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.phases import Phases
 from jaxrf.inputs.images import Images, Noise, as_images
-from jaxrf.pieces.cuts import AxisCut, owned
+from jaxrf.pieces.cuts import AxisCut
 from jaxrf.pieces.layer import PieceLayer, Shaped
 from jaxrf.pieces.tiles import prepare_tiles, relative, step_of
 
@@ -136,7 +135,8 @@ class _Measured:
         return max(float(np.abs(value).max(initial=0)) for _, value in self.parts) or 1.0
 
     def halo(self, tolerance: float) -> Halo:
-        theoretical = tuple(_context_of(p) for p in self.traced.row.phases if p is not None)
+        found = [p.around() for p in self.traced.row.phases if p is not None]
+        theoretical = tuple((before, behind) for before, behind, _ in filter(None, found))
         profiles = tuple(self._profiles(axis) for axis in range(len(self.sizes)))
         sides = [
             tuple(_smallest(profile, most, tolerance) for profile, most in zip(pair, context))
@@ -167,7 +167,7 @@ class _Measured:
         phases, piece = self.traced.row.phases[axis], self.layer.at(self.layer.with_sizes(sizes))
         assert phases is not None
         units = piece.row.unit_shape[self.traced.unit_axes.index(self._along(axis))]
-        begin, end = owned(phases, np.arange(units))
+        begin, end = phases.owned(np.arange(units))
         first = (n - length) // step * (step // phases.step * phases.period)
         after = self._differences(axis, 0, length, 0, units)
         before = self._differences(axis, n - length, length, first, units)
@@ -204,14 +204,6 @@ class _Measured:
                 f"{context[1]} after: no two tiles fit. Use larger images, or a larger tolerance."
             )
         return max(smallest, (n // 2 + (n - n // 2) % cut.step) if n // 2 > smallest else smallest)
-
-
-def _context_of(phases: Phases) -> tuple[int, int]:
-    """Context around what units own that holds all that they see."""
-    units = np.arange(phases.period)
-    begin, end = owned(phases, units)
-    seen = phases.lo < phases.hi
-    return max(int((begin - phases.lo)[seen].max()), 0), max(int((phases.hi - end)[seen].max()), 0)
 
 
 def _by_distance(distance: np.ndarray, worst: np.ndarray) -> np.ndarray:

@@ -223,14 +223,8 @@ class Valid:
 
 def with_context(phases: Phases, context: tuple[int, int]) -> Phases:
     """Phases whose units see what they own and a context, in place of their field."""
-    begin, end = owned(phases, np.arange(phases.period))
+    begin, end = phases.owned(np.arange(phases.period))
     return replace(phases, lo=begin - context[0], hi=end + context[1])
-
-
-def owned(phases: Phases, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and one-past-last position that units own: [stride*u, stride*(u + 1)) rounded down, at least one."""
-    begin = units * phases.step // phases.period
-    return begin, np.maximum((units + 1) * phases.step // phases.period, begin + 1)
 
 
 def cannot_cut(row: LayerField, axis: int) -> str:

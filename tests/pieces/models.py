@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+import jaxrf
+
 
 def drawn(model: nn.Module, shape: tuple[int, ...], seed: int = 0) -> tuple[Any, np.ndarray]:
     """Variables and one image of a shape."""
@@ -61,3 +63,52 @@ class Trunk(nn.Module):
             y = nn.Conv(4, (3, 3), name=f"second_{stage}")(y)
             x = nn.relu(y + nn.Conv(4, (1, 1), stride, name=f"skip_{stage}")(x))
         return x
+
+
+class WaveNet(nn.Module):
+    """Gated causal convolutions of doubling dilation, with skips."""
+
+    depth: int = 6
+    width: int = 4
+
+    @nn.compact
+    def __call__(self, x):
+        x, skips = nn.Conv(self.width, (1,))(x), 0.0
+        for level in range(self.depth):
+
+            def conv(name, x=x, level=level):
+                return nn.Conv(self.width, (2,), kernel_dilation=2**level, padding="CAUSAL", name=f"{name}_{level}")(x)
+
+            z = nn.tanh(conv("filter")) * nn.sigmoid(conv("gate"))
+            skips = skips + nn.Dense(self.width, name=f"skip_{level}")(z)
+            x = x + nn.Dense(self.width, name=f"out_{level}")(z)
+        return nn.Dense(2, name="head")(nn.relu(skips))
+
+
+class Codec(nn.Module):
+    """An encoder of strides whose product is 512, and a decoder of transposed convolutions."""
+
+    strides: tuple[int, ...] = (2, 4, 8, 8)
+    width: int = 3
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(self.width, (7,))(x)
+        for i, stride in enumerate(self.strides):
+            x = x + nn.Conv(self.width, (7,), name=f"residual_{i}")(nn.elu(x))
+            x = nn.Conv(self.width, (2 * stride,), stride, name=f"down_{i}")(nn.elu(x))
+        x = jaxrf.tap(nn.Conv(self.width, (3,), name="code")(x), "codes")
+        for i, stride in enumerate(reversed(self.strides)):
+            x = nn.ConvTranspose(self.width, (2 * stride,), (stride,), name=f"up_{i}")(nn.elu(x))
+            x = x + nn.Conv(self.width, (7,), name=f"mend_{i}")(nn.elu(x))
+        return nn.Conv(1, (7,), name="last")(x)
+
+
+class Subsampling(nn.Module):
+    """The front of a Conformer: two strided convolutions over time and frequency, then a dense layer for each frame."""
+
+    @nn.compact
+    def __call__(self, x):
+        for i in range(2):
+            x = nn.relu(nn.Conv(3, (3, 3), 2, padding="VALID", name=f"conv_{i}")(x))
+        return nn.Dense(5, name="frames")(x.reshape(*x.shape[:2], -1))

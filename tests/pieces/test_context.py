@@ -55,7 +55,12 @@ def test_tiles_with_the_measured_context_stay_under_the_tolerance():
         (decaying, 0, (200, 1), "tolerance=0 is not above zero.*theoretical"),
         (decaying, -1e-3, (200, 1), "is not above zero"),
         (decaying, float("nan"), (200, 1), "is not above zero"),
-        (lambda x: nn.avg_pool(x, (41,), padding="SAME"), 1e-9, (40, 1), "40 positions on axis 0 are too small for a context of .*larger images"),
+        (
+            lambda x: nn.avg_pool(x, (41,), padding="SAME"),
+            1e-9,
+            (40, 1),
+            "40 positions on axis 0 are too small for a context of .*larger images",
+        ),
         (lambda x: nn.softmax(x, 1), 1e-3, (60, 1), "sees its input whole"),
     ],
 )
