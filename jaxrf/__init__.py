@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import clear_cache
     from jaxrf.inputs.images import noise
+    from jaxrf.pieces.context import halo
+    from jaxrf.pieces.plan import tile_plan
+    from jaxrf.pieces.stream import stream
+    from jaxrf.pieces.tiles import tile
     from jaxrf.report.curves import plot_measure, plot_profiles
     from jaxrf.report.grid import plot_grid
     from jaxrf.results.result import load
@@ -32,6 +36,7 @@ __all__ = [
     "compiler_options",
     "erf",
     "grid",
+    "halo",
     "init",
     "load",
     "measures",
@@ -43,7 +48,10 @@ __all__ = [
     "plot_measure",
     "plot_profiles",
     "prepare",
+    "stream",
     "tap",
+    "tile",
+    "tile_plan",
     "trf",
 ]
 
@@ -66,6 +74,10 @@ _HOMES = {
     "plot_profiles": "jaxrf.report.curves",
     "open": "jaxrf.sweep.results",
     "tap": "jaxrf.adapters.tap",
+    "halo": "jaxrf.pieces.context",
+    "stream": "jaxrf.pieces.stream",
+    "tile": "jaxrf.pieces.tiles",
+    "tile_plan": "jaxrf.pieces.plan",
 }
 
 

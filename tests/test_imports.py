@@ -42,6 +42,7 @@ ALLOWED = {
     "fields": "adapters base engine equations init inputs planning primitives protocols results statistics tangent",
     "checks": "adapters base engine fields inputs planning tangent",
     "api": "adapters base checks engine fields geometry init inputs interpret planning results statistics",
+    "pieces": "adapters base engine equations geometry inputs interpret planning tangent",
     "sweep": "base engine fields geometry inputs loading planning results statistics store",
     "cli": "base engine geometry inputs jaxrf loading lowering report results statistics sweep zoo",
 }

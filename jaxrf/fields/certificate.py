@@ -6,7 +6,6 @@ The first images are run through the user's model as it is, and both must agree.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrf.adapters import Subject, intercepting
+from jaxrf.adapters import Subject
 from jaxrf.base.compiler import jit
 from jaxrf.base.faults import fault
 from jaxrf.errors import CheckError
 from jaxrf.planning.prepared import Prepared
-from jaxrf.tangent.trace import output_name
+from jaxrf.tangent.values import layer_value
 
 LIMIT = {"float64": 1e-9, "float32": 1e-2}
 """Largest difference relative to the largest value, of a hundred layers; coarser types are not certified."""
@@ -101,27 +100,7 @@ def model_values(
 
     None where they cannot be read, or where XLA is known to compute the model wrongly, with a warning.
     """
-    found = re.fullmatch(r"(.*?)(?:#(\d+))?", layer)
-    assert found is not None
-    name, number = found[1], int(found[2] or 0)
-
-    def call(variables: Any, images: jax.Array) -> Any:
-        seen: list[jax.Array] = []
-
-        def keep(tapped: str, x: jax.Array) -> jax.Array:
-            if tapped == name:
-                seen.append(x)
-            return x
-
-        with intercepting(keep):
-            outputs = subject.fn(variables, images)
-        leaves = {
-            output_name(jax.tree_util.keystr(path, simple=True, separator="/")): leaf
-            for path, leaf in jax.tree_util.tree_leaves_with_path(outputs)
-        }
-        return leaves[layer] if layer in leaves else seen[number] if number < len(seen) else None
-
-    compiled = jit(call, quick=True, unfused=unfused)
+    compiled = jit(layer_value(subject, layer), quick=True, unfused=unfused)
     try:
         wrong = fault(compiled.trace(variables, calls[0]).jaxpr)
         if wrong:

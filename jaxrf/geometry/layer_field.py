@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxrf.errors import InputError
 from jaxrf.geometry.center import centers
+from jaxrf.geometry.edges import padded, unseen
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.phases import Phases, phases_of, plain, smallest_input
 
@@ -282,6 +283,41 @@ class LayerField:
             (before, after) per axis, in input positions; None where the field has no stride, or runs backwards.
         """
         return tuple(p and p.halo(aligned) for p in self.phases)
+
+    @property
+    def look_back(self) -> tuple[int | None, ...]:
+        """Per axis, how far units see before the positions that they own; None where the field has no stride.
+
+        Of input positions, unit `u` owns [stride*u, stride*(u + 1)), rounded down, and at least one.
+        """
+        return tuple(p and (found := p.around()) and found[0] for p in self.phases)
+
+    @property
+    def look_ahead(self) -> tuple[int | None, ...]:
+        """Per axis, how far units see beyond the positions that they own: 0 where a network is causal.
+
+        None where the field has no stride.
+        """
+        return tuple(p and (found := p.around()) and found[1] for p in self.phases)
+
+    @property
+    def latency(self) -> tuple[int | None, ...]:
+        """Per axis, how many positions must follow the first one that a unit owns before it can be computed, at worst.
+
+        For units of one position it is the look-ahead. A causal network that takes frames of 512 positions has 511, and so
+        has one behind it that goes back to single positions. None where the field has no stride.
+        """
+        return tuple(p and (found := p.around()) and found[2] for p in self.phases)
+
+    @property
+    def padded(self) -> tuple[tuple[int, int] | None, ...]:
+        """Per axis, how many units at its beginning and at its end see padding; None where the field has no pattern."""
+        return tuple(padded(one, self.unit_shape) for one in self.fields)
+
+    @property
+    def unseen(self) -> tuple[int, ...]:
+        """Per axis, how many positions of the input no unit sees, by the clipped boxes."""
+        return tuple(map(unseen, self.fields))
 
     @property
     def smallest_input(self) -> tuple[int | None, ...]:

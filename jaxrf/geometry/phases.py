@@ -43,6 +43,24 @@ class Phases:
         phase = units % self.period
         return self.lo[phase] + shift, self.hi[phase] + shift
 
+    def owned(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First and one-past-last position that `units` own: [stride*u, stride*(u + 1)) rounded down, at least one."""
+        begin = units * self.step // self.period
+        return begin, np.maximum((units + 1) * self.step // self.period, begin + 1)
+
+    def around(self) -> tuple[int, int, int] | None:
+        """What the units of a period see before and behind the positions that they own, and from the first of these on.
+
+        All at worst, and at least 0; None where they stand still or run backwards.
+        """
+        if self.step <= 0:
+            return None
+        begin, end = self.owned(np.arange(self.period))
+        some = self.lo < self.hi
+        numbers = ((begin - self.lo)[some], (self.hi - end)[some], (self.hi - 1 - begin)[some])
+        before, behind, late = (max(int(number.max()), 0) for number in numbers)
+        return before, behind, late
+
     def halo(self, aligned: bool) -> tuple[int, int] | None:
         """Positions before and after the owned ones that a tile of units [a, b) sees, at worst; at least 0.
 
