@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from jaxrf.results.comparison import compare
     from jaxrf.results.result import load
     from jaxrf.statistics import Until
-    from jaxrf.sweep.results import open
+    from jaxrf.sweeps.call import sweep
+    from jaxrf.sweeps.held import task
+    from jaxrf.sweeps.results import open
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,7 +40,9 @@ __all__ = [
     "paths",
     "plan",
     "prepare",
+    "sweep",
     "tap",
+    "task",
     "trf",
 ]
 
@@ -56,7 +60,9 @@ _HOMES = {
     "grid": "jaxrf.engine.units",
     "noise": "jaxrf.inputs.images",
     "load": "jaxrf.results.result",
-    "open": "jaxrf.sweep.results",
+    "open": "jaxrf.sweeps.results",
+    "sweep": "jaxrf.sweeps.call",
+    "task": "jaxrf.sweeps.held",
     "tap": "jaxrf.adapters.tap",
 }
 

@@ -21,12 +21,12 @@ ALLOWED = {
     "errors": "",
     "base": "",
     "store": "",
-    "inputs": "",
     "geometry": "",
     "statistics": "base",
     "measures": "statistics",
     "zoo": "base",
-    "loading": "zoo",
+    "loading": "base zoo",
+    "inputs": "loading store",
     "report": "geometry measures statistics",
     "results": "geometry report statistics store",
     "protocols": "base results",
@@ -42,8 +42,8 @@ ALLOWED = {
     "fields": "adapters base engine equations init inputs planning primitives protocols results statistics tangent",
     "checks": "adapters base engine fields inputs planning tangent",
     "api": "adapters base checks engine fields geometry init inputs interpret planning results statistics",
-    "sweep": "base engine fields geometry inputs loading planning results statistics store",
-    "cli": "base engine geometry inputs jaxrf loading lowering report results statistics sweep zoo",
+    "sweeps": "engine fields geometry inputs loading planning results statistics store",
+    "cli": "base engine geometry inputs jaxrf loading lowering report results statistics sweeps zoo",
 }
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {
