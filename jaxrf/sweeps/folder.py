@@ -5,7 +5,7 @@
     blocks/ID/A-B/I-J   maps of images I to J - 1 under the seeds A to B - 1
     failures/ID.json    why a task failed
     damaged/...         blocks that did not have their checksum
-    done.json           what was finished; see `completion`
+    done.json           what was finished, with checksums; see `record`
     results.zarr, table.csv, run.json    written at the end
 
 Everything but sweep.json and the results is written once.
@@ -13,9 +13,7 @@ Everything but sweep.json and the results is written once.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,75 +22,29 @@ from jaxrf.errors import StoreError
 from jaxrf.store.blocks import Block, decode
 from jaxrf.store.location import Location, to_json
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task
-from jaxrf.sweeps.specification import Asked
 from jaxrf.sweeps.task import Task, plan_key
 
-MARK, DONE = "sweep.json", "done.json"
+MARK = "sweep.json"
 PAGE = 2**13
 """Blocks that are listed at a time, of those that a sweep may have."""
 
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """A sweep's place."""
+    """A sweep's place.
+
+    Attributes:
+        location: where it is.
+        reading: whether what is damaged is left where it is, instead of being set aside.
+    """
 
     location: Location
+    reading: bool = False
 
     @classmethod
-    def at(cls, place: str | Path) -> Folder:
+    def at(cls, place: str | Path, reading: bool = False) -> Folder:
         """The place of a path or URL, see `jaxrf.store.location.Location.at`."""
-        return cls(Location.at(place))
-
-    def claim(self, specification: Asked, tasks: Sequence[Task]) -> None:
-        """Make the place this sweep's, or go on with it.
-
-        Raises:
-            StoreError: another sweep is there, with what differs; something else is there; it cannot be written.
-        """
-        record = {"program": "jaxrf", "kind": "sweep", "specification": specification.to_dict(), **_facts(tasks)}
-        record["tasks"] = [{"id": task.id, "place": dict(task.place)} for task in tasks]
-        earlier = self.location.read_json(MARK)
-        if earlier is None:
-            self._check_free(tasks)
-            if self.location.add(MARK, to_json(record)):
-                return
-            earlier = self.location.read_json(MARK)  # somebody started the same moment
-        if not isinstance(earlier, Mapping) or earlier.get("kind") != "sweep":
-            raise StoreError(f"{self.location.name}/{MARK} was not written by a sweep. Choose another place.")
-        lines = specification.differences(earlier["specification"])
-        lines += _changes(earlier["environment"], record["environment"])
-        lines += _changes(earlier["hashes"], {**earlier["hashes"], **record["hashes"]}, added=True)
-        if lines:
-            raise StoreError(
-                f"{self.location.name} holds another sweep. What differs:\n  " + "\n  ".join(lines) + "\n"
-                "More seeds, and more values on an axis, can be added; for anything else choose another place."
-            )
-        record["hashes"] = {**earlier["hashes"], **record["hashes"]}
-        if record != earlier:
-            self.location.put(MARK, to_json(record))
-        else:
-            self.location.check()  # that it cannot be written is better known before anything is computed
-
-    def _check_free(self, tasks: Sequence[Task]) -> None:
-        """Nothing is there, or what a removal of the folder left of these tasks, which is sound."""
-        own = [start for task in tasks for start in (f"blocks/{task.id}/", plan_key(task.id), f"failures/{task.id}.json")]
-        found = [key for key in self.location.listed() if not key.startswith(tuple(own))]
-        if found and MARK not in found:  # with the mark, somebody started the same moment
-            raise StoreError(
-                f"{self.location.name} is not empty and holds no sweep: {', '.join(found[:3])}"
-                f"{f' and {len(found) - 3} more' if len(found) > 3 else ''}. Choose another place."
-            )
-
-    def specification(self) -> dict[str, Any]:
-        """The record that `claim` wrote.
-
-        Raises:
-            StoreError: there is none.
-        """
-        found = self.location.read_json(MARK)
-        if not isinstance(found, Mapping) or found.get("kind") != "sweep":
-            raise StoreError(f"There is no sweep at {self.location.name}. Give the place that was passed as --out.")
-        return dict(found)
+        return cls(Location.at(place), reading)
 
     def block(self, key: str) -> Block | None:
         """The block at `key`, or None where there is none; a damaged one is set aside and is none.
@@ -109,7 +61,8 @@ class Folder:
         try:
             return decode(key, data)
         except StoreError:
-            self.location.set_aside(key)
+            if not self.reading:
+                self.location.set_aside(key)
             return None
 
     def plan(self, task: Task) -> Block | None:
@@ -177,22 +130,6 @@ class Folder:
         """Of a task that is done now."""
         self.location.remove(f"failures/{task.id}.json")
 
-    def note_done(self, completion: str) -> None:
-        """Record that just this sweep was finished."""
-        self.location.put(DONE, to_json({"completion": completion}))
-
-    def is_done(self, completion: str) -> bool:
-        """Whether just this sweep was finished, see `completion`."""
-        found = self.location.read_json(DONE)
-        return isinstance(found, Mapping) and found.get("completion") == completion
-
-
-def completion(specification: Asked, tasks: Iterable[Task]) -> str:
-    """A hash of all that the results depend on: the tasks' ids, seeds, stopping rule and measures."""
-    asked = {key: value for key, value in specification.to_dict().items() if key in ("seeds", "until", "measures")}
-    text = json.dumps([asked, [task.id for task in tasks]], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
 
 def _cuts(chunks: Mapping[str, Chunks]) -> Iterator[str]:
     """Keys of blocks between which there are about `PAGE` others, were each chunk in a block of its own."""
@@ -206,25 +143,3 @@ def _cuts(chunks: Mapping[str, Chunks]) -> Iterator[str]:
                 yield f"blocks/{task}/{own[level * own.pieces][0] or 0:08d}"
                 held = 0
             held += some
-
-
-def _facts(tasks: Sequence[Task]) -> dict[str, Any]:
-    """What the tasks' facts are, each once."""
-    shared = {key: value for key, value in tasks[0].facts.items() if key not in ("source", "inputs", "variables")}
-    hashes = {}
-    for task in tasks:
-        named = {"source": task.settings["model"]["source"], **{k: task.settings[k] for k in ("inputs", "variables")}}
-        hashes |= {f"{key} {named[key]}": value for key, value in task.facts.items() if key in named}
-    return {"environment": shared, "hashes": hashes}
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], added: bool = False) -> list[str]:
-    """A line for each entry that differs; those that are new are none where they may be `added`."""
-    lines = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += [f"{key}.{line}" for line in _changes(old, new)]
-        elif old != new and not (added and key not in before):
-            lines.append(f"{key}: {old!r} there, {new!r} now")
-    return lines

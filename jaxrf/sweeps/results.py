@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxrf import store
-from jaxrf.errors import InputError, unknown
+from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.results.result import Result
 from jaxrf.store.blocks import Block
-from jaxrf.sweeps.blocks import Chunks, Cover
+from jaxrf.sweeps import record
+from jaxrf.sweeps.blocks import Chunks, Cover, by_task
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.merge import Merger
 from jaxrf.sweeps.specification import ASKED, Asked
-from jaxrf.sweeps.task import Entry
+from jaxrf.sweeps.task import Entry, plan_key
 from jaxrf.sweeps.writing import axes_of, outcome, stack, table
 
 if TYPE_CHECKING:
@@ -67,13 +69,31 @@ class Sweep:
         return sum(len(cover) for *_, cover in self._there([entry]))
 
     def _there(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Block, Cover]]:
-        """Those tasks of which chunks are there, with their plans and what is there."""
-        plans = {entry.id: plan for entry in entries if (plan := self.folder.block(f"plans/{entry.id}"))}
-        chunks = {task: self._chunks(plan) for task, plan in plans.items()}
+        """Those tasks of which chunks are there, with their plans and what is there.
+
+        Raises:
+            StoreError: a plan is damaged, or missing where blocks are.
+        """
+        done = self._done() is not None
+        plans = {entry.id: self.folder.block(plan_key(entry.id)) for entry in entries}
+        chunks = {task: self._chunks(plan) for task, plan in plans.items() if plan}
         present = self.folder.present(chunks) if chunks else {}
         for entry in entries:
-            if present.get(entry.id):
-                yield entry, plans[entry.id], present[entry.id]
+            plan, cover = plans[entry.id], present.get(entry.id)
+            if plan is None and (done or self.folder.location.listed(f"blocks/{entry.id}/")):
+                raise self._faulty(entry, [plan_key(entry.id)], "its plan")
+            if plan is not None and (cover or done):
+                yield entry, plan, cover or Cover(self._chunks(plan), None)
+
+    def _done(self) -> Mapping[str, Any] | None:
+        return record.finished(self.folder)
+
+    def _faulty(self, entry: Entry, keys: Sequence[str], what: str) -> StoreError:
+        shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        return StoreError(
+            f"Of the task {dict(entry.place)} of {self.folder.location.name}, {what} cannot be read: damaged or missing "
+            f"{'are' if len(keys) > 1 else 'is'} {shown}. Run the same command again, which makes it anew."
+        )
 
     def _chunks(self, plan: Block) -> Chunks:
         return Chunks(self.asked.seed_numbers, *plan[0]["images"])
@@ -87,6 +107,7 @@ class Sweep:
 
         Raises:
             InputError: nothing is there yet.
+            StoreError: blocks are damaged, or missing although the sweep was finished; says which, and moves nothing.
         """
         entry = entry or self.find(**place)
         for found in self._there([entry]):
@@ -94,9 +115,16 @@ class Sweep:
         raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")
 
     def _merged(self, entry: Entry, plan: Block, cover: Cover) -> Result:
-        merger = Merger(self.folder, entry.id, plan, self._chunks(plan), self.asked.rule)
+        chunks = self._chunks(plan)
+        merger = Merger(self.folder, entry.id, plan, chunks, self.asked.rule)
         merger.take(cover)
         merger.finish()
+        if merger.damaged:
+            lost = len(Cover(chunks, by_task(merger.damaged).get(entry.id)).there)
+            raise self._faulty(entry, merger.damaged, f"{lost} of {len(chunks)} chunks")
+        missing = cover.missing()
+        if missing and not merger.stopped and self._done() is not None:
+            raise self._faulty(entry, [f"the chunks {missing}"], f"{len(missing)} of {len(chunks)} chunks")
         return merger.result()
 
     def failures(self) -> dict[str, str]:
@@ -113,8 +141,8 @@ class Sweep:
         """All that is there as one dataset, with the axes of the sweep as dimensions."""
         from jaxrf.store.netcdf_file import dataset
 
-        record, labels = self._stacked()
-        return dataset(record).assign_coords(labels)
+        stacked, labels = self._stacked()
+        return dataset(stacked).assign_coords(labels)
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         """Write all that is there as one array per quantity: `.npz`, `.nc`, or a folder (Zarr v3).
@@ -140,8 +168,11 @@ def open(place: str | os.PathLike[str]) -> Sweep:
     Args:
         place: the folder, or URL `gs://`, `s3://`, `memory://`, that the sweep writes to.
 
+    Warns:
+        UserWarning: the table or another result beside the blocks is not what was written at the end.
+
     Raises:
-        StoreError: there is no sweep.
+        StoreError: there is no sweep, or its record is damaged.
 
     Example:
         >>> from jaxrf.sweeps import Specification
@@ -152,8 +183,14 @@ def open(place: str | os.PathLike[str]) -> Sweep:
         >>> len(opened), opened.result(width=3).mean.shape
         (2, (1, 3, 3))
     """
-    folder = Folder.at(os.fspath(place))
-    record = folder.specification()
-    entries = tuple(Entry(one["id"], one["place"]) for one in record["tasks"])
-    described = record["specification"]
+    folder = Folder.at(os.fspath(place), reading=True)
+    mark = record.specification(folder)
+    if found := record.changed(folder, record.finished(folder) or {}):
+        warnings.warn(
+            f"Of {folder.location.name}, {', '.join(found[:3])} {'is' if len(found) == 1 else 'are'} not what was written; "
+            "what is read here comes from the blocks. Run the same command again, which writes it anew.",
+            stacklevel=2,
+        )
+    entries = tuple(Entry(one["id"], one["place"]) for one in mark["tasks"])
+    described = mark["specification"]
     return Sweep(folder, Asked(**{key: described[key] for key in ASKED}), described, entries)

@@ -19,10 +19,11 @@ from typing import Any
 
 from jaxrf.errors import EngineError, InputError, StoreError
 from jaxrf.store.blocks import Block
+from jaxrf.sweeps import record
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task
 from jaxrf.sweeps.course import Course, share, windows
 from jaxrf.sweeps.engines import Engine, engine
-from jaxrf.sweeps.folder import Folder, completion
+from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.job import Answer, Job
 from jaxrf.sweeps.merge import Merger
 from jaxrf.sweeps.progress import Progress
@@ -88,16 +89,16 @@ def run(
     if not 0 <= index < count:
         raise InputError(f"The shard {index}/{count} is out of range. Shards are 0/{count} to {count - 1}/{count}.")
     folder, every = Folder.at(place), tasks(specification)
-    finished = completion(specification, every)
-    total = sum(len(task.chunks(specification.seed_numbers)) for task in every)
-    if folder.is_done(finished):
+    chunks = {task.id: task.chunks(specification.seed_numbers) for task in every}
+    total = sum(map(len, chunks.values()))
+    if record.is_done(folder, specification, chunks):
         yield Progress("", total, total, state="done")
         return
     began = time.time()
     with engine(on, executor) as computing:
         if computing is None:
             return
-        folder.claim(specification, every)
+        record.claim(folder, specification, every)
         sweep = _Sweep(specification, every, folder, shard, computing, stop, strict, mix_devices)
         sweep.progress = Progress("", 0, total)
         yield from sweep.compute(sweep.own())
@@ -110,9 +111,10 @@ def run(
                 yield sweep.end("waiting")
                 return
             else:
+                folder.check_there()
                 write_results(folder, specification, every, results, command=command, began=began)
                 if not sweep.failed:
-                    folder.note_done(finished)
+                    record.note_done(folder, sweep.taken)
                 yield sweep.end("failed" if sweep.failed else "done")
                 return
         yield sweep.end("stopped")
@@ -136,6 +138,7 @@ class _Sweep:
     known: dict[str, Cover] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     stale: set[str] = field(default_factory=set)
+    taken: dict[str, int] = field(default_factory=dict)
     paced: int = 0
     seconds: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event)
@@ -329,6 +332,7 @@ class _Sweep:
             damaged += merger.damaged
             if not merger.damaged and not (merger.stopped or complete):
                 return {}, [], True
+            self.taken[task.id] = merger.taken
             if merger.taken:
                 outcomes[task.id] = outcome(merger.result(), self.specification.readings)
         return outcomes, damaged, False
