@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from jaxrf.cli import values
+from jaxrf.cli import REQUEUE, values
 from jaxrf.cli.options import Command, commands, option, positional
 from jaxrf.errors import EngineError, InputError
 
@@ -38,8 +38,8 @@ def change(text: str) -> tuple[str, Any]:
 
 
 def shard(text: str) -> tuple[int, int]:
-    """See `jaxrf.sweeps.shards.shard`."""
-    from jaxrf.sweeps.shards import shard
+    """See `jaxrf.cli.shards.shard`."""
+    from jaxrf.cli.shards import shard
 
     return shard(text)
 
@@ -84,7 +84,7 @@ class Sweep(Command):
     quiet: bool = option("show no progress", default=False)
 
     def run(self) -> int:
-        from jaxrf.cli.stopping import REQUEUE, Stopping
+        from jaxrf.cli.stopping import Stopping
         from jaxrf.sweeps import read
 
         specification = read(self.specification, self.set)
@@ -92,7 +92,7 @@ class Sweep(Command):
             return self._preview(specification)
         if self.out is None:
             raise InputError("The sweep needs a place to write to. Add --out FOLDER, or look at it first with --print.")
-        with Stopping(self.grace) as stopping:
+        with Stopping(self.grace) as stopping:  # entered before JAX is loaded
             try:
                 last = self._run(specification, *self._share(), stopping.asked)
             except EngineError as error:
@@ -110,7 +110,7 @@ class Sweep(Command):
 
     def _share(self) -> tuple[tuple[int, int], str]:
         """This process's share, and who named it; its own GPU is chosen, where it has one."""
-        from jaxrf.sweeps import shards
+        from jaxrf.cli import shards
 
         if self.shard is not None or self.on is not None:
             return self.shard or (0, 1), "--shard"

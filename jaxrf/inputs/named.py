@@ -19,8 +19,6 @@ from jaxrf.inputs.streams import Stream
 from jaxrf.loading.sources import files_hash, source_hash
 from jaxrf.store.array_file import dtype_of, is_zarr, open_zarr
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
-
 
 @dataclass(frozen=True)
 class Chunk:
@@ -73,10 +71,7 @@ class Inputs:
         """Files of photos in the order of their names, or the one array."""
         path = Path(self.words).expanduser()
         if path.is_dir() and not is_zarr(path):
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            if not found:
-                raise InputError(f"The folder {path} holds no photos ({', '.join(SUFFIXES)}). Choose another one.")
-            return found
+            return photos.files(path)
         if not path.exists():
             raise InputError(
                 f"inputs = {self.words!r} is neither noise:COUNT, nor a file or folder, nor module:attribute[:COUNT]. "
@@ -91,8 +86,8 @@ class Inputs:
         if self.noise or self.stream or not (is_zarr(self.files[0]) or path.suffix == ".npy"):
             return None
         try:
-            array = open_zarr(path) if path.is_dir() else np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            array = open_zarr(path) if path.is_dir() else np.lib.format.open_memmap(path, mode="r")
+        except Exception as error:  # NumPy has no common error of what it reads
             raise InputError(
                 f"{path} cannot be read as an array: {error}. Use numpy.save, or zarr.save_array."
             ) from error
@@ -123,7 +118,7 @@ class Inputs:
         """The inputs from number `first` to before `stop`, of the shape that the model needs.
 
         Raises:
-            InputError: they do not fit; none can be read; or one cannot, and `strict`.
+            InputError: they do not fit; or a photo cannot be read, and `strict`.
         """
         if self.noise:
             from jaxrf.inputs.images import Noise
@@ -149,9 +144,8 @@ class Inputs:
                 if strict:
                     raise
                 bad.append(f"{file.name}: {error}")
-        if not good:
-            raise InputError(f"None of the photos {first} to {stop - 1} can be read. The first: {bad[0]}")
-        return Chunk(first, stop, np.stack(good), tuple(bad))
+        images = np.stack(good) if good else np.zeros((0, *shape), np.float32)
+        return Chunk(first, stop, images, tuple(bad))
 
 
 class Given(Inputs):

@@ -119,8 +119,8 @@ def _dask(address: str) -> Iterator[Engine]:
 def _mpi() -> Iterator[Executor | None]:
     """The executor in process 0; in the others None, after all jobs are done."""
     try:
-        from mpi4py import MPI
-        from mpi4py.futures import MPICommExecutor
+        from mpi4py import MPI  # pyright: ignore[reportMissingImports]
+        from mpi4py.futures import MPICommExecutor  # pyright: ignore[reportMissingImports]
     except (ImportError, RuntimeError) as error:
         raise InputError(f"MPI cannot be used: {error}. Use pip install 'jaxrf[mpi]', with an MPI library.") from error
     if MPI.COMM_WORLD.Get_size() < 2:

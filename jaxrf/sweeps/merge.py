@@ -31,6 +31,7 @@ class Merger:
         total: what was gathered.
         taken: how many chunks.
         stopped: whether the rule was satisfied; nothing is taken after that.
+        reached: whether the wanted error was reached then; a rule also stops at its cap.
         damaged: keys of blocks that were set aside, and which are not in the sums.
     """
 
@@ -42,6 +43,7 @@ class Merger:
     total: Gathered | None = None
     taken: int = 0
     stopped: bool = False
+    reached: bool = False
     damaged: list[str] = field(default_factory=list)
 
     def __post_init__(self):
@@ -84,7 +86,8 @@ class Merger:
         maps, first = made.arrays["maps"], made.work[1][0]
         if self.total is None:
             self.total = gathered.init(maps.shape[1:], self.plan[0]["average"])
-        self.total = gathered.update(self.total, maps, level, range(first, first + len(maps)))
+        if len(maps):  # none of photos that cannot be read
+            self.total = gathered.update(self.total, maps, level, range(first, first + len(maps)))
         if self.plan[0]["tied"]:
             self._own += np.abs(maps).sum(dtype=np.float64), made.arrays["elsewhere"].sum(dtype=np.float64)
         self._hosts.add(header["host"])
@@ -96,7 +99,9 @@ class Merger:
     def _stops(self) -> bool:
         if self.rule and not self.stopped and self.total is not None and self.total.count >= self._look:
             self._look = self.rule.next_check(self.total.count)
-            self.stopped = self.rule.stops(self.result())
+            result = self.result()
+            self.reached = self.rule.reached(result)
+            self.stopped = self.reached or self.rule.stops(result)
         return self.stopped
 
     def result(self) -> Result:
@@ -112,6 +117,8 @@ class Merger:
             facts["certificate"] = self._certificate
         if self.chunks.seeds is not None:
             facts["seeds"] = str(self.chunks.seeds[: self._last + 1])
+        if self.rule is not None and self.total is not None:
+            facts["until"] = {"error": self.rule.error, "reached": self.reached}
         if header["tied"]:
             facts["share_on_own_image"] = float(self._own[0] / self._own.sum()) if self._own.any() else 1.0
         row = Row.from_dict(header["theoretical"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from jaxrf.sweeps.blocks import Work
 from jaxrf.sweeps.specification import Asked
 from jaxrf.sweeps.task import Task, tasks
 from jaxrf.sweeps.worker import Worker, open_task
+
+TRIAL, TRYING = 0.2, 60.0
+"""Seconds that one task is tried, and that tasks are tried in all."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class Preview:
         samples: pairs of a seed and an image.
         flops: of all samples: the cones of the units, without the forward pass.
         memory: bytes at a time.
-        seconds: of all samples on this machine, without compilation; from one chunk of the first task, and in
-            proportion to the FLOPs for the others.
+        seconds: of all samples on this machine, without compilation: from a fifth of a second of the task itself; after
+            a minute of that, in proportion to the FLOPs of the nearest task that was tried.
         problem: why it cannot be run; then the numbers are 0.
     """
 
@@ -38,25 +42,30 @@ class Preview:
 
 
 def preview(specification: Asked) -> Iterator[Preview]:
-    """Trace each task, and run a chunk of the first one that works, twice. Nothing is written."""
-    pace, seeds = None, specification.seed_numbers
+    """Trace each task, and try some of its chunks. Nothing is written."""
+    seeds, began = specification.seed_numbers, time.perf_counter()
+    paces: list[tuple[float, float]] = []
     for task in tasks(specification):
         chunks = task.chunks(seeds)
         samples = chunks.levels * chunks.images
         try:
             worker = open_task(task, None, seed=chunks[0][0])
-            flops = float(worker.run.prepared.plan.cost.flops) * worker.run.prepared.plan.units
-            pace = pace or _pace(worker, chunks[0], flops)
-            memory = int(worker.run.prepared.plan.memory)
-            yield Preview(task, len(chunks), samples, flops * samples, memory, pace * flops * samples)
+            plan = worker.run.prepared.plan
+            flops = float(plan.cost.flops) * plan.units
+            if not paces or time.perf_counter() - began < TRYING:
+                paces.append((flops, _seconds(worker, chunks[0])))
+            near, seconds = min(paces, key=lambda pace: abs(math.log((pace[0] + 1) / (flops + 1))))
+            seconds *= samples * (flops + 1) / (near + 1)
+            yield Preview(task, len(chunks), samples, flops * samples, int(plan.memory), seconds)
         except JaxrfError as error:
             yield Preview(task, len(chunks), samples, problem=str(error))
 
 
-def _pace(worker: Worker, work: Work, flops: float) -> float:
-    """Seconds per FLOP, from a chunk that runs for the second time."""
+def _seconds(worker: Worker, work: Work) -> float:
+    """Seconds per sample, once compiled."""
     list(worker.blocks([work]))
-    began = time.perf_counter()
-    list(worker.blocks([work]))
-    first, stop = work[1]
-    return (time.perf_counter() - began) / max(flops * (stop - first), 1.0)
+    count, began = 0, time.perf_counter()
+    while not count or time.perf_counter() - began < TRIAL:
+        list(worker.blocks([work]))
+        count += work[1][1] - work[1][0]
+    return (time.perf_counter() - began) / count

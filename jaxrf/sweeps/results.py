@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
+from jaxrf.results.many import Entry, axes_of, outcome, stack, table
 from jaxrf.results.result import Result
 from jaxrf.store.blocks import Block
 from jaxrf.sweeps import record
@@ -18,8 +19,7 @@ from jaxrf.sweeps.blocks import Chunks, Cover, by_task
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.merge import Merger
 from jaxrf.sweeps.specification import ASKED, Asked
-from jaxrf.sweeps.task import Entry, plan_key
-from jaxrf.sweeps.writing import axes_of, outcome, stack, table
+from jaxrf.sweeps.task import plan_key
 
 if TYPE_CHECKING:
     import xarray

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import EngineError, InputError, StoreError
+from jaxrf.results.many import Outcome, outcome
 from jaxrf.store.blocks import Block
 from jaxrf.sweeps import record
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task
@@ -30,7 +31,7 @@ from jaxrf.sweeps.progress import Progress
 from jaxrf.sweeps.ranges import Ranges
 from jaxrf.sweeps.specification import Asked
 from jaxrf.sweeps.task import Task, tasks
-from jaxrf.sweeps.writing import Outcome, outcome, write_results
+from jaxrf.sweeps.writing import write_results
 
 WRITES = 16
 """Blocks that may wait to be written while others are computed."""

@@ -13,6 +13,7 @@ from typing import Any
 from jaxrf.errors import InputError
 from jaxrf.inputs.named import Inputs
 from jaxrf.loading.sources import environment, files_hash, source_hash
+from jaxrf.results.many import Entry
 from jaxrf.sweeps.blocks import Chunks
 from jaxrf.sweeps.ranges import Ranges
 from jaxrf.sweeps.specification import Asked, Specification
@@ -21,19 +22,6 @@ from jaxrf.sweeps.specification import Asked, Specification
 def plan_key(task: str) -> str:
     """Where the plan of a task lies."""
     return f"plans/{task}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A task as results know it, who need neither the model nor the inputs.
-
-    Attributes:
-        id: of the task.
-        place: its values on the axes.
-    """
-
-    id: str
-    place: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

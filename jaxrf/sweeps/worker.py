@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.errors import StoreError
+from jaxrf.errors import InputError, StoreError
 from jaxrf.inputs.named import Chunk, ahead
 from jaxrf.store.blocks import Block, decode, encode
 from jaxrf.sweeps.blocks import ARRAYS, Made, Span, Work, areas, to_bytes
@@ -97,12 +97,15 @@ class Worker:
             wanted, work = tee(work)
             for (seed, span), chunk in zip(work, self._inputs(span for _, span in wanted), strict=True):
                 drawn = 0 if seed is None and self.run.variables is None else seed
-                samples = list(self.run.samples(as_images(chunk.images, None), drawn, first=span[0]))
+                images = chunk.images if len(chunk.images) else self.first.images[:1]
+                samples = list(self.run.samples(as_images(images, None), drawn, first=span[0]))
                 arrays = {name: _joined([getattr(one, name) for one in samples]) for name in ARRAYS}
+                if not len(chunk.images):  # of photos that cannot be read: as many maps as images, of the right shape
+                    arrays = {name: array[:0] for name, array in arrays.items()}
                 yield Made((seed, span), arrays, chunk.bad)
 
     def _inputs(self, wanted: Iterable[Span]) -> Iterator[Chunk]:
-        if self.first.stop == self.task.inputs.count:  # there are no others
+        if (self.first.first, self.first.stop) == (0, self.task.inputs.count):  # there are no others
             return (self.first for _ in wanted)
         return ahead(self.task.inputs, wanted, self.shape, self.strict)
 
@@ -131,7 +134,7 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, strict: bool 
     begun = None if plan is None else decode(key, plan)
     with jax.default_matmul_precision(task.settings["precision"]):
         model, shape, variables = task.load()
-        first = task.inputs.chunk(*task.chunks(None)[0][1], shape, strict)
+        first = _first(task, shape, strict)
         run = _prepare(task.settings, model, variables, first.images, seed, certify=begun is None)
     if begun is None or plan is None:
         plan = encode(key, *_described(run.prepared, task, first.images))
@@ -147,6 +150,17 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, strict: bool 
             "differ in the last bits. Go on there, choose another place, or allow it with --mix-devices."
         )
     return Worker(task, plan, _as_begun(run, begun), shape, first, strict)
+
+
+def _first(task: Task, shape: tuple[int, ...], strict: bool) -> Chunk:
+    """The first chunk of inputs of which something can be read."""
+    bad = ""
+    for _, span in task.chunks(None):
+        chunk = task.inputs.chunk(*span, shape, strict)
+        if len(chunk.images):
+            return chunk
+        bad = bad or chunk.bad[0]
+    raise InputError(f"None of the {task.inputs.count} photos of {task.inputs.words} can be read. The first: {bad}")
 
 
 def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed: int | None, certify: bool) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import jaxrf
 from jaxrf.errors import InputError
 from jaxrf.inputs.named import Inputs, ahead
+from tests.sweeps.small import last, made
 
 IMAGES = np.random.default_rng(0).normal(size=(7, 5, 6, 2)).astype(np.float32)
 SOURCE = """
@@ -139,3 +141,19 @@ def test_pipelines_of_grain_are_read(tmp_path):
     found = read(f"{file}:shuffled[:7]")
     assert not np.array_equal(found, IMAGES)
     np.testing.assert_array_equal(np.sort(found.sum((1, 2, 3))), np.sort(IMAGES.sum((1, 2, 3))))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_photo_that_cannot_be_read_never_fails_a_task(tmp_path, size):
+    """Whichever chunk it falls into, also one of its own or the first, it is left out and counted."""
+    from PIL import Image
+
+    for name in ("b", "c", "e"):
+        Image.fromarray(np.full((8, 9, 3), ord(name), np.uint8)).save(tmp_path / f"{name}.png")
+    for name in ("a", "d"):
+        (tmp_path / f"{name}.png").write_bytes(b"not a photo")
+    place = f"memory://unreadable-{size}"
+    assert last(made(inputs=str(tmp_path), seeds=2, images_per_chunk=size), place).state == "done"
+    found = jaxrf.open(place).result()
+    assert found.count == 6 and len(found.provenance["unreadable"]) == 2
+    assert {text.partition(":")[0] for text in found.provenance["unreadable"]} == {"a.png", "d.png"}

@@ -95,6 +95,20 @@ def test_a_signal_ends_with_its_status_and_the_rest_follows(whole, tmp_path, num
     assert digests(tmp_path) == expected
 
 
+@pytest.mark.parametrize("delay", [0.15, 0.4])
+def test_sigterm_while_it_starts_ends_with_75(whole, tmp_path, delay):
+    """Before the first model is loaded, a signal says requeue as well; nothing is computed."""
+    file, _ = whole
+    program = "import sys; from jaxrf.cli import main; print('up', flush=True); sys.exit(main())"
+    command = [sys.executable, "-c", program, "sweep", str(file), "--out", str(tmp_path / "out"), "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    time.sleep(delay)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 75
+    assert not (tmp_path / "out" / "done.json").exists()
+
+
 def test_a_second_interrupt_ends_at_once(whole, tmp_path):
     """In the middle of a chunk that takes a minute, the second Ctrl-C is not waited out."""
     file, _ = whole

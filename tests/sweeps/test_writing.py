@@ -13,8 +13,8 @@ import pytest
 
 import jaxrf
 from jaxrf.errors import InputError, StoreError, UnknownNameError
+from jaxrf.results.many import digest
 from jaxrf.store.location import Location
-from jaxrf.sweeps.writing import digest
 from tests.sweeps.small import MODEL, last, made
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jaxrf.cli.shards import find, gpu, shard
 from jaxrf.errors import InputError
-from jaxrf.sweeps.shards import find, gpu, shard
 
 
 @pytest.mark.parametrize(
