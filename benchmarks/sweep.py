@@ -31,11 +31,11 @@ from jaxrf import noise, zoo
 from jaxrf.fields.opening import open_call
 from jaxrf.inputs.images import as_images
 from jaxrf.planning.options import Options
-from jaxrf.sweep import Specification
-from jaxrf.sweep.blocks import Area, Made, to_bytes
-from jaxrf.sweep.folder import Folder
-from jaxrf.sweep.run import run
-from jaxrf.sweep.task import tasks
+from jaxrf.sweeps import Specification
+from jaxrf.sweeps.blocks import Area, Made, to_bytes
+from jaxrf.sweeps.folder import Folder
+from jaxrf.sweeps.run import run
+from jaxrf.sweeps.task import tasks
 
 SIDE = 32
 OPTIONS = {"depth": 4, "width": 8}

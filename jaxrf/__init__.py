@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from jaxrf.results.result import load
     from jaxrf.results.several import compare
     from jaxrf.statistics import Until
-    from jaxrf.sweep.results import open
+    from jaxrf.sweeps.call import sweep
+    from jaxrf.sweeps.held import task
+    from jaxrf.sweeps.results import open
 
 __version__ = "0.1.0"
 __all__ = [
@@ -49,7 +51,9 @@ __all__ = [
     "plot_profiles",
     "prepare",
     "stream",
+    "sweep",
     "tap",
+    "task",
     "tile",
     "tile_plan",
     "trf",
@@ -72,7 +76,9 @@ _HOMES = {
     "plot_grid": "jaxrf.report.grid",
     "plot_measure": "jaxrf.report.curves",
     "plot_profiles": "jaxrf.report.curves",
-    "open": "jaxrf.sweep.results",
+    "open": "jaxrf.sweeps.results",
+    "sweep": "jaxrf.sweeps.call",
+    "task": "jaxrf.sweeps.held",
     "tap": "jaxrf.adapters.tap",
     "halo": "jaxrf.pieces.context",
     "stream": "jaxrf.pieces.stream",

@@ -33,6 +33,10 @@ class PlanError(JaxrfError, RuntimeError):
     """What was asked for does not fit into memory, or has no plan."""
 
 
+class EngineError(JaxrfError, RuntimeError):
+    """The workers of a sweep are gone; what was written is sound."""
+
+
 class StoreError(JaxrfError, OSError):
     """A result on disk is missing, foreign, damaged or cannot be written."""
 

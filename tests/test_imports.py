@@ -21,13 +21,13 @@ ALLOWED = {
     "errors": "",
     "base": "",
     "store": "",
-    "inputs": "",
     "geometry": "",
     "statistics": "base",
     "measures": "statistics",
     "zoo": "base",
-    "loading": "zoo",
     "report": "base geometry measures statistics",
+    "loading": "base zoo",
+    "inputs": "loading store",
     "results": "geometry report statistics store",
     "protocols": "base results",
     "equations": "geometry",
@@ -43,8 +43,8 @@ ALLOWED = {
     "checks": "adapters base engine fields inputs planning tangent",
     "api": "adapters base checks engine fields geometry init inputs interpret planning results statistics",
     "pieces": "adapters base engine equations geometry inputs interpret planning tangent",
-    "sweep": "base engine fields geometry inputs loading planning results statistics store",
-    "cli": "base engine geometry inputs jaxrf loading lowering report results statistics sweep zoo",
+    "sweeps": "engine fields geometry inputs loading planning results statistics store",
+    "cli": "base engine geometry inputs jaxrf loading lowering report results statistics sweeps zoo",
 }
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {

@@ -10,12 +10,15 @@ import argparse
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Sequence
 
 from jaxrf.cli.options import add_command, build, commands
 from jaxrf.errors import JaxrfError
 
+REQUEUE = 75
+"""Exit status of a run that was stopped and can go on: EX_TEMPFAIL of sysexits.h, which schedulers requeue."""
 CLOSED_PIPE = 141
 """What a shell says of a program that SIGPIPE ended: 128 + 13."""
 
@@ -27,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when the work was done, 2 when the arguments, a model or a file do not fit (the message is on stderr),
         130 when it was interrupted, 141 when nobody reads the output any more, as in `jaxrf trf MODEL | head`.
     """
+    if argv is None and sys.argv[1:2] == ["sweep"]:  # until it can stop in an orderly way, it need not
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(REQUEUE))
     try:
         status = _run(argv)
         sys.stdout.flush()  # here and not when Python ends, where a closed pipe would be a traceback

@@ -13,8 +13,8 @@ import socket
 import threading
 from types import TracebackType
 
-REQUEUE = 75
-"""Exit status of a run that was stopped and can go on: EX_TEMPFAIL of sysexits.h, which schedulers requeue."""
+from jaxrf.cli import REQUEUE
+
 INTERRUPTED = 130
 CODES = {signal.SIGTERM: REQUEUE, signal.SIGINT: INTERRUPTED}
 

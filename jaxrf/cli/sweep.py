@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from jaxrf.cli import values
+from jaxrf.cli import REQUEUE, values
 from jaxrf.cli.options import Command, commands, option, positional
-from jaxrf.errors import InputError
+from jaxrf.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from jaxrf.cli.stopping import Stopping
-    from jaxrf.sweep.processes import Processes
-    from jaxrf.sweep.run import Progress
-    from jaxrf.sweep.specification import Specification
+    from jaxrf.sweeps.progress import Progress
+    from jaxrf.sweeps.specification import Specification
 
 FAILED = 1
 EVERY = 10.0
@@ -41,8 +38,8 @@ def change(text: str) -> tuple[str, Any]:
 
 
 def shard(text: str) -> tuple[int, int]:
-    """See `jaxrf.sweep.processes.shard`."""
-    from jaxrf.sweep.processes import shard
+    """See `jaxrf.cli.shards.shard`."""
+    from jaxrf.cli.shards import shard
 
     return shard(text)
 
@@ -54,14 +51,16 @@ class Sweep(Command):
 
     The TOML file names models, layers, inputs and seeds; every list in it is an axis, and the sweep is their product.
     The same command goes on with what is left, and adds seeds or values of axes that are new.
-    The exit status is 0 when this process has done its share, 1 when tasks failed, 75 after SIGTERM or when another
-    process died, and 130 after Ctrl-C. After these two the same command goes on.
+    The exit status is 0 when this process has done its share, 1 when tasks failed, 75 after SIGTERM or when the workers
+    are gone, and 130 after Ctrl-C. After these two the same command goes on.
     """
 
     EXAMPLES: ClassVar[str] = """examples:
   jaxrf sweep depths.toml --print
   jaxrf sweep depths.toml --out runs/depths
   jaxrf sweep depths.toml --out runs/depths --set seeds=0:512
+  jaxrf sweep depths.toml --out runs/depths --on processes:4
+  jaxrf sweep depths.toml --out runs/depths --on dask://scheduler:8786
   jaxrf sweep depths.toml --out gs://bucket/depths --shard 3/16"""
 
     specification: str = positional("the TOML file", metavar="SPEC")
@@ -73,10 +72,10 @@ class Sweep(Command):
         repeat=True,
     )
     print: bool = option("show the tasks, their work, memory and time, and stop", default=False)
+    on: str | None = option(
+        "who computes: processes:4, dask://host:8786, or mpi; without it, the devices of this process", metavar="ENGINE"
+    )
     shard: tuple[int, int] | None = option("this process's share, as 0/4 to 3/4", parse=shard, metavar="I/N")
-    coordinator: str | None = option("host:port of JAX's runtime, for several processes", metavar="ADDRESS")
-    processes: int | None = option("how many processes there are", parse=values.count, metavar="N")
-    process_id: int | None = option("which one this is, from 0", parse=int, metavar="I")
     strict: bool = option("stop a task at a photo that cannot be read, instead of leaving it out", default=False)
     mix_devices: bool = option("let another kind of device go on with a task", default=False)
     grace: float = option(
@@ -86,16 +85,21 @@ class Sweep(Command):
 
     def run(self) -> int:
         from jaxrf.cli.stopping import Stopping
-        from jaxrf.sweep import read
+        from jaxrf.sweeps import read
 
         specification = read(self.specification, self.set)
         if self.print:
             return self._preview(specification)
         if self.out is None:
             raise InputError("The sweep needs a place to write to. Add --out FOLDER, or look at it first with --print.")
-        processes = self._start()
-        with Stopping(self.grace) as stopping, self._watch(processes, stopping):
-            last = self._run(specification, processes, stopping.asked)
+        with Stopping(self.grace) as stopping:  # entered before JAX is loaded
+            try:
+                last = self._run(specification, *self._share(), stopping.asked)
+            except EngineError as error:
+                print(f"jaxrf: {error}", file=sys.stderr, flush=True)
+                return stopping.code or REQUEUE
+        if last is None:  # of a process that only served another one
+            return 0
         if self.json:
             print(json.dumps({**_facts(last), "out": self.out}, indent=2))
         elif not self.quiet:
@@ -104,56 +108,37 @@ class Sweep(Command):
             return stopping.code
         return FAILED if last.state == "failed" else 0
 
-    def _start(self) -> Processes:
-        """The processes of the sweep, with JAX's runtime between them where there is one."""
-        from jaxrf.sweep.processes import find
+    def _share(self) -> tuple[tuple[int, int], str]:
+        """This process's share, and who named it; its own GPU is chosen, where it has one."""
+        from jaxrf.cli import shards
 
-        return find(
-            os.environ,
-            given=self.shard,
-            coordinator=self.coordinator,
-            processes=self.processes,
-            process_id=self.process_id,
-        ).started()
+        if self.shard is not None or self.on is not None:
+            return self.shard or (0, 1), "--shard"
+        if (gpu := shards.gpu(os.environ)) is not None:
+            import jax
 
-    def _watch(self, processes: Processes, stopping: Stopping) -> AbstractContextManager[object]:
-        """What makes this process stop, as SIGTERM does, when one of those that JAX's runtime joined it with dies."""
-        from jaxrf.sweep.peers import Peers
+            jax.config.update("jax_cuda_visible_devices", str(gpu))
+        return shards.find(os.environ)
 
-        if processes.address is None or processes.count < 2:
-            return nullcontext()
-
-        def lost() -> None:
-            print(
-                "jaxrf: another process died; stopping, so that all can be started again", file=sys.stderr, flush=True
-            )
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        return Peers(processes.address, processes.index, processes.count, lost, stopping.asked)
-
-    def _run(self, specification: Specification, processes: Processes, stop: Any) -> Progress:
-        from jaxrf.sweep.run import run
+    def _run(
+        self, specification: Specification, shard: tuple[int, int], found: str, stop: Callable[[], bool]
+    ) -> Progress | None:
+        from jaxrf.sweeps.run import run
 
         last = None
         with _display(self.quiet or self.json) as display:
-            if processes.count > 1:
-                display.note(f"process {processes.index} of {processes.count} ({processes.found})")
+            if shard[1] > 1:
+                display.note(f"process {shard[0]} of {shard[1]} ({found})")
             for last in run(
-                specification,
-                self.out or "",
-                shard=(processes.index, processes.count),
-                stop=stop,
-                strict=self.strict,
-                mix_devices=self.mix_devices,
-                command=[shlex.join(sys.argv)],
-            ):
+                specification, self.out or "", on=self.on, shard=shard, stop=stop, strict=self.strict,
+                mix_devices=self.mix_devices, command=[shlex.join(sys.argv)],
+            ):  # fmt: skip
                 display.show(last)
-        assert last is not None  # it yields at least how it ended
         return last
 
     def _preview(self, specification: Specification) -> int:
         from jaxrf.engine.plan import human
-        from jaxrf.sweep.preview import preview
+        from jaxrf.sweeps.preview import preview
 
         found = list(preview(specification))
         if self.json:
@@ -194,19 +179,20 @@ def _display(quiet: bool) -> Iterator[Display]:
         yield _Lines(quiet)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}")]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield _Bar(bar)
 
 
 class _Bar:
     def __init__(self, bar: Any):
-        self._bar, self._task = bar, bar.add_task("starting", total=None)
+        self._bar, self._task = bar, bar.add_task("starting", total=None, pace="")
 
     def show(self, progress: Progress) -> None:
-        self._bar.update(self._task, description=_where(progress), completed=progress.done, total=progress.total)
+        shown = {"description": _where(progress), "pace": _pace(progress).removeprefix(", ")}
+        self._bar.update(self._task, completed=progress.done, total=progress.total, **shown)
         for message in progress.messages:
             self.note(message)
 
@@ -224,11 +210,7 @@ class _Lines:
         elapsed = time.monotonic() - self._began
         if progress.computed and elapsed >= self._next:
             self._next = elapsed + EVERY
-            rate = progress.computed / elapsed
-            left = (progress.total - progress.done) / rate
-            self.note(
-                f"{progress.done} of {progress.total} chunks, {rate:.3g} a second, {_clock(left)} left: {_where(progress)}"
-            )
+            self.note(f"{progress.done} of {progress.total} chunks{_pace(progress)}: {_where(progress)}")
 
     def note(self, text: str) -> None:
         if not self._quiet:
@@ -247,6 +229,13 @@ def _ending(progress: Progress, out: str) -> str:
         "stopped": f"stopped, {computed}; run the same command to go on: {out}",
         "failed": f"{progress.failed} tasks failed, {computed}; the tracebacks are in {out}/failures",
     }[progress.state]
+
+
+def _pace(progress: Progress) -> str:
+    """Chunks a second and the time left, once they are known."""
+    if progress.rate is None:
+        return ""
+    return f", {progress.rate:.3g} a second, {_clock((progress.total - progress.done) / progress.rate)} left"
 
 
 def _where(progress: Progress) -> str:

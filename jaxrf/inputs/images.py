@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.errors import InputError
+from jaxrf.inputs import photos
 
 KEPT = 2**27
 """Bytes of noise up to which it is drawn once for all seeds, and not for each."""
@@ -100,10 +103,12 @@ def as_images(inputs: Any, input_shape: Sequence[int] | None, dtype: Any = np.fl
     """Inputs as `Images`.
 
     Raises:
-        InputError: no images, integers, or noise without `input_shape`.
+        InputError: no images, integers, nothing at a path, or noise without `input_shape`.
     """
     if isinstance(inputs, Images):
         return inputs
+    if isinstance(inputs, str | os.PathLike):
+        inputs = _from_path(Path(inputs).expanduser(), input_shape)
     if inputs is None:
         raise InputError("No inputs were given. Pass an array (n, ...), an iterable of such, or jaxrf.noise(n).")
     if isinstance(inputs, Noise):
@@ -135,6 +140,21 @@ def as_images(inputs: Any, input_shape: Sequence[int] | None, dtype: Any = np.fl
         raise InputError(f"Inputs hold images of {first.shape[1:]}, but input_shape is {tuple(input_shape)}. Give one.")
     description = "array" if isinstance(source, np.ndarray) else "iterable"
     return Images(first.shape[1:], first.dtype, source, len(first), f"{description} of images {first.shape[1:]}")
+
+
+def _from_path(path: Path, input_shape: Sequence[int] | None) -> np.ndarray:
+    """The photo, the photos in a folder, or the array (n, ...) at a path."""
+    if not path.exists():
+        raise InputError(f"There is nothing at {path}. Give an array, or the path of a photo or of a folder of photos.")
+    if path.suffix == ".npy":
+        try:
+            array = np.lib.format.open_memmap(path, mode="r")
+        except Exception as error:  # NumPy has no common error of what it reads
+            raise InputError(f"{path} cannot be read as an array: {error}. Write it with numpy.save.") from error
+        if array.ndim > 3 or (input_shape is not None and array.ndim == len(input_shape) + 1):
+            return np.asarray(array)
+    size = None if input_shape is None else (int(input_shape[0]), int(input_shape[1]))
+    return np.stack([photos.read(file, size) for file in photos.files(path)])
 
 
 def shapes_only(inputs: Any) -> Images:

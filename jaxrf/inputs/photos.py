@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32
 
 from jaxrf.errors import InputError
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 # Mean and standard deviation per channel of ImageNet's training photos in [0, 1], as published models expect them.
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -21,7 +22,7 @@ IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> Float32[np.ndarray, "y x 3"]:
     """The photo at `path`, normalized as ImageNet.
 
-    A photo is scaled (bilinear, anti-aliased, keeping its proportions) until it just covers `size`.
+    A photo is turned as its camera says (EXIF), and scaled (bilinear, anti-aliased, keeping its proportions) until it just covers `size`.
     Then its middle is cut out.
     An integer `.npy` array (y, x, 3) is a photo with values in 0..255.
     A floating-point one is taken as it is, neither scaled nor normalized, and must have that size.
@@ -57,6 +58,18 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> F
     return normalize(fit(pixels, size) if size is not None else pixels)
 
 
+def files(path: Path) -> list[Path]:
+    """The photos in a folder in the order of their names, or the one file.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    if not found:
+        raise InputError(f"The folder {path} holds no photos ({', '.join(SUFFIXES)}). Choose another one.")
+    return found
+
+
 def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The middle of uint8 `pixels` (y, x, 3), scaled so that it just covers `size` = (height, width).
 
@@ -88,24 +101,39 @@ def displayable(photo: Float[np.ndarray, "y x 3"]) -> Float32[np.ndarray, "y x 3
 
 
 def _read_image(path: Path) -> np.ndarray:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            turned = ImageOps.exif_transpose(image)
+            if turned.mode == "F" or turned.mode.startswith("I"):
+                return _of_many_bits(path, np.asarray(turned))
+            return np.asarray(turned.convert("RGB"))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow has no common error of what it reads
         raise InputError(f"{path} cannot be read as a photo: {error}. Give a PNG, JPEG or .npy file.") from error
+
+
+def _of_many_bits(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """Gray values of 16 bits as uint8 (y, x, 3); Pillow would clip them."""
+    if pixels.dtype.kind == "f" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
+        raise InputError(
+            f"{path} holds {'floating-point numbers' if pixels.dtype.kind == 'f' else 'integers outside of 0..65535'}, "
+            "whose scale is not known. Scale them, and save uint8, or normalized float32 as .npy (y, x, 3)."
+        )
+    return np.repeat(np.round(pixels / 257).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.lib.format.open_memmap(path, mode="r")  # what is declared need not be there
+    except Exception as error:  # NumPy has no common error of what it reads
         raise InputError(f"{path} cannot be read as a numpy array: {error}. Write it with numpy.save.") from error
     if array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
         raise InputError(f"The array in {path} has the shape {array.shape}; a photo needs (y, x, 3).")
     if np.issubdtype(array.dtype, np.floating):
-        return array
+        return np.asarray(array)
     if array.dtype.kind not in "ui" or array.min() < 0 or array.max() > 255:
         raise InputError(f"The array in {path} is {array.dtype} outside of 0..255. Save uint8, or normalized float32.")
     return array.astype(np.uint8)

@@ -62,13 +62,15 @@ class Until:
         return min(check, self.cap)
 
     def stops(self, result: Any) -> bool:
-        """Whether to stop, at a look at the `jaxrf.results.result.Result` of the samples so far.
+        """Whether to stop, at a look at the `jaxrf.results.result.Result` of the samples so far."""
+        return result.count >= self.cap or self.reached(result)
 
-        It does not while the mean is worth fewer than 30 samples, whose errors are not known well enough;
+    def reached(self, result: Any) -> bool:
+        """Whether the error of a result is as small as it should be.
+
+        It is not while the mean is worth fewer than 30 samples, whose errors are not known well enough;
         units that are always dead are not waited for.
         """
-        if result.count >= self.cap:
-            return True
         if (result.effective < TRUSTED).any():
             return False
         found = result.interval(self.measure, part=self.part, **self.options)

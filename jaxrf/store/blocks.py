@@ -19,6 +19,8 @@ import numpy as np
 from jaxrf.errors import StoreError
 from jaxrf.store.record import plain
 
+Block = tuple[dict[str, Any], dict[str, np.ndarray]]
+"""Header and arrays."""
 MAGIC = b"JAXRFB1\n"
 CHECKSUM = 32
 
@@ -44,7 +46,7 @@ def encode(place: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarra
     return body + hashlib.sha256(body).digest()
 
 
-def decode(place: str, block: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def decode(place: str, block: bytes) -> Block:
     """Header and arrays of a block.
 
     Args:

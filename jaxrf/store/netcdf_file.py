@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxrf.errors import StoreError
-from jaxrf.store.record import FORMAT, Record, Variable, check_header, full_header, own_header
+from jaxrf.store.record import FORMAT, Record, check_header, checked, full_header
 
 if TYPE_CHECKING:
     import xarray
@@ -41,8 +41,7 @@ def read(path: Path) -> Record:
     """Read the file `path`."""
     header, data = _open(path)
     header = check_header(header, path)
-    variables = {name: Variable(tuple(axes), _array(path, data, name, axes)) for name, axes in header["arrays"].items()}
-    return Record(variables, own_header(header))
+    return checked(header, {name: _array(path, data, name, axes) for name, axes in header["arrays"].items()}, path)
 
 
 def is_ours(path: Path) -> bool:

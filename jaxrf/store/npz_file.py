@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import StoreError
-from jaxrf.store.record import FORMAT, Record, Variable, check_header, full_header, own_header
+from jaxrf.store.record import FORMAT, Record, check_header, checked, full_header
 
 
 def write(path: Path, record: Record) -> None:
@@ -33,9 +33,7 @@ def read(path: Path) -> Record:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{path} is damaged or not an npz file ({error}). Make it again.") from error
-    return Record(
-        {name: Variable(tuple(header["arrays"][name]), data) for name, data in arrays.items()}, own_header(header)
-    )
+    return checked(header, arrays, path)
 
 
 def is_ours(path: Path) -> bool:

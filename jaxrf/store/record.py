@@ -1,11 +1,13 @@
 """What is stored: named arrays with named axes, and a header that JSON can hold.
 
-The same record goes into every format. The header is completed with the format's name, its schema version
-and the axes of each array, so that a reader knows what must be there.
+The same record goes into every format. The header is completed with the format's name, its schema version, the axes
+and the shape of each array, so that a reader knows what must be there, and with checksums of the arrays and of itself.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +19,9 @@ import numpy as np
 from jaxrf.errors import StoreError
 
 FORMAT = "jaxrf-result"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 has checksums and shapes; 1 is read without them."""
+ADDED = ("format", "schema_version", "arrays", "shapes", "checksums", "checksum")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +46,41 @@ def full_header(record: Record) -> dict[str, Any]:
     Raises:
         StoreError: an entry is not JSON-able; says which.
     """
-    return {
+    header = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "arrays": {name: list(variable.axes) for name, variable in record.variables.items()},
+        "shapes": {name: list(variable.data.shape) for name, variable in record.variables.items()},
+        "checksums": {name: _digest(variable.data) for name, variable in record.variables.items()},
         **{key: plain(value, key) for key, value in record.header.items()},
     }
+    return {**header, "checksum": checksum(header)}
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """A hash of JSON-able values, whatever their order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(data: np.ndarray) -> str:
+    """A hash of the shape and the values of an array, the same in all formats: in 64 bits, all NaN alike."""
+    if data.dtype.kind == "f":
+        data = np.where(np.isnan(data), np.nan, data)
+    values = np.ascontiguousarray(data, "<f8" if data.dtype.kind == "f" else "<i8")
+    return hashlib.sha256(repr(data.shape).encode() + values.tobytes()).hexdigest()
+
+
+def checked(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], path: Path) -> Record:
+    """The record of a header that was checked, and of arrays that were read.
+
+    Raises:
+        StoreError: an array does not have its checksum.
+    """
+    for name, data in arrays.items():
+        if header["schema_version"] > 1 and header["checksums"].get(name) != _digest(data):
+            raise StoreError(f"{path} is damaged: its array {name!r} does not have its checksum. Make it again.")
+    variables = {name: Variable(tuple(header["arrays"][name]), data) for name, data in arrays.items()}
+    return Record(variables, {key: value for key, value in header.items() if key not in ADDED})
 
 
 def check_header(header: Any, path: Path) -> dict[str, Any]:
@@ -68,12 +101,10 @@ def check_header(header: Any, path: Path) -> dict[str, Any]:
             f"{path} has schema version {version}, but this jaxrf reads versions up to {SCHEMA_VERSION}. "
             "Use a newer jaxrf."
         )
+    own = {key: value for key, value in header.items() if key != "checksum"}
+    if version > 1 and header.get("checksum") != checksum(own):
+        raise StoreError(f"{path} is damaged: its header does not have its checksum. Make it again.")
     return dict(header)
-
-
-def own_header(header: Mapping[str, Any]) -> dict[str, Any]:
-    """The header without what `full_header` added."""
-    return {key: value for key, value in header.items() if key not in ("format", "schema_version", "arrays")}
 
 
 def plain(value: Any, where: str) -> Any:

@@ -7,6 +7,7 @@ Chunks are compressed, and carry a checksum by which damage is noticed.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import tensorstore as ts
 
 from jaxrf.errors import StoreError
-from jaxrf.store.record import FORMAT, Record, Variable, check_header, full_header, own_header
+from jaxrf.store.record import FORMAT, Record, Variable, check_header, checked, full_header
 
 CHUNK_BYTES = 2**24
 """About the size of a chunk before compression: whole maps of as many units as fit."""
@@ -35,8 +36,8 @@ def write(path: Path, record: Record) -> None:
 def read(path: Path) -> Record:
     """Read the group in the folder `path`."""
     header = check_header(_attributes(path), path)
-    variables = {name: Variable(tuple(axes), _array(path, name)) for name, axes in header["arrays"].items()}
-    return Record(variables, own_header(header))
+    shapes = header.get("shapes", {})
+    return checked(header, {name: _array(path, name, shapes.get(name)) for name in header["arrays"]}, path)
 
 
 def is_ours(path: Path) -> bool:
@@ -59,7 +60,8 @@ def _attributes(path: Path) -> Any:
         raise StoreError(f"{path} is damaged: its zarr.json cannot be read ({error}). Make it again.") from error
 
 
-def _array(path: Path, name: str) -> np.ndarray:
+def _array(path: Path, name: str, shape: Any) -> np.ndarray:
+    """The array `name`, which is as large as the group's header says; of an old one without it, as memory is."""
     spec = {
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": f"{path / name}/"},
@@ -67,9 +69,19 @@ def _array(path: Path, name: str) -> np.ndarray:
         "fill_missing_data_reads": False,
     }
     try:
-        return np.asarray(ts.open(spec, open=True, read=True).result().read().result())
+        array = ts.open(spec, open=True, read=True).result()
+        if (
+            shape is not None and list(array.shape) != shape
+        ) or array.size * array.dtype.numpy_dtype.itemsize > _memory():
+            raise ValueError(f"it declares the shape {array.shape}")
+        return np.asarray(array.read().result())
     except (ValueError, OSError) as error:
         raise StoreError(f"{path} is damaged: its array {name!r} cannot be read. Make it again. ({error})") from error
+
+
+def _memory() -> int:
+    """Bytes that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
 
 
 def _spec(path: Path, variable: Variable) -> dict[str, Any]:

@@ -1,5 +1,0 @@
-"""Sweeps: products of models, layers, inputs and seeds, run to the end whatever happens on the way."""
-
-from jaxrf.sweep.specification import Specification, from_dict, read
-
-__all__ = ["Specification", "from_dict", "read"]

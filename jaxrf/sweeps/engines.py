@@ -1,0 +1,146 @@
+"""Who computes the jobs of a sweep: this process's devices, or the workers of an executor that somebody made.
+
+Sharing out among workers, their loss and their dashboards are the executor's; this names executors, and knows how many
+jobs keep one busy.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from jaxrf.errors import InputError
+from jaxrf.sweeps.job import Answer, Job, compute
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """An executor, as a sweep uses it.
+
+    Attributes:
+        executor: of jobs.
+        width: how many jobs it runs at a time, now.
+        local: whether it runs them in this process.
+    """
+
+    executor: Executor
+    width: Callable[[], int]
+    local: bool = False
+
+    def submit(self, job: Job, stop: Callable[[], bool]) -> Future[Answer]:
+        """Have a job done.
+
+        Args:
+            job: what to do.
+            stop: ends it early, in this process; elsewhere a job ends by its own time.
+        """
+        return self.executor.submit(compute, job, stop) if self.local else self.executor.submit(compute, job)
+
+
+@contextmanager
+def engine(on: str | None, executor: Executor | None = None) -> Iterator[Engine | None]:
+    """The engine that is named, or of an executor; None in a process that only serves another one's.
+
+    Args:
+        on: `processes:4`, `dask://host:port`, or `mpi`; None for this process's devices.
+        executor: to be used instead, and left open.
+
+    Raises:
+        InputError: no such engine, it cannot be reached, or its library is not installed.
+    """
+    if executor is not None:
+        yield Engine(executor, lambda: width(executor), local=isinstance(executor, ThreadPoolExecutor))
+    elif on is None:
+        with _devices() as threads:
+            yield Engine(threads, lambda: width(threads), local=True)
+    elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", on):
+        import multiprocessing
+
+        spawned = multiprocessing.get_context("spawn")  # a fork would hang: JAX has threads
+        with ProcessPoolExecutor(int(found[1]), spawned, initializer=_follow) as processes:
+            yield Engine(processes, lambda: width(processes))
+    elif on.startswith("dask://"):
+        with _dask(on.removeprefix("dask://")) as dask:
+            yield dask
+    elif on == "mpi":
+        with _mpi() as mpi:
+            yield None if mpi is None else Engine(mpi, lambda: width(mpi))
+    else:
+        raise InputError(f"There is no engine {on!r}. Write processes:4, dask://host:8786 or mpi, or leave it out.")
+
+
+def width(executor: Any) -> int:
+    """How many jobs an executor runs at a time, as far as it says."""
+    if client := getattr(executor, "_client", None):  # of Dask, whose workers come and go
+        return max(1, sum(client.nthreads().values()))
+    return max(1, int(getattr(executor, "num_workers", None) or getattr(executor, "_max_workers", None) or 1))
+
+
+@contextmanager
+def _devices() -> Iterator[ThreadPoolExecutor]:
+    """A thread for each of this process's devices."""
+    import jax
+
+    devices: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for device in jax.local_devices():
+        devices.put(device)
+
+    def take() -> None:
+        jax.default_device(devices.get()).__enter__()  # of this thread, for as long as it lives
+
+    with ThreadPoolExecutor(devices.qsize(), "jaxrf-device", take) as threads:
+        yield threads
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[Engine]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError("Dask is not installed. Use pip install 'jaxrf[dask]'.") from error
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"There is no Dask scheduler at {address}: {error}. Check its address.") from error
+    with client:
+        executor = client.get_executor(retries=3)
+        yield Engine(executor, lambda: width(executor))
+
+
+@contextmanager
+def _mpi() -> Iterator[Executor | None]:
+    """The executor in process 0; in the others None, after all jobs are done."""
+    try:
+        from mpi4py import MPI  # pyright: ignore[reportMissingImports]
+        from mpi4py.futures import MPICommExecutor  # pyright: ignore[reportMissingImports]
+    except (ImportError, RuntimeError) as error:
+        raise InputError(f"MPI cannot be used: {error}. Use pip install 'jaxrf[mpi]', with an MPI library.") from error
+    if MPI.COMM_WORLD.Get_size() < 2:
+        raise InputError(
+            "MPI started one process, and process 0 only hands out work. Use mpirun -n 5 for four workers."
+        )
+    with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
+        yield executor
+
+
+def _follow() -> None:
+    """Leave Ctrl-C to the process that started this one, and end when it ends."""
+    import multiprocessing.connection
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="jaxrf-parent").start()

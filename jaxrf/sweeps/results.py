@@ -1,0 +1,196 @@
+"""Reading a sweep, finished or running: its tasks, their results so far, and exports. Runs no model."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxrf import store
+from jaxrf.errors import InputError, StoreError, unknown
+from jaxrf.results.many import Entry, axes_of, outcome, stack, table
+from jaxrf.results.result import Result
+from jaxrf.store.blocks import Block
+from jaxrf.sweeps import record
+from jaxrf.sweeps.blocks import Chunks, Cover, by_task
+from jaxrf.sweeps.folder import Folder
+from jaxrf.sweeps.merge import Merger
+from jaxrf.sweeps.specification import ASKED, Asked
+from jaxrf.sweeps.task import plan_key
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A sweep on disk or in a bucket; what it says is what is there when it is asked.
+
+    Attributes:
+        folder: its place.
+        asked: seeds, rule and measures.
+        specification: what is to be done, as it was written down.
+        entries: its tasks, in their order.
+    """
+
+    folder: Folder
+    asked: Asked
+    specification: Mapping[str, Any]
+    entries: tuple[Entry, ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def find(self, **place: Any) -> Entry:
+        """The one task with these values on the axes; `depth` stands for `model.depth`.
+
+        Raises:
+            UnknownNameError: there is no such axis.
+            InputError: no task has them, or several have.
+        """
+        axes = axes_of(self.entries)
+        names = {name.removeprefix("model."): name for name in axes}
+        for name in place:
+            if name not in names:
+                raise unknown("axis", name, names)
+        found = [e for e in self.entries if all(e.place[names[name]] == value for name, value in place.items())]
+        if len(found) != 1:
+            raise InputError(f"{len(found)} tasks have {place}. The axes are {axes}.")
+        return found[0]
+
+    def count(self, entry: Entry) -> int:
+        """How many chunks of a task, some images under one seed, are there."""
+        return sum(len(cover) for *_, cover in self._there([entry]))
+
+    def _there(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Block, Cover]]:
+        """Those tasks of which chunks are there, with their plans and what is there.
+
+        Raises:
+            StoreError: a plan is damaged, or missing where blocks are.
+        """
+        done = self._done() is not None
+        plans = {entry.id: self.folder.block(plan_key(entry.id)) for entry in entries}
+        chunks = {task: self._chunks(plan) for task, plan in plans.items() if plan}
+        present = self.folder.present(chunks) if chunks else {}
+        for entry in entries:
+            plan, cover = plans[entry.id], present.get(entry.id)
+            if plan is None and (done or self.folder.location.listed(f"blocks/{entry.id}/")):
+                raise self._faulty(entry, [plan_key(entry.id)], "its plan")
+            if plan is not None and (cover or done):
+                yield entry, plan, cover or Cover(self._chunks(plan), None)
+
+    def _done(self) -> Mapping[str, Any] | None:
+        return record.finished(self.folder)
+
+    def _faulty(self, entry: Entry, keys: Sequence[str], what: str) -> StoreError:
+        shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        return StoreError(
+            f"Of the task {dict(entry.place)} of {self.folder.location.name}, {what} cannot be read: damaged or missing "
+            f"{'are' if len(keys) > 1 else 'is'} {shown}. Run the same command again, which makes it anew."
+        )
+
+    def _chunks(self, plan: Block) -> Chunks:
+        return Chunks(self.asked.seed_numbers, *plan[0]["images"])
+
+    def result(self, entry: Entry | None = None, **place: Any) -> Result:
+        """The result of a task from the blocks that are there; all of them, or those that `until` counts.
+
+        Args:
+            entry: the task; or
+            place: its values on the axes, as for `find`.
+
+        Raises:
+            InputError: nothing is there yet.
+            StoreError: blocks are damaged, or missing although the sweep was finished; says which, and moves nothing.
+        """
+        entry = entry or self.find(**place)
+        for found in self._there([entry]):
+            return self._merged(*found)
+        raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")
+
+    def _merged(self, entry: Entry, plan: Block, cover: Cover) -> Result:
+        chunks = self._chunks(plan)
+        merger = Merger(self.folder, entry.id, plan, chunks, self.asked.rule)
+        merger.take(cover)
+        merger.finish()
+        if merger.damaged:
+            lost = len(Cover(chunks, by_task(merger.damaged).get(entry.id)).there)
+            raise self._faulty(entry, merger.damaged, f"{lost} of {len(chunks)} chunks")
+        missing = cover.missing()
+        if missing and not merger.stopped and self._done() is not None:
+            raise self._faulty(entry, [f"the chunks {missing}"], f"{len(missing)} of {len(chunks)} chunks")
+        return merger.result()
+
+    def failures(self) -> dict[str, str]:
+        """Tracebacks of tasks that failed, by their ids."""
+        return {name: facts["traceback"] for name, facts in self.folder.failures().items()}
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row per task and unit that has blocks: places on the axes, counts, measures."""
+        labels = [label for label, *_ in self.asked.readings]
+        header, lines = table(self.entries, self._outcomes(), labels)
+        return [dict(zip(header, line, strict=True)) for line in lines]
+
+    def to_xarray(self) -> xarray.Dataset:
+        """All that is there as one dataset, with the axes of the sweep as dimensions."""
+        from jaxrf.store.netcdf_file import dataset
+
+        stacked, labels = self._stacked()
+        return dataset(stacked).assign_coords(labels)
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write all that is there as one array per quantity: `.npz`, `.nc`, or a folder (Zarr v3).
+
+        Labels of axes that are words stand in the header alone.
+        """
+        return store.save(path, self._stacked()[0], overwrite)
+
+    def _stacked(self) -> tuple[store.Record, dict[str, list[str]]]:
+        outcomes = self._outcomes()
+        if not outcomes:
+            raise InputError(f"The sweep at {self.folder.location.name} has no blocks yet. Wait, or see .failures().")
+        return stack(self.asked.readings, self.specification, self.entries, outcomes)
+
+    def _outcomes(self) -> dict[str, Any]:
+        readings = self.asked.readings
+        return {found[0].id: outcome(self._merged(*found), readings) for found in self._there(self.entries)}
+
+
+def open(place: str | os.PathLike[str]) -> Sweep:
+    """The sweep at a path or URL, which may still be running.
+
+    Args:
+        place: the folder, or URL `gs://`, `s3://`, `memory://`, that the sweep writes to.
+
+    Warns:
+        UserWarning: the table or another result beside the blocks is not what was written at the end.
+
+    Raises:
+        StoreError: there is no sweep, or its record is damaged.
+
+    Example:
+        >>> from jaxrf.sweeps import Specification
+        >>> from jaxrf.sweeps.run import run
+        >>> plan = Specification(model={"source": "zoo:conv_stack", "width": [2, 3], "depth": 1}, input="8x9x3")
+        >>> for progress in run(plan, "memory://opened"): pass
+        >>> opened = open("memory://opened")
+        >>> len(opened), opened.result(width=3).mean.shape
+        (2, (1, 3, 3))
+    """
+    folder = Folder.at(os.fspath(place), reading=True)
+    mark = record.specification(folder)
+    if found := record.changed(folder, record.finished(folder) or {}):
+        warnings.warn(
+            f"Of {folder.location.name}, {', '.join(found[:3])} {'is' if len(found) == 1 else 'are'} not what was written; "
+            "what is read here comes from the blocks. Run the same command again, which writes it anew.",
+            stacklevel=2,
+        )
+    entries = tuple(Entry(one["id"], one["place"]) for one in mark["tasks"])
+    described = mark["specification"]
+    return Sweep(folder, Asked(**{key: described[key] for key in ASKED}), described, entries)

@@ -1,0 +1,219 @@
+"""One task, opened: the model traced and planned, and blocks of maps from it. Nothing is read or written here."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import tee
+from typing import Any
+
+import numpy as np
+
+from jaxrf.errors import InputError, StoreError
+from jaxrf.inputs.named import Chunk, ahead
+from jaxrf.store.blocks import Block, decode, encode
+from jaxrf.sweeps.blocks import ARRAYS, Made, Span, Work, areas, to_bytes
+from jaxrf.sweeps.task import Task, plan_key
+
+SECONDS = 1.0
+"""Of work in a block: what a kill loses at most of each block in hand, and enough that writing does not count."""
+LARGE = 2**22
+"""Bytes at which a block ends before that."""
+NAMED = (
+    "layer", "wrt", "output", "channels", "score", "average", "estimator", "protocol", "precision",
+)  # fmt: skip
+"""Settings that are options as they stand."""
+BATCHES = ("per_batch", "side", "turns", "batches_per_call")
+"""Numbers of a `Pullback` that its plan chose."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A block that is yet to be written.
+
+    Attributes:
+        key: where it will lie.
+        chunks: what it holds.
+        header: what its header says besides.
+    """
+
+    key: str
+    chunks: list[Made]
+    header: Mapping[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """The block as it is written."""
+        return to_bytes(self.key, self.chunks, self.header)
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    """A task that is ready to run.
+
+    Attributes:
+        task: which.
+        plan: how it is run, a block.
+        run: the prepared layer's `jaxrf.fields.run.Run`.
+        shape: of one input.
+        first: its first images.
+        strict: whether a photo that cannot be read is an error.
+    """
+
+    task: Task
+    plan: bytes
+    run: Any
+    shape: tuple[int, ...]
+    first: Chunk
+    strict: bool
+
+    def blocks(self, work: Iterable[Work], stop: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
+        """Blocks of the chunks `work`, in their order; after a chunk at which `stop` is true, what there is of one."""
+        begun, size, held = time.perf_counter(), 0, []
+        for made in self._chunks(work):
+            held.append(made)
+            over = stop()
+            size += made.nbytes
+            if over or size >= LARGE or time.perf_counter() - begun >= SECONDS:
+                yield from self._batches(held)
+                begun, size, held = time.perf_counter(), 0, []
+            if over or (not held and stop()):
+                return
+        yield from self._batches(held)
+
+    def _batches(self, chunks: list[Made]) -> Iterator[Batch]:
+        header = {"host": socket.gethostname(), **self.run.certificate}
+        for area, part in areas(chunks, self.task.inputs.count):
+            yield Batch(area.key(self.task.id), part, header)
+
+    def _chunks(self, work: Iterable[Work]) -> Iterator[Made]:
+        import jax
+
+        from jaxrf.inputs.images import as_images
+
+        with jax.default_matmul_precision(self.task.settings["precision"]):
+            wanted, work = tee(work)
+            for (seed, span), chunk in zip(work, self._inputs(span for _, span in wanted), strict=True):
+                drawn = 0 if seed is None and self.run.variables is None else seed
+                images = chunk.images if len(chunk.images) else self.first.images[:1]
+                samples = list(self.run.samples(as_images(images, None), drawn, first=span[0]))
+                arrays = {name: _joined([getattr(one, name) for one in samples]) for name in ARRAYS}
+                if not len(chunk.images):  # of photos that cannot be read: as many maps as images, of the right shape
+                    arrays = {name: array[:0] for name, array in arrays.items()}
+                yield Made((seed, span), arrays, chunk.bad)
+
+    def _inputs(self, wanted: Iterable[Span]) -> Iterator[Chunk]:
+        if (self.first.first, self.first.stop) == (0, self.task.inputs.count):  # there are no others
+            return (self.first for _ in wanted)
+        return ahead(self.task.inputs, wanted, self.shape, self.strict)
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def open_task(task: Task, plan: bytes | None, *, seed: int | None, strict: bool = False, mix: bool = False) -> Worker:
+    """Trace a task and plan it; or take up the plan with which it was begun.
+
+    Args:
+        task: which.
+        plan: how it was begun, a block; None where it was not.
+        seed: the first seed; None for the weights that the model comes with, or seed 0.
+        strict: whether a photo that cannot be read is an error.
+        mix: whether another kind of device than that of the plan may go on.
+
+    Raises:
+        StoreError: it was begun on another kind of device, and not `mix`; or with other images.
+        JaxrfError: the task cannot be run.
+    """
+    import jax
+
+    key = plan_key(task.id)
+    begun = None if plan is None else decode(key, plan)
+    with jax.default_matmul_precision(task.settings["precision"]):
+        model, shape, variables = task.load()
+        first = _first(task, shape, strict)
+        run = _prepare(task.settings, model, variables, first.images, seed, certify=begun is None)
+    if begun is None or plan is None:
+        plan = encode(key, *_described(run.prepared, task, first.images))
+        return Worker(task, plan, run, shape, first, strict)
+    if task.inputs.stream and begun[0]["first_images"] != _digest(first.images):
+        raise StoreError(
+            f"{task.settings['inputs']} does not give the images with which {task.label} was begun. They must be the "
+            "same each time: fix the seed of what shuffles them, or choose another place."
+        )
+    if not mix and begun[0]["device"] != run.prepared.facts["device"]:
+        raise StoreError(
+            f"{task.label} was begun on {begun[0]['device']}, and this is {run.prepared.facts['device']}: their maps "
+            "differ in the last bits. Go on there, choose another place, or allow it with --mix-devices."
+        )
+    return Worker(task, plan, _as_begun(run, begun), shape, first, strict)
+
+
+def _first(task: Task, shape: tuple[int, ...], strict: bool) -> Chunk:
+    """The first chunk of inputs of which something can be read."""
+    bad = ""
+    for _, span in task.chunks(None):
+        chunk = task.inputs.chunk(*span, shape, strict)
+        if len(chunk.images):
+            return chunk
+        bad = bad or chunk.bad[0]
+    raise InputError(f"None of the {task.inputs.count} photos of {task.inputs.words} can be read. The first: {bad}")
+
+
+def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed: int | None, certify: bool) -> Any:
+    from jaxrf.engine.units import grid
+    from jaxrf.fields.opening import open_call
+    from jaxrf.inputs.images import as_images
+    from jaxrf.loading import words
+    from jaxrf.planning.options import Options
+
+    units: Any = settings["units"]
+    units = words.units(units) if isinstance(units, str) and units != "middle" else units
+    axes = settings["spatial_axes"]
+    options = Options(
+        units=grid(*units.counts) if isinstance(units, words.GridSpec) else units,
+        method=settings["method"],
+        apply_kwargs=dict(settings["apply"]) or None,
+        spatial_axes=tuple(axes) if axes is not None else None,
+        init=dict(settings["init"]) or None,
+        seeds=None if seed is None else [seed],
+        certify=certify,
+        **{name: settings[name] for name in NAMED},
+    )
+    (run,) = open_call(model, variables, as_images(images, None), options).runs.values()
+    return run
+
+
+def _described(layer: Any, task: Task, images: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a plan records of a layer: its batches, and all that a result says besides its maps."""
+    origin, units = layer.where(layer.count)
+    header = {
+        "batches": {name: getattr(layer.pullback, name) for name in BATCHES},
+        "device": layer.facts["device"],
+        "tied": layer.pullback.tied,
+        "score": layer.pullback.score,
+        "channels": layer.pullback.channels,
+        "average": layer.options.average,
+        "images": [task.inputs.count, task.settings["images_per_chunk"]],
+        "first_images": _digest(images),
+        "theoretical": layer.row.to_dict(),
+        "provenance": {**layer.facts, "inputs": task.settings["inputs"], "plan": str(layer.plan)},
+    }
+    return header, {"origin": np.asarray(origin, np.int64), "units": np.asarray(units, np.int64)}
+
+
+def _as_begun(run: Any, plan: Block) -> Any:
+    """The run with the batches of its plan: other batches give other last bits."""
+    from jaxrf.fields.run import Compiled
+
+    pull, batches = run.prepared.pullback, plan[0]["batches"]
+    if all(getattr(pull, name) == number for name, number in batches.items()):
+        return run
+    return replace(run, compiled=Compiled(replace(run.prepared, pullback=replace(pull, **batches))))
+
+
+def _digest(images: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16]
