@@ -151,8 +151,7 @@ class Run:
         """The mean over images of the maps of one network, (*spatial)."""
         pull: Pullback = self.pulls[name]
         keys = sample_keys(seed, 0, len(self.images))
-        parts = pull.maps(self.run.leaves(seed), self.images, keys)
-        return np.concatenate([part.maps for part in parts], axis=1)[:, 0].mean(axis=0, dtype=np.float64)
+        return pull.maps(self.run.leaves(seed), self.images, keys).maps[:, 0].mean(axis=0, dtype=np.float64)
 
     def first_calls(self) -> dict[str, float]:
         """Seconds of the first call of each estimator, compilation among them."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import jax
 
 from jaxrf.base.compiler import platform
-from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
+from jaxrf.engine.batches import fitting, product
+from jaxrf.engine.cost import Cost, array_bytes, features_read, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import TangentProgram
 from jaxrf.errors import InputError, PlanError
+from jaxrf.lowering.reads import Asked, choose_reads
 
 UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
 """Fewest and most gradients at a time, where memory allows."""
@@ -28,6 +30,11 @@ RESULT = 2**28
 """Bytes of maps that one call returns at most."""
 SHOWN = 12
 """Windows that a printed plan shows."""
+READING = {
+    "slices": "unit by unit",
+    "rows": "by rows and columns, units row by row",
+    "columns": "by rows and columns, units column by column",
+}
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -45,6 +52,7 @@ class Plan:
         cost: of one unit.
         memory: predicted bytes in use, weights and results included.
         limit: bytes that may be used.
+        reads: how the windows of a batch are read: "slices", "rows" or "columns".
         windows: window and array shape of the layers on the way.
         crop: the part of the image that is run, or why all of it is.
         compilations: programs that are compiled.
@@ -60,6 +68,7 @@ class Plan:
     cost: Cost
     memory: int
     limit: int
+    reads: str
     windows: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     crop: Crop
     compilations: int
@@ -74,6 +83,7 @@ class Plan:
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
             f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
+            f"  windows     read {READING[self.reads]}",
             f"  image       {self.crop}",
             f"  programs    {self.compilations} to compile",
             *(f"  because     {reason}" for reason in self.why),
@@ -107,11 +117,14 @@ def make_plan(
     limit = parse_memory(memory)
     cost, fixed = unit_cost(windows), image_cost(program, windows)
     weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
-    per_image = fixed.forward + fixed.padded
     where = platform()
     fewest, most = UNITS.get(where, UNITS["cpu"])
     largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
     wanted = int(min(max(BATCH.get(where, BATCH["cpu"]) // largest, fewest), most))
+    cells = product(windows.units, windows.count)
+    reads = choose_reads(Asked(cells.ndim > 1, features_read(windows)), where)
+    per_image = fixed.forward + fixed.padded
+    extents = (windows.count,) if reads == "slices" else cells.shape
     why = []
 
     def gradients(units: int) -> int:
@@ -122,7 +135,7 @@ def make_plan(
         passed = images * turns * (array_bytes(program.image) + units * 3 * batches * map_bytes)
         return weights + images * gradients(units) + passed
 
-    units = max(1, min(wanted, windows.count))
+    units = max(1, min(wanted, windows.count)) if reads == "slices" else fitting(extents, wanted)
     each = -(-available // devices) if units == windows.count else available
     together = 1 if tied else even(each, max(1, wanted // units))
     least, room = ABREAST.get(where, (together, 0))
@@ -133,7 +146,7 @@ def make_plan(
         elif together > 1:
             together //= 2
         else:
-            units //= 2
+            units = units // 2 if reads == "slices" else fitting(extents, units // 2)
     turns = together // images
     if total(units, images, turns, 1) > limit:
         needs = total(1, 1, 1, 1)
@@ -141,7 +154,7 @@ def make_plan(
             f'Plan needs {human(needs)} for one unit and one image; {human(limit)} are allowed. Use memory="{human(needs)}" '
             "or more, fewer units, or a smaller input."
         )
-    if units * together < min(wanted, windows.count):
+    if units * together < (fitting(extents, wanted) if reads != "slices" else min(wanted, windows.count)):
         why.append(f"larger batches would need more than {human(limit)}")
     why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {where}")
     if turns > 1:
@@ -158,7 +171,7 @@ def make_plan(
             batches = -(-batches // devices) * devices
             why.append(f"units are spread over {devices} devices")
     return Plan(
-        layer, windows.count, units, images, turns, batches, cost, total(units, images, turns, batches), limit,
+        layer, windows.count, units, images, turns, batches, cost, total(units, images, turns, batches), limit, reads,
         dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
     )  # fmt: skip
 

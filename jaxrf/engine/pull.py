@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from jaxrf.engine.range import Scaled, patience
+from jaxrf.engine.reading import Lines, windows_of
 from jaxrf.engine.scales import Key, Scales, room
 from jaxrf.engine.windows import Starts, Windows
 from jaxrf.equations.program import Equation, Operand, Variable
@@ -39,6 +40,7 @@ class Shared:
 
     coefficients: Mapping[Operand, jax.Array]
     starts: Starts
+    lines: Lines | None = None
     makers: dict[Any, Callable[[], jax.Array]] = field(default_factory=dict)
     made: dict[Any, Any] = field(default_factory=dict)
 
@@ -135,19 +137,7 @@ def read(
         return jnp.pad(value(), margins, constant_values=fill)
 
     wide = shared.once((key, tuple(margins), fill), padded) if any(map(any, margins)) else value()
-    return cut(wide[None], spans, table, [lo for lo, _ in margins])
-
-
-def cut(array: jax.Array, spans: Spans, table: jax.Array, margins: list[int]) -> jax.Array:
-    """Windows of `array` (1 or units, ...) at their starts, which `margins` were put before."""
-    sizes = tuple(span.size for span in spans)
-    zero = jnp.zeros(table.shape[1], table.dtype)
-    starts = jnp.stack(
-        [zero if span.start is None else table[span.start] + m for span, m in zip(spans, margins)], axis=1
-    )
-    if array.shape[0] == 1:
-        return jax.vmap(lambda s: lax.dynamic_slice(array[0], s, sizes))(starts)
-    return jax.vmap(lambda a, s: lax.dynamic_slice(a, s, sizes))(array, starts)
+    return windows_of(wide, spans, table, [lo for lo, _ in margins], shared.lines)
 
 
 def pull_back(

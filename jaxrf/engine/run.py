@@ -17,10 +17,12 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxrf.base.compiler import jit
 from jaxrf.base.typing import Device
+from jaxrf.engine.batches import Batches, product
 from jaxrf.engine.channels import cotangents
 from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
 from jaxrf.engine.range import alike, unscaled
+from jaxrf.engine.reading import Lines, lines
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.signs import Signs
 from jaxrf.engine.windows import Windows
@@ -30,16 +32,14 @@ from jaxrf.lowering.forward import lower
 
 
 class Part(NamedTuple):
-    """What one call of the program gives for some units.
+    """What the program gives for units.
 
     Attributes:
-        units: which.
         maps: (image, unit, *map_shape).
         elsewhere: (image, unit), what their gradients held on other images.
         values: (image, unit, channel), forward values of the units; no channels where the program does not hold them.
     """
 
-    units: slice
     maps: np.ndarray
     elsewhere: np.ndarray
     values: np.ndarray
@@ -64,6 +64,7 @@ class Pullback:
         pool: the frame in which units are averaged; None to keep them apart.
         devices: across which images (or units, where there are too few images) are spread.
         signs: the random weights that are averaged over; None to pull back by them as they are.
+        reads: how windows are read: a name of `jaxrf.lowering.reads`.
     """
 
     program: TangentProgram
@@ -80,6 +81,7 @@ class Pullback:
     pool: Pool | None = None
     devices: tuple[Device, ...] = ()
     signs: Signs | None = None
+    reads: str = "slices"
 
     @property
     def count(self) -> int:
@@ -112,18 +114,26 @@ class Pullback:
         return np.stack(columns, axis=1) if columns else np.zeros((self.count, 0), np.int64)
 
     @cached_property
+    def dealt(self) -> Batches:
+        """The units in batches, which fill whole calls."""
+        cells = np.arange(self.count) if self.reads == "slices" else product(self.windows.units, self.count)
+        return Batches(cells, self.per_batch, self.batches_per_call, self.reads == "columns")
+
+    @cached_property
+    def lines(self) -> Lines | None:
+        """What the windows of a batch have in common; None where each unit has slices of its own."""
+        return None if self.reads == "slices" else lines(self.dealt, self.windows.starts)
+
+    @cached_property
     def batches(self) -> tuple[np.ndarray, ...]:
         """Unit numbers (batch, unit), starts (batch, row, unit), shifts (batch, unit, axis) and weights (batch, unit).
 
-        Batches fill whole calls; what pads the last one repeats the last unit, with weight 0.
+        What fills up the last batches repeats units, with weight 0.
         """
-        step = self.per_batch * self.batches_per_call
-        padded = np.arange(-(-self.count // step) * step)
-        numbers = np.minimum(padded, self.count - 1).reshape(-1, self.per_batch)
+        numbers = self.dealt.numbers
         table = self.windows.starts.table(self.count)[:, numbers].transpose(1, 0, 2)
         shifts = self.pool.shifts if self.pool else np.zeros((self.count, 0), np.int64)
-        weights = (padded < self.count).astype(np.float32).reshape(-1, self.per_batch)
-        return numbers.astype(np.int32), table, shifts[numbers].astype(np.int32), weights
+        return numbers, table, shifts[numbers].astype(np.int32), self.dealt.real.astype(np.float32)
 
     @cached_property
     def compiled(self) -> Any:
@@ -138,7 +148,7 @@ class Pullback:
             inputs, outputs = (one, one, split, split, split, split, one), PartitionSpec(None, "device")
         return jit(jax.shard_map(self._images, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False))
 
-    def maps(self, leaves: Sequence[jax.Array], images: np.ndarray, keys: jax.Array) -> Iterator[Part]:
+    def maps(self, leaves: Sequence[jax.Array], images: np.ndarray, keys: jax.Array) -> Part:
         """Maps of all units for some images.
 
         Args:
@@ -146,38 +156,30 @@ class Pullback:
             images: (k, batch, ...); batch is 1 unless images are tied.
             keys: one key per entry of `images`.
 
-        Yields:
-            A `Part` per call; with a pool one for all units, whose maps are their means (k, group, *pool.shape).
+        Returns:
+            All units; with a pool their means (k, group, *pool.shape).
         """
         if self.pool is not None:
-            yield self._pooled(list(self._calls(leaves, images, keys)))
-            return
-        waiting: list[tuple[int, Any]] = []
-        for first, result in enumerate(self._calls(leaves, images, keys)):
-            waiting.append((first, result))
-            if len(waiting) > 1:  # the device works on the next call while this one is read
-                yield self._fetch(*waiting.pop(0))
-        yield from (self._fetch(*item) for item in waiting)
+            return self._pooled(list(self._calls(leaves, images, keys)))
+        parts, waiting = [], None
+        for result in self._calls(leaves, images, keys):
+            if waiting is not None:  # the device works on the next call while this one is read
+                parts.append(_fetched(waiting))
+            waiting = result
+        parts.append(_fetched(waiting))
+        return Part(*(self.dealt.restored(p[0] if len(p) == 1 else np.concatenate(p, axis=1)) for p in zip(*parts)))
 
     def _calls(self, leaves, images, keys) -> Iterator[Any]:
         for first in range(0, len(self.batches[0]), self.batches_per_call):
             yield self.compiled(leaves, images, *(a[first : first + self.batches_per_call] for a in self.batches), keys)
-
-    def _fetch(self, call: int, result: Any) -> Part:
-        step = self.per_batch * self.batches_per_call
-        units = slice(call * step, min((call + 1) * step, self.count))
-        n = units.stop - units.start
-        each = [a.reshape(len(a), -1, *a.shape[3:])[:, :n] for a in map(np.asarray, result)]
-        maps, exponents, elsewhere, values = each
-        return Part(units, unscaled(maps, exponents), unscaled(elsewhere, exponents), values)
 
     def _pooled(self, results: list[Any]) -> Part:
         wide = [(np.asarray(m, np.float64), np.asarray(e, np.float64), np.asarray(x)) for m, x, e, _ in results]
         each = self.count // self.groups
         total = np.sum([unscaled(maps, x).sum(axis=1) for maps, _, x in wide], axis=0) / each
         elsewhere = np.sum([unscaled(e, x).sum(axis=1) for _, e, x in wide], axis=0) / each
-        values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)[:, : self.count]
-        return Part(slice(0, self.groups), total, elsewhere, values)
+        values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)
+        return Part(total, elsewhere, self.dealt.restored(values))
 
     def joined(self, maps, exponents, elsewhere, _=None):
         """What all batches of some images gave, as maps of all units.
@@ -195,7 +197,8 @@ class Pullback:
             exponents = jnp.broadcast_to(common[:, None], elsewhere.shape[::2])
             result = [maps.sum(1) / each, exponents, elsewhere.sum(1) / each]
         else:
-            result = [a.reshape(len(a), -1, *a.shape[3:])[:, : self.count] for a in (maps, exponents, elsewhere)]
+            each = [a.reshape(len(a), -1, *a.shape[3:]) for a in (maps, exponents, elsewhere)]
+            result = [self.dealt.restored(a) for a in each]
         return [a.reshape(self.program.image.shape[0], -1, *a.shape[2:]) for a in result] if self.tied else result
 
     def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
@@ -232,7 +235,7 @@ class Pullback:
         """
         plan, program = self.windows, self.program
         value = [self.layer.value] if self.layer.value is not None else []
-        shared = Shared(known, plan.starts)
+        shared = Shared(known, plan.starts, self.lines)
 
         def batch(units, table, shift, weight):
             ct = self._cotangent(key, units)
@@ -285,6 +288,12 @@ class Pullback:
         gradient = gradient.transpose(0, *(a + 1 for a in (*kept, *features)))
         gradient = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))  # squares of a half have no room
         return scores[self.score](gradient.reshape(*gradient.shape[: len(kept) + 1], -1))
+
+
+def _fetched(result: Any) -> Part:
+    """What one call gave, on the host: (image, batch * unit, ...)."""
+    maps, exponents, elsewhere, values = (a.reshape(len(a), -1, *a.shape[3:]) for a in map(np.asarray, result))
+    return Part(unscaled(maps, exponents), unscaled(elsewhere, exponents), values)
 
 
 def forward(program: TangentProgram, wanted: Sequence[Operand], leaves: Sequence[jax.Array], image: jax.Array):

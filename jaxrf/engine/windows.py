@@ -72,6 +72,8 @@ class Windows:
     """Number of units."""
     varying: Set[Operand] = frozenset()
     """Coefficients that depend on the image."""
+    units: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """Positions of the units on axes of the target."""
 
     def coefficients(self) -> list[Variable]:
         """The forward variables that the steps read."""
@@ -136,7 +138,9 @@ class _Planner:
             steps.append(self._step(eqn, out))
         regions[self.source] = self._region(self.source, self.kept)
         varying = self.program.image_dependent
-        return Windows(self.target, self.source, unit, regions, tuple(steps), self.starts, self.count, varying)
+        return Windows(
+            self.target, self.source, unit, regions, tuple(steps), self.starts, self.count, varying, self.units
+        )
 
     def _step(self, eqn: Equation, out: Spans) -> Step:
         box = [self._interval(span) for span in out]

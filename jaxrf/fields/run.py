@@ -77,8 +77,7 @@ class Compiled:
         """The sample of some images, at most `Prepared.side` of them."""
         prepared, tied = self.prepared, self.prepared.pullback.tied
         images = _side_by_side(prepared.cropped(batch), prepared.side, tied)
-        parts = list(prepared.pullback.maps(leaves, images, keys))
-        arrays = [p[0] if len(p) == 1 else np.concatenate(p, axis=1) for p in list(zip(*parts))[1:]]
+        arrays = list(prepared.pullback.maps(leaves, images, keys))
         if tied:
             arrays = [a.reshape(prepared.side, -1, *a.shape[2:]) for a in arrays]
         maps, elsewhere, values = (a[: len(batch)] for a in arrays)

@@ -236,5 +236,6 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
         turns=chosen.turns,
         batches_per_call=chosen.batches_per_call,
         pool=pool,
+        reads=chosen.reads,
     )
     return pull, chosen

@@ -81,8 +81,8 @@ def run(pull: Pullback, opened: Run, images: np.ndarray) -> np.ndarray:
     maps = []
     for seed in range(SEEDS):
         keys = jax.vmap(lambda i, seed=seed: jax.random.fold_in(jax.random.key(seed), i))(np.arange(len(images)))
-        (part,) = pull.maps(opened.leaves(seed), images[:, None], keys)
-        maps.append(part.maps[:, 0].mean(0, dtype=np.float64))
+        found = pull.maps(opened.leaves(seed), images[:, None], keys)
+        maps.append(found.maps[:, 0].mean(0, dtype=np.float64))
     return np.array(maps)
 
 
