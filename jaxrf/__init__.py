@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import clear_cache
     from jaxrf.inputs.images import noise
+    from jaxrf.loading.variables import load_variables
     from jaxrf.pieces.context import halo
     from jaxrf.pieces.plan import tile_plan
     from jaxrf.pieces.stream import stream
@@ -41,6 +42,7 @@ __all__ = [
     "halo",
     "init",
     "load",
+    "load_variables",
     "measures",
     "noise",
     "open",
@@ -66,6 +68,7 @@ _HOMES = {
     "compare": "jaxrf.results.several",
     "compiler_options": "jaxrf.base.compiler",
     "erf": "jaxrf.api",
+    "load_variables": "jaxrf.loading.variables",
     "paths": "jaxrf.api",
     "plan": "jaxrf.api",
     "prepare": "jaxrf.api",

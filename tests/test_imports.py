@@ -26,7 +26,7 @@ ALLOWED = {
     "measures": "statistics",
     "zoo": "base",
     "report": "base geometry measures statistics",
-    "loading": "base zoo",
+    "loading": "adapters base zoo",
     "inputs": "loading store",
     "results": "geometry report statistics store",
     "protocols": "base results",

@@ -61,7 +61,14 @@ class Erf(ModelOptions, Command):
         "how many noise images to use where no photos are given (default: 1)", parse=values.count, metavar="N"
     )
     noise_seed: int = option("where the noise starts", default=0, parse=int, metavar="SEED")
-    variables: str | None = option("an Orbax folder or a flax .msgpack file with the weights", metavar="PATH")
+    variables: str | None = option(
+        "a checkpoint with the weights: an Orbax folder, .msgpack, .npz, .safetensors or a PyTorch state_dict",
+        metavar="PATH",
+    )
+    family: str | None = option("whose names a state_dict has, as torchvision_resnet", metavar="NAME")
+    step: int | None = option(
+        "of a folder with a checkpoint for each step (default: the newest)", parse=int, metavar="N"
+    )
     seeds: int | None = option("how many random initializations to average over", parse=values.count, metavar="N")
     units: Any = option(
         "center, all, grid:8x8, or positions as 3,3;5,5 (default: center)", parse=values.units, metavar="UNITS"
@@ -109,9 +116,19 @@ class Erf(ModelOptions, Command):
             print("\n".join([*describe(summary(result)), *(f"wrote {path}" for path in written)]))
         return 0
 
+    def _variables(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+        """The weights of the checkpoint, if there is one."""
+        import jaxrf
+
+        if self.variables is None:
+            if self.family is not None or self.step is not None:
+                raise InputError("--family and --step say how a checkpoint is read. Give it: --variables PATH.")
+            return None
+        needed = {"model": model, "input_shape": input_shape, **self.call_arguments()} if self.family else {}
+        return jaxrf.load_variables(self.variables, family=self.family, step=self.step, **needed)
+
     def _map(self, loaded: Any, input_shape: tuple[int, ...]) -> Result:
         import jaxrf
-        from jaxrf.loading.checkpoints import read_variables
 
         units = jaxrf.grid(*self.units.counts) if isinstance(self.units, values.GridSpec) else self.units
         named = ("channels", "score", "average", "protocol", "estimator")
@@ -120,7 +137,7 @@ class Erf(ModelOptions, Command):
         with progress.bar("samples") as moved:
             return jaxrf.erf(
                 loaded.model,
-                read_variables(self.variables) if self.variables is not None else None,
+                self._variables(loaded.model, input_shape),
                 self._inputs(input_shape),
                 input_shape=input_shape,
                 layer=self.layer,

@@ -1,67 +1,271 @@
-"""Variables from disk for the command line."""
+"""Variables from disk: every kind as its own library writes it, what is left out, and what is refused."""
 
 from __future__ import annotations
 
-import flax.serialization
-import numpy as np
-import pytest
+import json
+import pickle
+from pathlib import Path
 
-from jaxrf.errors import InputError
+import flax.linen as nn
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from flax.training.train_state import TrainState
+
+import jaxrf
+from jaxrf import zoo
+from jaxrf.errors import InputError, UnknownNameError
 from jaxrf.loading.checkpoints import read_variables
+from jaxrf.loading.families import families
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
+VARIABLES = {"params": {"conv": {"kernel": KERNEL, "bias": KERNEL[0]}}, "batch_stats": {"norm": {"mean": KERNEL[1]}}}
+FLAT = {"/".join(path): leaf for path, leaf in {
+    ("params", "conv", "kernel"): KERNEL, ("params", "conv", "bias"): KERNEL[0], ("batch_stats", "norm", "mean"): KERNEL[1],
+}.items()}  # fmt: skip
+STATES = json.loads((Path(__file__).parents[1] / "data" / "state_dicts.json").read_text())["names"]
+NETS = {
+    "torchvision_resnet": zoo.resnet50,
+    "timm_resnet": zoo.resnet50,
+    "torchvision_mobilenet_v2": zoo.mobilenet_v2,
+    "timm_mobilenet_v2": zoo.mobilenet_v2,
+    "torchvision_convnext": zoo.convnext_tiny,
+    "timm_convnext": zoo.convnext_tiny,
+    "timm_vit": zoo.vit_small_16,
+}
 
 
-def test_a_msgpack_file_is_read(tmp_path):
-    """What flax wrote comes back, and collections stay as they are."""
-    variables = {"params": {"conv": {"kernel": KERNEL}}, "batch_stats": {"mean": KERNEL[0]}}
-    (tmp_path / "a.msgpack").write_bytes(flax.serialization.to_bytes(variables))
-    found = read_variables(str(tmp_path / "a.msgpack"))
-    assert set(found) == {"params", "batch_stats"}
-    np.testing.assert_array_equal(found["params"]["conv"]["kernel"], KERNEL)
+def same(found, right=VARIABLES):
+    assert jax.tree.structure(found) == jax.tree.structure(right)
+    jax.tree.map(np.testing.assert_array_equal, found, right)
+
+
+def orbax_save(path, tree):
+    import orbax.checkpoint
+
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path, tree)
+
+
+def test_msgpack_npz_and_safetensors_hold_the_same(tmp_path):
+    """Nested trees, and flat names with slashes, come back as collections of arrays."""
+    import safetensors.numpy
+
+    (tmp_path / "a.msgpack").write_bytes(flax.serialization.to_bytes(VARIABLES))
+    np.savez(tmp_path / "a.npz", **FLAT)
+    safetensors.numpy.save_file(FLAT, tmp_path / "a.safetensors")
+    for name in ("a.msgpack", "a.npz", "a.safetensors"):
+        same(read_variables(tmp_path / name))
 
 
 def test_bare_parameters_become_the_collection_params(tmp_path):
     """A tree of parameters alone is put under params."""
     (tmp_path / "a.msgpack").write_bytes(flax.serialization.to_bytes({"conv": {"kernel": KERNEL}}))
-    np.testing.assert_array_equal(read_variables(str(tmp_path / "a.msgpack"))["params"]["conv"]["kernel"], KERNEL)
+    same(read_variables(tmp_path / "a.msgpack"), {"params": {"conv": {"kernel": KERNEL}}})
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_orbax_folder_is_read(tmp_path):
     """A checkpoint written by Orbax comes back."""
-    import orbax.checkpoint
-
-    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
-        checkpointer.save(tmp_path / "checkpoint", {"params": {"conv": {"kernel": KERNEL}}})
-    found = read_variables(str(tmp_path / "checkpoint"))
-    np.testing.assert_array_equal(found["params"]["conv"]["kernel"], KERNEL)
-
-
-def test_missing_variables_are_named(tmp_path):
-    """The path that was looked for is in the message."""
-    with pytest.raises(InputError, match="There are no variables at .*gone"):
-        read_variables(str(tmp_path / "gone"))
-
-
-@pytest.mark.parametrize("content", [b"", b"text"])
-def test_a_damaged_file_is_named(tmp_path, content):
-    """A file that is no msgpack of flax says so."""
-    (tmp_path / "a.msgpack").write_bytes(content)
-    with pytest.raises(InputError, match=r"a.msgpack (cannot be read|holds)"):
-        read_variables(str(tmp_path / "a.msgpack"))
+    orbax_save(tmp_path / "checkpoint", VARIABLES)
+    same(read_variables(tmp_path / "checkpoint"))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_foreign_folder_is_named(tmp_path):
-    """A folder that Orbax did not write says so."""
+def test_a_managers_folder_gives_the_newest_step_or_the_one_asked_for(tmp_path):
+    """Steps are numbers and not words, so that 10 is behind 9; one that does not exist is named with those that do."""
+    import orbax.checkpoint
+
+    with orbax.checkpoint.CheckpointManager(tmp_path / "run") as manager:
+        for step in (9, 10):
+            manager.save(step, args=orbax.checkpoint.args.StandardSave({"params": {"w": np.full(3, step)}}))
+    (tmp_path / "run" / "11.orbax-checkpoint-tmp").mkdir()
+    assert read_variables(tmp_path / "run")["params"]["w"][0] == 10
+    assert read_variables(tmp_path / "run", step=9)["params"]["w"][0] == 9
+    with pytest.raises(InputError, match="has no step 8. It has: 9, 10"):
+        read_variables(tmp_path / "run", step=8)
+    with pytest.raises(InputError, match="a single checkpoint, and step=9 was asked for"):
+        read_variables(tmp_path / "run" / "9" / "default", step=9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_training_states_give_their_variables_alone(tmp_path):
+    """No step and no optimizer; statistics stay; the running average only where it is asked for."""
+
+    class State(TrainState):
+        batch_stats: dict
+        ema_params: dict
+
+    params = jax.tree.map(jnp.asarray, VARIABLES["params"])
+    state = State.create(
+        apply_fn=None, params=params, tx=optax.adam(1e-3), batch_stats=VARIABLES["batch_stats"],
+        ema_params=jax.tree.map(lambda x: x + 1, params),
+    )  # fmt: skip
+    orbax_save(tmp_path / "orbax", state)
+    (tmp_path / "a.msgpack").write_bytes(flax.serialization.to_bytes(state))
+    for name in ("orbax", "a.msgpack"):
+        same(read_variables(tmp_path / name))
+        averaged = read_variables(tmp_path / name, average=True)
+        np.testing.assert_array_equal(averaged["params"]["conv"]["kernel"], KERNEL + 1)
+        assert set(averaged) == {"params", "batch_stats"}
+    (tmp_path / "b.msgpack").write_bytes(flax.serialization.to_bytes(VARIABLES))
+    with pytest.raises(InputError, match="holds no running average.*it holds batch_stats, params"):
+        read_variables(tmp_path / "b.msgpack", average=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_states_of_nnx_give_the_values_of_their_leaves(tmp_path):
+    """As they are saved as a pure dict, and with an entry `value` at each leaf, as older versions saved them."""
+    module = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    pure = nnx.to_pure_dict(nnx.state(module))
+    orbax_save(tmp_path / "pure", pure)
+    orbax_save(tmp_path / "leaves", {"kernel": {"value": pure["kernel"]}, "bias": {"value": pure["bias"]}})
+    for name in ("pure", "leaves"):
+        same(read_variables(tmp_path / name), {"params": jax.tree.map(np.asarray, dict(pure))})
+
+
+def test_variables_are_compared_with_what_the_model_needs(tmp_path):
+    """What is missing, not needed or of another shape is listed by name; types become the model's."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Conv(4, (3, 1), name="conv")(x)
+
+    right = {"params/conv/kernel": np.ones((3, 1, 2, 4), np.float16), "params/conv/bias": np.zeros(4, np.float64)}
+    np.savez(tmp_path / "right.npz", **right)
+    found = jaxrf.load_variables(tmp_path / "right.npz", model=Net(), input_shape=(5, 7, 2))
+    assert found["params"]["conv"]["kernel"].dtype == np.float32
+    wrong = {"params/conv/kernel": np.ones((1, 3, 2, 4), np.float32), "params/dense/bias": np.zeros(4)}
+    np.savez(tmp_path / "wrong.npz", **wrong)
+    with pytest.raises(
+        InputError,
+        match=r"conv/kernel is \(1, 3, 2, 4\), and \(3, 1, 2, 4\) is needed; missing params/conv/bias \(4,\); not needed",
+    ):
+        jaxrf.load_variables(tmp_path / "wrong.npz", model=Net(), input_shape=(5, 7, 2))
+    with pytest.raises(InputError, match="Pass model and input_shape"):
+        jaxrf.load_variables(tmp_path / "right.npz", model=Net())
+
+
+@pytest.mark.parametrize("family", list(families))
+def test_names_of_a_family_are_all_of_the_networks(family):
+    """The names and shapes of a real state_dict give all variables of the zoo's network, each array in one place."""
+    state = {name: np.full(shape, i, np.int32) for i, (name, shape) in enumerate(STATES[family].items())}
+    flat = families[family].converted(state, "the file")
+    net = NETS[family](num_classes=1000)
+    needed = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3)))
+    paths = {tuple(k.key for k in path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(needed)[0]}
+    assert set(flat) == set(paths)
+    assert all(flat[path].size == np.prod(leaf.shape) for path, leaf in paths.items())
+    used = np.unique(np.concatenate([np.unique(value) for value in flat.values()]))
+    assert len(used) == len([name for name in state if "num_batches_tracked" not in name])
+
+
+def test_kernels_are_laid_out_as_flax_has_them():
+    """(out, in, y, x) becomes (y, x, in, out), and (out, in) becomes (in, out)."""
+    state = {"conv1.weight": np.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7), "fc.weight": np.arange(6).reshape(2, 3)}
+    flat = families["timm_resnet"].converted(state, "the file")
+    assert flat["params", "stem", "conv1", "conv", "kernel"][4, 6, 2, 1] == state["conv1.weight"][1, 2, 4, 6]
+    assert flat["params", "head", "dense", "kernel"][2, 1] == state["fc.weight"][1, 2]
+    with pytest.raises(InputError, match=r"not those of ConvNeXts of timm: conv1.weight, fc.weight. Choose the family"):
+        families["timm_convnext"].converted(state, "the file")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", list(families))
+def test_outputs_are_those_of_torch(family, tmp_path):
+    """Random weights, saved by torch and loaded into the zoo, give the same logits to 1e-5 of the largest."""
+    torch = pytest.importorskip("torch")
+    library, name = family.split("_", 1)
+    names = {"resnet": "resnet50", "mobilenet_v2": "mobilenet_v2", "convnext": "convnext_tiny"}
+    of_timm = {"resnet": "resnet50", "mobilenet_v2": "mobilenetv2_100", "convnext": "convnext_tiny"}
+    if library == "timm":
+        timm = pytest.importorskip("timm")
+        theirs = timm.create_model(of_timm.get(name, "vit_small_patch16_224")).eval()
+    else:
+        theirs = getattr(pytest.importorskip("torchvision").models, names[name])().eval()
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    torch.save(theirs.state_dict(), tmp_path / "a.pth")
+    x = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
+    with torch.no_grad():
+        right = theirs(torch.tensor(x).permute(0, 3, 1, 2)).numpy()
+    net = NETS[family](num_classes=1000)
+    found = jaxrf.load_variables(tmp_path / "a.pth", family=family, model=net, input_shape=x.shape[1:])
+    np.testing.assert_allclose(net.apply(found, x), right, atol=1e-5 * np.abs(right).max())
+
+
+def test_what_is_not_there_or_of_no_kind_is_named(tmp_path):
+    """The path, what it looks like, and the kinds that there are."""
+    with pytest.raises(InputError, match="There are no variables at .*gone. Give an Orbax folder"):
+        read_variables(tmp_path / "gone")
     (tmp_path / "file.txt").write_text("text")
-    with pytest.raises(InputError, match="cannot be read: "):
-        read_variables(str(tmp_path))
-
-
-def test_a_tree_that_is_no_dict_is_named(tmp_path):
-    """A single array is no set of variables."""
+    with pytest.raises(InputError, match="not a checkpoint of a known kind, which holds file.txt"):
+        read_variables(tmp_path)
+    with pytest.raises(InputError, match=r"file.txt is not a checkpoint of a known kind. Give"):
+        read_variables(tmp_path / "file.txt")
     (tmp_path / "a.msgpack").write_bytes(flax.serialization.to_bytes(KERNEL))
     with pytest.raises(InputError, match="holds ndarray, not a dict of variables"):
-        read_variables(str(tmp_path / "a.msgpack"))
+        read_variables(tmp_path / "a.msgpack")
+    with pytest.raises(InputError, match="Pass it: model="):
+        jaxrf.load_variables(tmp_path / "a.msgpack", family="timm_resnet")
+    np.savez(tmp_path / "a.npz", **FLAT)
+    with pytest.raises(UnknownNameError, match="Did you mean 'timm_resnet'"):
+        read_variables(tmp_path / "a.npz", family="timm_resnets")
+
+
+@pytest.mark.parametrize("ending", [".msgpack", ".npz", ".safetensors"])
+def test_damaged_files_are_named(tmp_path, ending):
+    """Cut anywhere, a file is called damaged or unfinished; it never gives fewer variables than it held."""
+    import safetensors.numpy
+
+    file = tmp_path / f"a{ending}"
+    if ending == ".msgpack":
+        file.write_bytes(flax.serialization.to_bytes(VARIABLES))
+    elif ending == ".npz":
+        np.savez(file, **FLAT)
+    else:
+        safetensors.numpy.save_file(FLAT, file)
+    whole = file.read_bytes()
+    for length in (0, 1, len(whole) // 3, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=f"a{ending} looks like .* cannot be read|holds"):
+            read_variables(file)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_orbax_folder_that_lost_a_part_is_named(tmp_path):
+    """Without its data, a folder is called damaged."""
+    import shutil
+
+    orbax_save(tmp_path / "a", VARIABLES)
+    shutil.rmtree(tmp_path / "a" / "d")
+    with pytest.raises(InputError, match="looks like an Orbax checkpoint and cannot be read"):
+        read_variables(tmp_path / "a")
+
+
+class Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (Path(self.path),))
+
+
+def test_a_hostile_pickle_runs_nothing(tmp_path):
+    """Neither in place of a state_dict nor as an object of a .npz; with torch or without it, an error is all there is."""
+    mark = tmp_path / "mark"
+    (tmp_path / "a.pth").write_bytes(pickle.dumps({"state_dict": Hostile(mark)}))
+    np.savez(tmp_path / "a.npz", w=np.array([Hostile(mark)], object))
+    for name in ("a.pth", "a.npz"):
+        with pytest.raises(InputError, match="cannot be read|read by torch, which is not installed"):
+            read_variables(tmp_path / name)
+    assert not mark.exists()
