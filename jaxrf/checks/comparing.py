@@ -14,7 +14,7 @@ from jaxrf.checks import oracles
 from jaxrf.engine.channels import cotangents
 from jaxrf.errors import CheckError, InputError
 from jaxrf.fields.opening import Opened, open_call
-from jaxrf.fields.run import Sample
+from jaxrf.fields.run import Run, Sample
 from jaxrf.inputs.images import Images, as_images
 from jaxrf.planning.options import Options, Settled
 from jaxrf.planning.prepared import Prepared
@@ -56,12 +56,26 @@ def _compare_layer(opened: Opened, batch: np.ndarray, tolerance: float | None) -
     layer, seed = run.prepared, opened.seeds[0]
     variables = jax.tree.unflatten(jax.tree.structure(layer.subject.abstract), run.leaves(seed))
     sample = next(run.samples(as_images(batch, None), seed))
+    _check_range(run, batch, seed)
     origins, _ = layer.where(len(layer.units))
     limit = tolerance or (1e-9 if batch.dtype == np.float64 else 2e-3)
     for number, unit in enumerate(layer.units):
         theirs = _oracle(layer, variables, batch, sample, number)
         for image in range(len(batch)):
             _compare(layer, unit, sample.maps[image, number], origins[number], theirs[image], limit)
+
+
+def _check_range(run: Run, batch: np.ndarray, seed: int | None) -> None:
+    """Raise where the derivative at the first image, or at those that it sees, hangs on values too small for their type."""
+    layer = run.prepared
+    images = layer.cropped(batch if layer.pullback.tied else batch[:1])
+    share = run.compiled.lost.undecided(run.leaves(seed), images)
+    if share:
+        raise CheckError(
+            f"Values of the forward pass that are too small for {batch.dtype} decide {share:.1%} of a coefficient in the "
+            f"derivative of layer {layer.row.name!r}: they are rounded to zero, and with them a mask that is made of them. "
+            "Bring weights and images to a more usual scale, or use float64."
+        )
 
 
 def _oracle(layer: Prepared, variables: Any, batch: np.ndarray, sample: Sample, number: int) -> np.ndarray:
