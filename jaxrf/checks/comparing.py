@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrf.base.typing import PyTree
 from jaxrf.checks import oracles
-from jaxrf.engine.channels import cotangents
+from jaxrf.engine.channels import channel_rule, rules
 from jaxrf.errors import CheckError, InputError
 from jaxrf.fields.opening import Opened, open_call
 from jaxrf.fields.run import Run, Sample
@@ -34,8 +34,11 @@ def compare(
         raise InputError(
             'check compares gradients, and a sign-averaged map is an expectation. Use estimator="sampled".'
         )
-    if asked.channels in ("each", "relu_sum"):
-        raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
+    if not channel_rule(asked.channels).compared:
+        names = [f'"{name}"' for name, rule in rules.items() if rule.compared]
+        raise InputError(
+            f'check compares channels {", ".join(names)} or an index; "{asked.channels}" is made of these.'
+        )
     for name in asked.layers:
         one = replace(options, layer=name)
         opened = open_call(model, variables, images, one)
@@ -87,7 +90,7 @@ def _oracle(layer: Prepared, variables: Any, batch: np.ndarray, sample: Sample, 
     for image in range(len(batch)):
         key = sample.keys[0 if pull.tied else image]
         drawn = jnp.array([number + image * len(layer.units) if pull.tied else number])
-        drawn = cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)
+        drawn = pull.rule.cotangents(key, drawn, pull.channel_count, pull.windows.target.dtype)
         rows.append(drawn.reshape(channels))
     name, output = layer.row.name, None
     if name in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers

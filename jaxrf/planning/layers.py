@@ -72,8 +72,7 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
     whole, tied = _program(programs, target, images.first, "batch" in seen.global_axes)
     program, above = whole.program, geometry.units[target.name]
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
-    check_channels(request.channels, size, target.name)
-    repeats = size if request.channels == "each" else 1
+    repeats = check_channels(request.channels, size, target.name).maps(size)
     place = Place(subject, request, target.name, row, above, geometry.start(source), chosen, repeats, tied)
     windows, crop, shift = place.windows(program), Crop(None, "the images are one batch"), None
     if not tied:
