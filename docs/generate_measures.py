@@ -94,6 +94,19 @@ print(bool((difference.low > 0).all()))
 True
 ```
 
+Several maps, by name or in a list, give a table of values and differences, with p-values corrected for the number of
+differences (Holm, 1979); it has `to_markdown`, `to_latex` (for the package `booktabs`) and `to_csv`, and shows itself in
+notebooks. `baseline=` compares all with one. Results of other scores, averages or protocols are refused.
+
+```python
+table = jaxrf.compare({"shallow": result, "deep": deeper}, measure="sigma")
+print(table.to_markdown().splitlines()[0])
+```
+
+```text
+|  | sigma | 95% interval | p (Holm) |
+```
+
 What has no interval, and what moves in steps, has none for its difference.
 
 With several seeds and several images, `stderr` of a result counts both: seeds, images, and what is left.

@@ -363,6 +363,7 @@ def check(
 
     Raises:
         CheckError: a map differs, or is not zero outside of the theoretical box; the message says where and by how much.
+            Or values of the forward pass that are too small for their type decide a coefficient of the derivative.
 
     Example:
         >>> import jaxrf

@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxrf.base.typing import PyTree
 from jaxrf.checks import oracles
-from jaxrf.engine.channels import cotangents
+from jaxrf.engine.channels import channel_rule, rules
 from jaxrf.errors import CheckError, InputError
 from jaxrf.fields.opening import Opened, open_call
-from jaxrf.fields.run import Sample
+from jaxrf.fields.run import Run, Sample
 from jaxrf.inputs.images import Images, as_images
 from jaxrf.planning.options import Options, Settled
 from jaxrf.planning.prepared import Prepared
@@ -34,8 +34,11 @@ def compare(
         raise InputError(
             'check compares gradients, and a sign-averaged map is an expectation. Use estimator="sampled".'
         )
-    if asked.channels in ("each", "relu_sum"):
-        raise InputError('check compares channels "probe", "sum" or an index; "each" and "relu_sum" are made of these.')
+    if not channel_rule(asked.channels).compared:
+        names = [f'"{name}"' for name, rule in rules.items() if rule.compared]
+        raise InputError(
+            f'check compares channels {", ".join(names)} or an index; "{asked.channels}" is made of these.'
+        )
     for name in asked.layers:
         one = replace(options, layer=name)
         opened = open_call(model, variables, images, one)
@@ -56,12 +59,26 @@ def _compare_layer(opened: Opened, batch: np.ndarray, tolerance: float | None) -
     layer, seed = run.prepared, opened.seeds[0]
     variables = jax.tree.unflatten(jax.tree.structure(layer.subject.abstract), run.leaves(seed))
     sample = next(run.samples(as_images(batch, None), seed))
+    _check_range(run, batch, seed)
     origins, _ = layer.where(len(layer.units))
     limit = tolerance or (1e-9 if batch.dtype == np.float64 else 2e-3)
     for number, unit in enumerate(layer.units):
         theirs = _oracle(layer, variables, batch, sample, number)
         for image in range(len(batch)):
             _compare(layer, unit, sample.maps[image, number], origins[number], theirs[image], limit)
+
+
+def _check_range(run: Run, batch: np.ndarray, seed: int | None) -> None:
+    """Raise where the derivative at the first image, or at those that it sees, hangs on values too small for their type."""
+    layer = run.prepared
+    images = layer.cropped(batch if layer.pullback.tied else batch[:1])
+    share = run.compiled.lost.undecided(run.leaves(seed), images)
+    if share:
+        raise CheckError(
+            f"Values of the forward pass that are too small for {batch.dtype} decide {share:.1%} of a coefficient in the "
+            f"derivative of layer {layer.row.name!r}: they are rounded to zero, and with them a mask that is made of them. "
+            "Bring weights and images to a more usual scale, or use float64."
+        )
 
 
 def _oracle(layer: Prepared, variables: Any, batch: np.ndarray, sample: Sample, number: int) -> np.ndarray:
@@ -73,7 +90,7 @@ def _oracle(layer: Prepared, variables: Any, batch: np.ndarray, sample: Sample, 
     for image in range(len(batch)):
         key = sample.keys[0 if pull.tied else image]
         drawn = jnp.array([number + image * len(layer.units) if pull.tied else number])
-        drawn = cotangents(pull.channels, key, drawn, pull.channel_count, pull.windows.target.dtype)
+        drawn = pull.rule.cotangents(key, drawn, pull.channel_count, pull.windows.target.dtype)
         rows.append(drawn.reshape(channels))
     name, output = layer.row.name, None
     if name in pull.program.outputs:  # the oracle knows outputs by their leaves, not as layers

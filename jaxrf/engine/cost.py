@@ -97,6 +97,19 @@ def features_read(plan: Windows) -> float:
     return weighted / total if total else 0.0
 
 
+def forward_bytes(program: TangentProgram, value: Variable) -> int:
+    """Most bytes that are held at once on the way to a forward value, operation by operation; the image counts, weights do not."""
+    steps = program.needed([value])
+    last = {v: eqn for eqn in steps for v in eqn.operands if isinstance(v, Variable)}
+    made = {v: array_bytes(v) for eqn in steps for v in eqn.results}
+    held = worst = array_bytes(program.image)
+    for eqn in steps:
+        held += sum(made[v] for v in eqn.results)
+        worst = max(worst, held)
+        held -= sum(made.get(v, 0) for v in {*eqn.operands, *eqn.results} if last.get(v, eqn) is eqn and v is not value)  # type: ignore[arg-type]
+    return worst
+
+
 def _padded_bytes(variable: Variable, plan: Windows, out: Spans) -> int:
     if len(variable.shape) != len(out):
         return 0

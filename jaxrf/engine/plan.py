@@ -57,6 +57,8 @@ class Plan:
         crop: the part of the image that is run, or why all of it is.
         compilations: programs that are compiled.
         why: reasons for the choices.
+        certificate: predicted bytes of the model's own forward pass on one image, which `jaxrf.erf` compares with. The
+            whole image takes them, whatever part of it is run, so that they may be more than the limit.
     """
 
     layer: str
@@ -73,6 +75,7 @@ class Plan:
     crop: Crop
     compilations: int
     why: tuple[str, ...]
+    certificate: int = 0
 
     def __str__(self) -> str:
         c = self.cost
@@ -84,6 +87,7 @@ class Plan:
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
             f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
             f"  windows     read {READING[self.reads]}",
+            f"  certificate {human(self.certificate)} once, for the model's own forward pass; certify=False goes without it",
             f"  image       {self.crop}",
             f"  programs    {self.compilations} to compile",
             *(f"  because     {reason}" for reason in self.why),

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxrf.base.compiler import jit
 from jaxrf.base.typing import Device
 from jaxrf.engine.batches import Batches, product
-from jaxrf.engine.channels import cotangents
+from jaxrf.engine.channels import ChannelRule, channel_rule
 from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
 from jaxrf.engine.range import alike, unscaled
@@ -87,6 +87,11 @@ class Pullback:
     def count(self) -> int:
         """Number of units."""
         return self.windows.count
+
+    @property
+    def rule(self) -> ChannelRule:
+        """What makes the cotangents of a unit."""
+        return channel_rule(self.channels)
 
     @property
     def channel_count(self) -> int:
@@ -243,8 +248,7 @@ class Pullback:
             for v in value:
                 here = read(shared, v, lambda v=v: shared.value(v), plan.unit, table, 0.0)
                 values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
-                if self.channels == "relu_sum":
-                    ct = jnp.where(here > 0, ct, jnp.zeros((), ct.dtype))
+                ct = self.rule.gated(ct, here)
             others, apart = (self.signs.pulls(key, units), self.signs.apart) if self.signs else ({}, ())
             pulled = pull_back(plan, shared, table, ct, others, apart=apart)
             maps, elsewhere = self._score(pulled.array, units * program.image.shape[0] // self.count)
@@ -266,7 +270,7 @@ class Pullback:
 
     def _cotangent(self, key, units):
         """(unit, *unit sizes)."""
-        ct = cotangents(self.channels, key, units, self.channel_count, self.windows.target.dtype)
+        ct = self.rule.cotangents(key, units, self.channel_count, self.windows.target.dtype)
         return ct.reshape(len(units), *(span.size for span in self.windows.unit))
 
     def _score(self, gradient, own):

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrf.engine.channels import channel_rule
 from jaxrf.engine.pull import Transpose
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import Equation, TangentProgram, Variable
@@ -203,7 +204,7 @@ def make_signs(geometry: Geometry, plan: Windows, channels: str | int) -> Signs:
     if not weights:
         raise InputError(f"{REFUSED}no random weight lies between the unit and what it is pulled back to. {INSTEAD}")
     random = {weight.equation for weight in weights}
-    if channels in ("sum", "relu_sum"):
+    if channel_rule(channels).alike:
         _check_weight_follows(plan, random, channels)
     spread, gathered = spread_and_gathered(geometry, equations, random)
     kept = spread & gathered

@@ -91,6 +91,58 @@ class Lost:
 
         return jit(jax.vmap(one, in_axes=(None, 0)), quick=True)
 
+    def undecided(self, leaves: Sequence[jax.Array], images: np.ndarray) -> float:
+        """Share of the numbers in the derivative at one image that are made of values too small for their type, 0 to 1.
+
+        In a second forward pass products are rounded away from zero where all of their terms are below the smallest
+        normal number. A number of the derivative counts where both passes differ by more than a thousandth of the largest beside
+        it, as the mask of a ReLU does: one that is as small itself, or has a bias of usual size added, does not.
+        Costs four forward passes.
+        """
+        return float(self._shares(leaves, images)) if self.curved else 0.0
+
+    @cached_property
+    def _shares(self) -> Any:
+        program, windows = self.pullback.program, self.pullback.windows
+        wanted = [v for v in windows.coefficients() if v in windows.varying]
+
+        def share(leaves: list[jax.Array], images: jax.Array) -> jax.Array:
+            known = {**dict(zip(program.arguments, leaves)), program.image: images}
+            pairs = zip(program.evaluate(wanted, known), program.evaluate(wanted, known, _away_from_zero))
+            changed = [_differing(a, b) for a, b in pairs]
+            return jnp.stack([c.mean() for c in changed if c.size] or [jnp.zeros(())]).max()
+
+        return jit(share, quick=True)
+
+
+def _differing(a: jax.Array, b: jax.Array) -> jax.Array:
+    if not jnp.issubdtype(a.dtype, jnp.inexact):
+        return a != b
+    return jnp.abs(b - a) > 1e-3 * jnp.abs(a).max(initial=0)
+
+
+def _away_from_zero(equation: Equation, values: Sequence[jax.Array]) -> list[jax.Array] | None:
+    """A product, with the smallest normal number where all of its terms are too small; None for other equations.
+
+    Its sign is that of the product of fourth roots, which has these terms within range.
+    """
+    if not _multiplies(equation):
+        return None
+    (plain,), (size,), (sign,) = (equation.evaluate(*map(f, values)) for f in (jnp.asarray, _magnitude, _root))
+    tiny = jnp.finfo(plain.dtype).tiny
+    return [jnp.where((jnp.abs(size) < tiny) & (sign != 0), jnp.sign(sign) * tiny, plain)]
+
+
+def _magnitude(value: jax.Array) -> jax.Array:
+    return jnp.abs(value) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+
+def _root(value: jax.Array) -> jax.Array:
+    """The fourth root of magnitudes, with their signs."""
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    return jnp.sign(value) * jnp.sqrt(jnp.sqrt(jnp.abs(value)))
+
 
 def _multiplies(equation: Equation) -> bool:
     """Whether an equation of the forward pass multiplies values, by the rule of its primitive."""

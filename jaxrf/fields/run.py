@@ -136,14 +136,14 @@ class Run:
 
     def _check_steady(self, leaves: Sequence[jax.Array], batch: np.ndarray, sample: Sample) -> None:
         """Warn where sums over channels are constant in theory, so that their maps are what rounding leaves of them."""
-        if self.prepared.options.channels != "sum" or (near := moved(batch)) is None:
+        if not self.prepared.pullback.rule.cancels or (near := moved(batch)) is None:
             return
         share = unsteady(sample.maps, self.compiled.maps(leaves, near, sample.keys).maps)
         if share > 0.5:
             warnings.warn(
                 f"{share:.0%} of the maps of {self.prepared.row.name} change wholly with images that differ by rounding: "
-                'they are rounding themselves. Behind a normalization over channels, channels="sum" has no gradient; use '
-                '"probe".',
+                "they are rounding themselves. Behind a normalization over channels, "
+                f'channels="{self.prepared.options.channels}" has no gradient; use "probe".',
                 stacklevel=2,
             )
 

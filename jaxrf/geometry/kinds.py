@@ -127,6 +127,13 @@ def _(relation: Reshape, kinds: Kinds) -> Kinds:
     for ins, outs in relation.pairs:
         for o in outs:
             result[o] = any(kinds[a] for a in ins)
+    singles, new = (single_axes(relation.groups, *at) for at in ((relation.in_shape, 0), (relation.out_shape, 1)))
+    for gap, axes in new.items():  # which of them are new, and split from what, is not told
+        before = singles.get(gap, ())
+        if len(axes) > len(before):
+            beside = [a for ins, _ in relation.groups[max(0, gap - 1) : gap + 1] for a in ins]
+            for o in axes:
+                result[o] = any(kinds[a] for a in (*before, *beside))
     return tuple(result)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxrf.adapters import Subject
 from jaxrf.base.provenance import provenance
 from jaxrf.engine.channels import check_channels
+from jaxrf.engine.cost import forward_bytes
 from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, same_places, total_step
 from jaxrf.engine.plan import Plan, make_plan
 from jaxrf.engine.pool import make_pool
@@ -71,15 +72,17 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
     seen = tables.row(geometry, target) if source else row
     whole, tied = _program(programs, target, images.first, "batch" in seen.global_axes)
     program, above = whole.program, geometry.units[target.name]
+    value = program.layers[target.name].value
+    own = 0 if value is None else forward_bytes(program, value)
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
-    check_channels(request.channels, size, target.name)
-    repeats = size if request.channels == "each" else 1
+    repeats = check_channels(request.channels, size, target.name).maps(size)
     place = Place(subject, request, target.name, row, above, geometry.start(source), chosen, repeats, tied)
     windows, crop, shift = place.windows(program), Crop(None, "the images are one batch"), None
     if not tied:
         whole, windows, crop, shift = _cropped(place, programs, whole, windows)
     program = whole.program
     pull, plan = _pullback(place, program, windows, crop, images.first)
+    plan = replace(plan, certificate=own)
     if averaging:
         pull = replace(pull, signs=make_signs(whole, windows, request.channels))
     facts = provenance(subject.name, target.name, request.wrt, program.image.dtype)

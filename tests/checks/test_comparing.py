@@ -146,3 +146,38 @@ def test_a_forward_pass_that_is_off_is_no_run(monkeypatch, dtype, limit):
         off[0] = 2 * limit
         with pytest.raises(CheckError, match="forward value of layer 'output' differs from the model's own by"):
             jaxrf.erf(net, inputs=IMAGES.astype(dtype))
+
+
+def narrow(act, bias=0.0):
+    """`f(w, x)`: one-dimensional convolutions with an activation behind each."""
+
+    def f(w, x):
+        for kernel in w:
+            y = jax.lax.conv_general_dilated(x, kernel, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC"))
+            x = act(y + bias)
+        return x
+
+    return f
+
+
+def test_values_too_small_for_their_type_are_told_where_they_decide():
+    """A ReLU on values that underflow closes, and the map of a part of an image is wrong without a NaN or a dead unit.
+
+    Zeros, values with a bias beside them, smooth functions of small values and sums that cancel decide nothing.
+    """
+    draw = np.random.default_rng(0)
+    w = [(0.01 * draw.normal(size=(3, 4, 4))).astype(np.float32) for _ in range(2)]
+    x = draw.normal(size=(1, 15, 4)).astype(np.float32)
+    dark, black, flat = (np.concatenate([x[:, :9] * f + g, x[:, 9:]], 1) for f, g in ((1e-37, 0), (0, 0), (0, 1)))
+    relu, given = jax.nn.relu, {"units": [[7]], "channels": 1}
+    with pytest.raises(CheckError, match=r"too small for float32 decide .*% of a coefficient .* layer 'output'"):
+        jaxrf.check(narrow(relu), w, dark, **given)
+    single = jaxrf.erf(narrow(relu), w, dark, **given)
+    with jax.enable_x64(True):
+        wide = jaxrf.erf(narrow(relu), [a.astype(float) for a in w], dark.astype(float), **given)
+    assert single.dead == single.nonfinite == 0 and np.abs(single.mean - wide.mean).max() > 0.1 * wide.mean.max()
+    edges = [a - a.mean(0) for a in w]
+    for f, kernels, image in (
+        (narrow(relu), w, black), (narrow(relu, 0.1), w, dark), (narrow(jax.nn.silu), w, dark), (narrow(relu), edges, flat),
+    ):  # fmt: skip
+        jaxrf.check(f, kernels, image, **given)

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxrf.adapters import Subject, adapt, intercepting
 from jaxrf.checks import oracles
-from jaxrf.engine.channels import cotangents
+from jaxrf.engine.channels import channel_rule
 from jaxrf.fields.run import Run
 from jaxrf.inputs.images import as_images
 from tests.running import run_of
@@ -129,7 +129,7 @@ def _cotangent(run: Run, batch: np.ndarray, at: _At, key: jax.Array, number: int
     rule = run.prepared.pullback.channels
     if rule == "probe":
         dtype = run.prepared.pullback.windows.target.dtype
-        return np.asarray(cotangents("probe", key, np.array([number]), at.channels, dtype)[0])
+        return np.asarray(channel_rule("probe").cotangents(key, np.array([number]), at.channels, dtype)[0])
     if rule == "relu_sum":
         value = values(
             run.prepared.subject,

@@ -10,7 +10,7 @@ import pytest
 import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
-from jaxrf.engine.channels import cotangents
+from jaxrf.engine.channels import channel_rule, rules
 from jaxrf.fields.run import sample_keys
 from jaxrf.inputs.images import as_images
 from tests.running import run_of
@@ -19,7 +19,7 @@ from tests.running import run_of
 def test_probes_of_units_and_images_are_independent():
     """64 probes of 40 channels: fair signs, no two alike, and no two that agree more often than chance allows."""
     keys = sample_keys(3, 0, 4)
-    drawn = np.concatenate([cotangents("probe", key, jnp.arange(16), 40, np.float32) for key in keys])
+    drawn = np.concatenate([channel_rule("probe").cotangents(key, jnp.arange(16), 40, np.float32) for key in keys])
     assert set(np.unique(drawn)) == {-1, 1}
     assert abs(drawn.mean()) < 4 / np.sqrt(drawn.size)
     agreement = (drawn @ drawn.T / 40)[~np.eye(len(drawn), dtype=bool)]
@@ -29,7 +29,9 @@ def test_probes_of_units_and_images_are_independent():
 def test_probes_depend_on_the_number_of_the_unit_alone():
     """In another batch a unit has the probe that it had."""
     key = sample_keys(0, 5, 1)[0]
-    some, all_ = (cotangents("probe", key, jnp.array(units), 6, np.float32) for units in ([4, 2], range(5)))
+    some, all_ = (
+        channel_rule("probe").cotangents(key, jnp.array(units), 6, np.float32) for units in ([4, 2], range(5))
+    )
     np.testing.assert_array_equal(some, all_[jnp.array([4, 2])])
 
 
@@ -46,9 +48,11 @@ def test_each_index_and_sum_of_channels():
     """An index counts from the end where it is negative; "each" takes channels in order, fastest."""
     key = sample_keys(0, 0, 1)[0]
     units = jnp.arange(6)
-    np.testing.assert_array_equal(cotangents("each", key, units, 3, np.float32), np.tile(np.eye(3), (2, 1)))
-    np.testing.assert_array_equal(cotangents(-1, key, units[:2], 3, np.float32), [[0, 0, 1]] * 2)
-    np.testing.assert_array_equal(cotangents("sum", key, units[:2], 3, np.float32), np.ones((2, 3)))
+    np.testing.assert_array_equal(
+        channel_rule("each").cotangents(key, units, 3, np.float32), np.tile(np.eye(3), (2, 1))
+    )
+    np.testing.assert_array_equal(channel_rule(-1).cotangents(key, units[:2], 3, np.float32), [[0, 0, 1]] * 2)
+    np.testing.assert_array_equal(channel_rule("sum").cotangents(key, units[:2], 3, np.float32), np.ones((2, 3)))
 
 
 @pytest.mark.parametrize("number", [0, 2])
@@ -66,5 +70,19 @@ def test_no_probe_is_drawn_with_a_key_that_weights_may_have(number):
     images = as_images(jaxrf.noise(number + 1), (2, 2, 64))
     run = run_of(adapt(net, (2, 2, 64)), images, units=np.array([[0, 0]]))
     weights = np.asarray(run.leaves(5)[0])
-    probe = cotangents("probe", sample_keys(5, number, 1)[0], jnp.array([0]), 64, np.float32)[0]
+    probe = channel_rule("probe").cotangents(sample_keys(5, number, 1)[0], jnp.array([0]), 64, np.float32)[0]
     assert 8 < (weights == probe).sum() < 56
+
+
+@pytest.mark.parametrize("name", rules)
+def test_every_rule_has_maps_cotangents_and_a_gate(name):
+    """Cotangents have a row for each map of a unit, of a sign and size of their own, and a gate keeps or drops channels."""
+    rule, size, units = rules[name], 3, 2
+    number = units * rule.maps(size)
+    found = np.asarray(rule.cotangents(jax.random.key(0), jnp.arange(number), size, np.float32))
+    assert found.shape == (number, size) and set(np.unique(found)) <= {-1, 0, 1}
+    values = jnp.array([[1.0, -1.0, 2.0]] * number)
+    gated = np.asarray(rule.gated(jnp.asarray(found), values))
+    assert ((gated == found) | ((gated == 0) & (np.asarray(values) <= 0))).all()
+    assert rule.alike == bool((found == 1).all()) and (not rule.cancels or rule.alike)
+    assert (gated == found).all() or not rule.cancels

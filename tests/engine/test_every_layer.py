@@ -13,7 +13,6 @@ import pytest
 from jaxrf import zoo
 from jaxrf.adapters import Subject, intercepting
 from jaxrf.base.compiler import jit
-from jaxrf.engine.channels import cotangents
 from jaxrf.inputs.images import Images, as_images
 from jaxrf.planning import layers as planning
 from jaxrf.planning.programs import Programs
@@ -101,9 +100,8 @@ def errors(subject: Subject, images: Images, layer: str, reference: Reference) -
     run = run_of(subject, images, layer, certify=False, units=units, crop=False)
     with jax.disable_jit():  # operations of one shape are compiled once, instead of a program for each layer
         sample = next(run.samples(images, None))
-    channels = cotangents(
-        "probe", sample.keys[0], jnp.arange(len(units)), run.prepared.pullback.channel_count, value.dtype
-    )
+    pull = run.prepared.pullback
+    channels = pull.rule.cotangents(sample.keys[0], jnp.arange(len(units)), pull.channel_count, value.dtype)
     places = [
         tuple(dict(zip(axes, unit)).get(a, 0 if a == 0 else slice(None)) for a in range(value.ndim)) for unit in units
     ]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrf.engine.channels import RULES
+from jaxrf.engine.channels import rules
 from jaxrf.engine.scores import scores
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
@@ -30,7 +30,7 @@ def test_every_layer(net, layer):
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("score", scores)
-@pytest.mark.parametrize("channels", [*RULES, 1, -1])
+@pytest.mark.parametrize("channels", [*rules, 1, -1])
 def test_every_score_and_rule_for_channels(score, channels):
     """Every pair of the registered scores and rules for channels, on two convolutions in one dimension."""
 

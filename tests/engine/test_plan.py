@@ -176,3 +176,17 @@ def test_no_more_images_go_side_by_side_than_there_are(count, at_once):
     """A batch is never filled up with repeated images that nobody asked for; many images are split evenly."""
     plan = jaxrf.plan(zoo.conv_stack(depth=2, width=4), inputs=jaxrf.noise(count), input_shape=(12, 10, 3))
     assert plan.images_at_once == at_once
+
+
+@pytest.mark.parametrize("model", [zoo.conv_stack(depth=3, width=8), zoo.unet(depth=2, width=4)], ids=["stack", "unet"])
+def test_the_plan_says_what_the_certificate_takes(model):
+    """The model's own forward pass on the whole image, though a crop of it is mapped; within half of what XLA holds."""
+    plan = jaxrf.plan(model, input_shape=(128, 128, 3), inputs=jaxrf.noise(1))
+    image = np.zeros((1, 128, 128, 3), np.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    m = jax.jit(model.apply).lower(variables, image).compile().memory_analysis()
+    held = image.nbytes + m.temp_size_in_bytes + m.output_size_in_bytes
+    assert plan.crop.box and 2 / 3 < plan.certificate / held < 1.5
+    if isinstance(model, type(zoo.conv_stack())):  # the image, and what one activation reads and writes
+        assert plan.certificate == image.nbytes + 2 * 128 * 128 * 8 * 4
+    assert f"certificate {human(plan.certificate)} once" in str(plan)

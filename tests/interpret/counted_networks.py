@@ -159,7 +159,7 @@ def space_to_depth(draw: Draw, d: int) -> Step:
         x = x[(slice(None), *(slice(0, n) for n in even))]
         blocks = x.reshape(len(x), *(m for n in even for m in (n // 2, 2)), x.shape[-1])
         order = [0, *range(1, 2 * d, 2), *range(2, 2 * d + 1, 2), 2 * d + 1]
-        y = blocks.transpose(order).reshape(len(x), *(n // 2 for n in even), -1)
+        y = blocks.transpose(order).reshape(len(x), *(n // 2 for n in even), 2**d * x.shape[-1])
         kernel = np.broadcast_to(taps[..., None, None], (*taps.shape, y.shape[-1], x.shape[-1]))
         return convolve(y, kernel)
 

@@ -38,7 +38,7 @@ def check(seed: int, channels: int) -> None:
             assert tables.table(geometry, model="").rows[-1].density == pytest.approx((right[box] > 0).mean())
 
 
-@pytest.mark.parametrize("seed", [*range(21), 179])
+@pytest.mark.parametrize("seed", [*range(21), 179, 206])
 def test_counts_of_random_networks(seed):
     """Whatever the operations, units have the paths that the steps' matrices have; channels count once."""
     check(seed, CHANNELS[seed // 3 % 2])
