@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from jaxrf.errors import InputError, unknown
 from jaxrf.geometry.row import Row
+from jaxrf.geometry.scale import Scale
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -64,8 +66,22 @@ class Table(Sequence[Row]):
     def title(self) -> str:
         """The model, its number of layers and its input, in one line."""
         size = "×".join(map(str, self.input_shape))
+        scale = self.rows[0].scale if self.rows else None
         parts = [self.model, f"{len(self)} layer" + "s" * (len(self) != 1), size and f"input {size}"]
+        parts.append(f"positions of {scale}" if scale else "")
         return ", ".join(filter(None, parts))
+
+    def scaled(
+        self, spacing: float | Sequence[float] | None = None, unit: str | None = None, rate: float | None = None
+    ) -> Table:
+        """The same table, whose rows have `physical`: positions are `spacing` apart, or there are `rate` in a `unit`.
+
+        Raises:
+            InputError: both or neither of spacing and rate, or numbers that are not above zero.
+        """
+        axes = len(self.rows[0].fields) if self.rows else 0
+        scale = Scale.of(spacing, unit, rate, axes)
+        return Table([replace(row, scale=scale) for row in self.rows], model=self.model, input_shape=self.input_shape)
 
     @overload
     def __getitem__(self, key: int | str) -> Row: ...
