@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from jaxrf.errors import InputError, unknown
+from jaxrf.geometry.design import Change, Design, changes, design
 from jaxrf.geometry.row import Row
 from jaxrf.geometry.scale import Scale
 
@@ -82,6 +83,24 @@ class Table(Sequence[Row]):
         axes = len(self.rows[0].fields) if self.rows else 0
         scale = Scale.of(spacing, unit, rate, axes)
         return Table([replace(row, scale=scale) for row in self.rows], model=self.model, input_shape=self.input_shape)
+
+    def design(self) -> Design:
+        """Layers that bring no new context at this input size, and the range of sizes that make sense.
+
+        Raises:
+            InputError: the table has no rows.
+        """
+        return design(self.rows)
+
+    def changes(self, size: int, axis: int = 0) -> list[Change]:
+        """Changes of the stride or dilation of single layers by which the last one reaches a size on an axis.
+
+        Exact for networks of one path; see `jaxrf.geometry.design.changes`.
+
+        Raises:
+            InputError: the last layer has that size already, or no stride.
+        """
+        return changes(self.rows, size, axis)
 
     @overload
     def __getitem__(self, key: int | str) -> Row: ...
