@@ -45,6 +45,9 @@ def trf(
     unknown: str = "raise",
     wrt: str | None = None,
     treat_as_constant: Sequence[str] = (),
+    spacing: float | Sequence[float] | None = None,
+    unit: str | None = None,
+    rate: float | None = None,
 ) -> Table:
     """Theoretical receptive fields of all layers of a model.
 
@@ -66,6 +69,9 @@ def trf(
         treat_as_constant: layers inside of which reduced statistics (means, variances, pooled gates, attention weights)
             count as constants, while the main path stays; their sublayers are inside. What joins as `x - mean(x)` or
             `x * gate(x)` then has the field of x; a mean that has no other path beside it stays.
+        spacing, unit, rate: how far apart positions of the input are, one number or one per spatial axis, as in
+            `spacing=(0.5, 0.5, 2.0), unit="µm"`; or how many there are in a unit, seconds if `unit` is None, as in
+            `rate=16_000`. Rows then have `physical`.
 
     Returns:
         A `Table` with one row per layer, in order; the last rows are the outputs.
@@ -93,7 +99,8 @@ def trf(
     )  # fmt: skip
     geometry = Programs(subject, treat_as_constant, unknown).geometry
     source = choose(geometry.program, wrt, None) if wrt is not None else None
-    return tables.table(geometry, model=subject.name, wrt=source)
+    table = tables.table(geometry, model=subject.name, wrt=source)
+    return table if spacing is unit is rate is None else table.scaled(spacing, unit, rate)
 
 
 def paths(

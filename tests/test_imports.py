@@ -44,7 +44,7 @@ ALLOWED = {
     "api": "adapters base checks engine fields geometry init inputs interpret planning results statistics",
     "pieces": "adapters base engine equations geometry inputs interpret planning tangent",
     "sweeps": "engine fields geometry inputs loading planning results statistics store",
-    "cli": "base engine geometry inputs jaxrf loading lowering report results statistics sweeps zoo",
+    "cli": "base engine geometry inputs jaxrf loading lowering pieces report results statistics sweeps zoo",
 }
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {

@@ -33,6 +33,7 @@ def adapt(
     args: tuple[Any, ...] | None = None,
     spatial_axes: tuple[int, ...] | None = None,
     dtype: Any = np.float32,
+    integers: bool = False,
 ) -> Subject:
     """The subject of a model: what it computes as a pure function of its variables and a batch of images.
 
@@ -51,6 +52,7 @@ def adapt(
             The others are the same for all images and must fit one, as scalars and arrays with a leading axis of 1 do.
         spatial_axes: axes of the batched input that are positions; None: all between batch and features.
         dtype: floating-point dtype of the images.
+        integers: whether the inputs may be whole numbers, which have no derivative.
 
     Returns:
         A `Subject`.
@@ -66,8 +68,9 @@ def adapt(
         (1, 2)
     """
     call = make_call(
-        input_shape, dtype=dtype, spatial_axes=spatial_axes, args=args, apply_kwargs=apply_kwargs, method=method
-    )
+        input_shape, dtype=dtype, spatial_axes=spatial_axes, args=args, apply_kwargs=apply_kwargs, method=method,
+        integers=integers,
+    )  # fmt: skip
     for kind in KINDS:
         if kind.accepts(model):
             return kind.build(model, variables, call)

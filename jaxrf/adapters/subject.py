@@ -139,6 +139,7 @@ def make_call(
     args: tuple[Any, ...] | None = None,
     apply_kwargs: Mapping[str, Any] | None = None,
     method: str | Callable[..., Any] | None = None,
+    integers: bool = False,
 ) -> Call:
     """The checked `Call`.
 
@@ -154,7 +155,7 @@ def make_call(
             "Write for instance args=(..., t) where the model is called as model(image, t)."
         )
     axes = _checked_axes(spatial_axes, shape)
-    return Call(shape, _checked_dtype(dtype), axes, arguments, apply_kwargs, method, spatial_axes is not None)
+    return Call(shape, _checked_dtype(dtype, integers), axes, arguments, apply_kwargs, method, spatial_axes is not None)
 
 
 def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
@@ -171,12 +172,13 @@ def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
-def _checked_dtype(dtype: Any) -> np.dtype:
+def _checked_dtype(dtype: Any, integers: bool) -> np.dtype:
     found = jnp.dtype(dtype)
-    if not jnp.issubdtype(found, jnp.floating):
+    if not jnp.issubdtype(found, jnp.floating) and not (integers and jnp.issubdtype(found, jnp.integer)):
         raise InputError(
             f"Inputs have dtype {found}; a derivative needs floating-point inputs. "
-            "Convert them, for instance inputs.astype(numpy.float32) / 255."
+            "Convert them, for instance inputs.astype(numpy.float32) / 255. "
+            "For ids of tokens, take their embeddings: jaxrf.embedded."
         )
     if jax.dtypes.canonicalize_dtype(found) != found:
         raise InputError(

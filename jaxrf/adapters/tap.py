@@ -74,6 +74,14 @@ def intercepting(handler: Handler) -> Iterator[None]:
         _handler.reset(token)
 
 
+@contextlib.contextmanager
+def passing_on(handler: Handler) -> Iterator[None]:
+    """As `intercepting`, for code that is traced inside of another one's: whose handler gets what this one gives."""
+    outer = _handler.get()
+    with intercepting(lambda name, x: handler(name, x) if outer is None else outer(name, handler(name, x))):
+        yield
+
+
 def inside(name: str) -> contextlib.AbstractContextManager[Any]:
     """Operations that are traced inside belong to the layer `name`; "" for the model itself.
 

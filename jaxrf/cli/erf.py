@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
     from jaxrf.results.result import Result
+    from jaxrf.statistics.distances import ByDistance
 
 
 def stopping_rule(text: str) -> tuple[str, float]:
@@ -97,6 +99,10 @@ class Erf(ModelOptions, Command):
     )
     protocol: str | None = option("choices as published: luo2016, replknet2022, openerf", metavar="NAME")
     estimator: str | None = option("sampled, or sign_averaged for random weights", metavar="NAME")
+    by_distance: str | None = option(
+        "print the mean score by distance from the unit, and which law it follows",
+        choices=("euclidean", "chebyshev", "token"),
+    )
     out: str | None = option("a folder for the maps (Zarr) and a description of the run", metavar="DIR")
     overwrite: bool = option("let --out replace an earlier run", default=False)
     plot: str | None = option("save a figure here: .png, .pdf or .svg", metavar="FILE")
@@ -110,10 +116,13 @@ class Erf(ModelOptions, Command):
         folder = RunFolder.claim(self.out, overwrite=self.overwrite) if self.out is not None else None
         result = self._map(loaded, input_shape)
         written = self._write(result, folder)
+        far = result.by_distance(self.by_distance) if self.by_distance is not None else None
         if self.json:
-            print(json.dumps({**summary(result), "written": written}, indent=2))
+            profile = {} if far is None else {"by_distance": profile_facts(far)}
+            print(json.dumps({**summary(result), **profile, "written": written}, indent=2))
         else:
-            print("\n".join([*describe(summary(result)), *(f"wrote {path}" for path in written)]))
+            lines = [] if far is None else describe_profile(far)
+            print("\n".join([*describe(summary(result)), *lines, *(f"wrote {path}" for path in written)]))
         return 0
 
     def _variables(self, model: Any, input_shape: tuple[int, ...]) -> Any:
@@ -219,6 +228,27 @@ def summary(result: Result) -> dict[str, Any]:
         "area_ratio_50": _area_ratio(result, 0.5),
         "area_ratio_95": _area_ratio(result, 0.95),
     }
+
+
+def profile_facts(far: ByDistance) -> dict[str, Any]:
+    """The profile of the first unit in JSON's types; what is not known is None."""
+
+    def plain(numbers: Any) -> list[float | None]:
+        return [float(n) if math.isfinite(n) else None for n in numbers]
+
+    facts = {"metric": far.metric, "distance": plain(far.distance), "law": far.law[0]}
+    facts |= {
+        name: plain(getattr(far.mean, end)[0]) for name, end in (("mean", "value"), ("low", "low"), ("high", "high"))
+    }
+    return facts | {name: plain(getattr(far, name).value)[0] for name in ("average", "length", "exponent", "advantage")}
+
+
+def describe_profile(far: ByDistance) -> list[str]:
+    """The profile of the first unit as lines of text, rings without a position left out."""
+    heading = [f"{far.metric} distance  mean score"]
+    rings = zip(far.distance, far.mean.value[0], far.positions[0])
+    rows = [f"{distance:18g}  {mean:.4g}" for distance, mean, positions in rings if positions]
+    return [*heading, *rows, *repr(far).splitlines()[1:]]
 
 
 def describe(facts: dict[str, Any]) -> list[str]:

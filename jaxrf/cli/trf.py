@@ -55,6 +55,11 @@ class Trf(ModelOptions, Command):
         "draw sizes over depth, or with --layer the unit's box, or with --paths its counts, into this file",
         metavar="FILE",
     )
+    spacing: Any = option(
+        "how far apart positions of the input are, as 0.5 or 0.5x0.5x2", parse=values.numbers, metavar="NUMBERS"
+    )
+    rate: float | None = option("how many positions there are in a unit, as 16000", parse=float, metavar="NUMBER")
+    spacing_unit: str | None = option("the unit of --spacing, as um; seconds with --rate", metavar="NAME")
     csv: bool = option("print CSV", default=False)
     markdown: bool = option("print a Markdown table", default=False)
 
@@ -65,6 +70,8 @@ class Trf(ModelOptions, Command):
         loaded, input_shape = self.load()
         how = {**self.call_arguments(), "treat_as_constant": self.treat_as_constant}
         table = jaxrf.trf(loaded.model, input_shape, unknown=self.unknown, wrt=self.wrt, **how)
+        if self.spacing is not None or self.rate is not None or self.spacing_unit is not None:
+            table = table.scaled(self.spacing, self.spacing_unit, self.rate)
         if self.layer is None:
             return self._finish(self._table(table), table)
         row = table[self.layer]
@@ -144,8 +151,19 @@ def layer_facts(row: Row, unit: tuple[int, ...], counts: PathCounts | None = Non
         "clipped_box": number(row.box(unit, clip=True)),
         "share": round(row.share, 4),
         **({} if counts is None else {"paths": counts.total, "density": round(counts.density, 4)}),
+        **({} if row.scale is None else physical_facts(row, unit)),
         "notes": list(row.notes),
     }
+
+
+def physical_facts(row: Row, unit: tuple[int, ...]) -> dict[str, Any]:
+    """The same in physical units, as far as these are known."""
+    from jaxrf.geometry.encode import number
+
+    assert row.scale is not None
+    found, name = row.physical, row.scale.unit or "units"
+    facts = {"size": found.size, "stride": found.stride, "latency": found.latency, "center": found.center(unit)}
+    return {f"{fact}_in_{name}": number(value) for fact, value in facts.items()}
 
 
 def _plain(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from jaxrf.errors import InputError
 from jaxrf.loading.words import GridSpec, literal, position, shape, units
 
-__all__ = ["GridSpec", "count", "index_or_name", "literal", "pair", "position", "shape", "units"]
+__all__ = ["GridSpec", "count", "index_or_name", "literal", "numbers", "pair", "position", "shape", "units"]
 
 
 def pair(text: str) -> tuple[str, Any]:
@@ -43,3 +43,16 @@ def count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise InputError(f"{text!r} is not a count. Write an integer of at least 1.")
     return int(text)
+
+
+def numbers(text: str) -> float | tuple[float, ...]:
+    """One number, or one per axis.
+
+    >>> numbers("0.5"), numbers("0.5x0.5x2")
+    (0.5, (0.5, 0.5, 2.0))
+    """
+    try:
+        found = tuple(float(part) for part in text.split("x"))
+    except ValueError:
+        raise InputError(f"{text!r} is not a number, or one per axis. Write for example 0.5 or 0.5x0.5x2.") from None
+    return found if len(found) != 1 else found[0]

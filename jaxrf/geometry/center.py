@@ -54,3 +54,10 @@ def _ends(field: Field, unit_shape: tuple[int, ...], beyond: bool) -> tuple[np.n
     if beyond:
         return lo, hi
     return np.where(some, lo, 0), np.where(some, hi, 0)
+
+
+def pitch(middles: np.ndarray) -> float | None:
+    """The distance between centers that are neighbors, from those of all units; None where it is not one number."""
+    places = np.unique(middles[np.isfinite(middles)])
+    steps = np.unique(np.diff(places))
+    return float(steps[0]) if len(steps) == 1 else None

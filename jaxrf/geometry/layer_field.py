@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.center import centers
+from jaxrf.geometry.center import centers, pitch
 from jaxrf.geometry.edges import padded, unseen
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.phases import Phases, phases_of, plain, smallest_input
@@ -308,6 +308,16 @@ class LayerField:
         has one behind it that goes back to single positions. None where the field has no stride.
         """
         return tuple(p and (found := p.around()) and found[2] for p in self.phases)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Per input axis, at how many places units lie: the grid of tokens; units without a center do not count."""
+        return tuple(len(np.unique(middles[np.isfinite(middles)])) for middles in self._centers)
+
+    @property
+    def pitch(self) -> tuple[float | None, ...]:
+        """Per input axis, the distance of neighboring units: the patch of tokens; None where it is not one number."""
+        return tuple(map(pitch, self._centers))
 
     @property
     def padded(self) -> tuple[tuple[int, int] | None, ...]:

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jaxrf.errors import InputError
 from jaxrf.geometry.encode import decoded, encoded
 from jaxrf.geometry.layer_field import LayerField
 from jaxrf.geometry.render import html, line
+from jaxrf.geometry.scale import Physical, Scale
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Row(LayerField):
     """The theoretical receptive field of one layer: a row of a table.
+
+    Attributes:
+        scale: how far apart positions of the input are; None where nobody said.
 
     Example:
         >>> import numpy as np
@@ -27,9 +32,26 @@ class Row(LayerField):
         (((-1, 2),), ((0, 2),))
     """
 
+    scale: Scale | None = None
+
+    @property
+    def physical(self) -> Physical:
+        """The row's numbers in physical units: size, stride, padding, centers, boxes, halo, latency.
+
+        Raises:
+            InputError: nobody said how far apart positions are.
+        """
+        if self.scale is None:
+            raise InputError(
+                f"Row {self.name!r} has no physical units. Say how far apart positions are, as in "
+                'jaxrf.trf(model, shape, spacing=0.5, unit="µm") or rate=16_000.'
+            )
+        return Physical(self, self.scale)
+
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON-able values: its summary, and the fields without loss."""
-        return encoded(self)
+        scale = {"spacing": list(self.scale.spacing), "unit": self.scale.unit} if self.scale else None
+        return {**encoded(self), **({"scale": scale} if scale else {})}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Row:
@@ -38,7 +60,8 @@ class Row(LayerField):
         Raises:
             InputError: an entry is missing or of the wrong kind.
         """
-        return cls(**decoded(values))
+        scale = values.get("scale")
+        return cls(**decoded(values), scale=scale and Scale(tuple(scale["spacing"]), scale["unit"]))
 
     def __repr__(self) -> str:
         return line(self)

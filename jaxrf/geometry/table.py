@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from jaxrf.errors import InputError, unknown
+from jaxrf.geometry.design import Change, Design, changes, design
 from jaxrf.geometry.row import Row
+from jaxrf.geometry.scale import Scale
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -64,8 +67,40 @@ class Table(Sequence[Row]):
     def title(self) -> str:
         """The model, its number of layers and its input, in one line."""
         size = "×".join(map(str, self.input_shape))
+        scale = self.rows[0].scale if self.rows else None
         parts = [self.model, f"{len(self)} layer" + "s" * (len(self) != 1), size and f"input {size}"]
+        parts.append(f"positions of {scale}" if scale else "")
         return ", ".join(filter(None, parts))
+
+    def scaled(
+        self, spacing: float | Sequence[float] | None = None, unit: str | None = None, rate: float | None = None
+    ) -> Table:
+        """The same table, whose rows have `physical`: positions are `spacing` apart, or there are `rate` in a `unit`.
+
+        Raises:
+            InputError: both or neither of spacing and rate, or numbers that are not above zero.
+        """
+        axes = len(self.rows[0].fields) if self.rows else 0
+        scale = Scale.of(spacing, unit, rate, axes)
+        return Table([replace(row, scale=scale) for row in self.rows], model=self.model, input_shape=self.input_shape)
+
+    def design(self) -> Design:
+        """Layers that bring no new context at this input size, and the range of sizes that make sense.
+
+        Raises:
+            InputError: the table has no rows.
+        """
+        return design(self.rows)
+
+    def changes(self, size: int, axis: int = 0) -> list[Change]:
+        """Changes of the stride or dilation of single layers by which the last one reaches a size on an axis.
+
+        Exact for networks of one path; see `jaxrf.geometry.design.changes`.
+
+        Raises:
+            InputError: the last layer has that size already, or no stride.
+        """
+        return changes(self.rows, size, axis)
 
     @overload
     def __getitem__(self, key: int | str) -> Row: ...

@@ -179,5 +179,6 @@ def _check_shape(shape: tuple[int, ...], dtype: Any) -> None:
     if not jnp.issubdtype(dtype, np.floating):
         raise InputError(
             f"Inputs are of dtype {dtype}; a derivative needs a floating type. "
-            "Scale and cast them first, for instance inputs.astype(np.float32) / 255."
+            "Scale and cast them first, for instance inputs.astype(np.float32) / 255. "
+            "For ids of tokens, take their embeddings: jaxrf.embedded."
         )

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
-from jaxrf.statistics import Groups, Interval, bands, groups, jackknife
+from jaxrf.statistics import Groups, Interval, bands, distances, groups, jackknife
 from jaxrf.statistics.gathered import TRUSTED
 from jaxrf.statistics.measures import measures
 from jaxrf.statistics.measures.registry import is_about_center, parts_of
@@ -30,6 +30,7 @@ from jaxrf.statistics.measures.uncertainty import uncertainty_of
 if TYPE_CHECKING:
     import xarray
 
+    from jaxrf.statistics.distances import ByDistance
     from jaxrf.statistics.measures.gaussian import GaussianFit
     from jaxrf.statistics.measures.profiles import Radial
 
@@ -287,6 +288,23 @@ class Result:
     def radial(self) -> Radial:
         """Mean of each map over rings about the true center."""
         return self.measure("radial")
+
+    def by_distance(self, metric: str = "euclidean", *, over: str | None = None, **options: Any) -> ByDistance:
+        """Mean score by distance from the unit, its mean distance, and an exponential against a power law; with intervals.
+
+        Args:
+            metric: "euclidean" or "chebyshev" in input positions, or "token": in tokens, along the axis with most of them.
+            over: as for `interval`.
+            options: `level` of the intervals; `first` and `last`, the distances that the fits use.
+
+        Raises:
+            InputError: a unit without a center, or tokens that lie on no grid.
+            UnknownNameError: another metric.
+        """
+        how = distances.options(metric, self.theoretical.pitch, self.theoretical.name)
+        kept, factor = self.samples_over(over) if self.groups or over else (None, "seeds")
+        profile = self._placed(measures["radial"], "radial", how)
+        return distances.by_distance(profile, self.mean, metric, kept, factor, **options)
 
     def coverage(self, **options: Any) -> Float[np.ndarray, " unit"]:
         """Share of the clipped theoretical box whose entries are above `threshold` (4.55 %) of the peak."""

@@ -177,3 +177,13 @@ def test_the_demo_writes_tables_maps_and_pictures(tmp_path, monkeypatch, capsys)
     for name in ("output", "layer2"):
         assert jaxrf.load(tmp_path / "demo" / f"{name}.zarr").count == 2
         assert Image.open(tmp_path / "demo" / f"{name}.png").size[0] > 300
+
+
+def test_scores_by_distance_are_printed(capsys):
+    """--by-distance prints a line for each ring, and JSON holds the profile."""
+    assert main([*STACK, "--seeds", "2", "--by-distance", "chebyshev"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "chebyshev distance  mean score" in lines and any(line.startswith("  law: ") for line in lines)
+    assert main([*STACK, "--seeds", "2", "--by-distance", "chebyshev", "--json"]) == 0
+    profile = json.loads(capsys.readouterr().out)["by_distance"]
+    assert profile["distance"] == [0, 1, 2] and all(mean > 0 for mean in profile["mean"])

@@ -127,3 +127,15 @@ def test_a_reader_that_stops_is_no_error(arguments, status):
     )
     os.close(write)
     assert (run.returncode, run.stderr) == (status, "")
+
+
+def test_a_layer_in_physical_units(capsys):
+    """--spacing and --spacing-unit add the same numbers in units; a rate adds seconds."""
+    arguments = [*STACK, "--layer", "conv_1", "--spacing", "0.5x2", "--spacing-unit", "um"]
+    assert main([*arguments, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["size"] == [5, 5] and facts["size_in_um"] == [2.5, 10.0] and facts["latency_in_um"] == [1.0, 4.0]
+    assert main([*STACK, "--rate", "10"]) == 0
+    assert "positions of 0.1 × 0.1 s" in capsys.readouterr().out
+    assert main([*STACK, "--spacing-unit", "um"]) == 2
+    assert "needed is one of them" in capsys.readouterr().err

@@ -29,8 +29,9 @@ OPTIONS = {
     "energy_radius": [{}, {"share": 0.9}],
     "energy_within": [{"radius": 2}, {"radius": 3.5}],
     "energy_within_soft": [{"radius": 2}, {"radius": 3.5, "softness": 0.5}],
-    "radial": [{}, {"rings": 3}],
+    "radial": [{}, {"rings": 3, "metric": "chebyshev", "spacing": 1.5}, {"rings": 3}],
     "size_half_width": [{}, {"kind": "slice"}],
+    "unevenness": [{}, {"period": 3}],
 }
 """Of a measure, where its defaults are not all that is to be tried."""
 CASES = [

@@ -42,6 +42,7 @@ FLAT = {
     "size_luo2016": np.sqrt(35),
     "smallest_area": 18,
     "total": 35,
+    "unevenness": 0,
 }
 PIXEL = {
     "anisotropy": np.nan,
@@ -68,6 +69,7 @@ PIXEL = {
     "size_luo2016": 1,
     "smallest_area": 1,
     "total": 1,
+    "unevenness": np.sqrt(3),
 }
 
 

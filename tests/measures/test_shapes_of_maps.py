@@ -238,3 +238,15 @@ def test_a_gaussian_without_tilt_is_that_of_five_parameters():
     np.testing.assert_allclose(fit.mean, [my - 10, mx - 12], atol=1e-3)
     np.testing.assert_allclose(fit.amplitude, height, rtol=1e-4)
     assert fit.covariance[0, 1] == 0
+
+
+def test_unevenness_of_strides_that_leave_positions_out():
+    """One phase of four alone, whatever the place; none where the period is another one."""
+    dark = np.zeros((12, 8))
+    dark[1::2, ::2] = 3
+    for origin in (np.zeros(2), np.array([1, 1])):
+        assert measures["unevenness"](dark, center=CENTER, origin=origin) == pytest.approx(np.sqrt(3))
+    assert measures["unevenness"](dark, (2, 1), center=CENTER) == pytest.approx(1)
+    assert measures["unevenness"](dark, 1, center=CENTER) == 0
+    with pytest.raises(InputError, match="period=0 is not a whole number"):
+        measures["unevenness"](dark, 0, center=CENTER)

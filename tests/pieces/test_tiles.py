@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,3 +145,11 @@ def test_values_that_depend_on_more_than_derivatives_are_found(gate):
     """A box is of derivatives; one more tile over the seam shows what else a value depends on."""
     with pytest.raises(CheckError, match="depend on more than its derivative"):
         jaxrf.tile(lambda x: moving(x * gate(x)), None, IMAGE, 32)
+
+
+@pytest.mark.slow
+def test_an_image_that_does_not_fit_as_a_whole(tmp_path):
+    """8192 x 8192 from a memory map and into one, under 2 GB resident, where the whole would take twice as much."""
+    command = [sys.executable, str(Path(__file__).with_name("large.py")), str(tmp_path), "8192"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert found["error"] < 1e-6 and found["resident"] < 2e9 < 4e9 < found["whole"]

@@ -10,7 +10,30 @@ the center (`about_center`), or that it moves in steps (`in_steps`); import it h
 `python docs/generate_measures.py`. `tests/measures/` holds it to its laws by itself.
 """
 
-from jaxrf.statistics.measures import area, bounds, concentration, energy, gaussian, luo, power, profiles, spread
+from jaxrf.statistics.measures import (
+    area,
+    bounds,
+    concentration,
+    energy,
+    gaussian,
+    lattice,
+    luo,
+    power,
+    profiles,
+    spread,
+)
 from jaxrf.statistics.measures.registry import measures
 
-__all__ = ["area", "bounds", "concentration", "energy", "gaussian", "luo", "measures", "power", "profiles", "spread"]
+__all__ = [
+    "area",
+    "bounds",
+    "concentration",
+    "energy",
+    "gaussian",
+    "lattice",
+    "luo",
+    "measures",
+    "power",
+    "profiles",
+    "spread",
+]

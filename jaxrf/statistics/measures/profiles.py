@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from jaxrf.statistics.measures.uncertainty import Uncertainty, uncertainty
 class Radial(NamedTuple):
     """Mean of the map over rings about the true center.
 
-    `radius` (ring,) in input positions; `mean` (*lead, ring), NaN where a ring holds no position;
+    `radius` (ring,) in input positions, or in units of `spacing`; `mean` (*lead, ring), NaN where a ring holds no position;
     `positions` (*lead, ring), how many it averages.
     """
 
@@ -44,12 +45,21 @@ class Axial(NamedTuple):
         return f"Axial(value of shape {self.value.shape})"
 
 
+METRICS = {
+    "euclidean": lambda steps: functools.reduce(lambda a, b: a + b, [step * step for step in steps]),
+    "chebyshev": lambda steps: functools.reduce(namespace(*steps).maximum, [step * step for step in steps]),
+}
+"""Squared distances from steps along the axes."""
+
+
 @measures.register("radial")
 @about_center()
 @uncertainty(mean=Uncertainty(scale="log"))
 def radial(
     maps: Array,
     rings: int | None = None,
+    metric: str = "euclidean",
+    spacing: float | tuple[float, ...] = 1.0,
     *,
     center: Array,
     origin: Array | None = None,
@@ -63,12 +73,15 @@ def radial(
     Args:
         maps: (*lead, *spatial), windows of the input.
         rings: how many; as many as the farthest window reaches if None.
+        metric: "euclidean", or "chebyshev", whose rings are squares.
+        spacing: what counts as a distance of one, in input positions, per axis or for all: the patch of a token.
         center: true centers, input positions.
         origin: input position of element [0, ..., 0] of the maps; by default the input's own.
         input_shape: spatial shape of the input; by default the shape of the maps.
 
     Raises:
-        InputError: the place of the unit is traced, and no number of rings was given.
+        InputError: the place of the unit is traced, and no number of rings was given; a spacing not above zero.
+        UnknownNameError: another metric.
 
     Example:
         >>> radial(np.array([[1.0, 2.0, 1.0]]), center=np.array([0.0, 1.0])).mean.tolist()
@@ -80,25 +93,43 @@ def radial(
             "radial does not know how far its rings go, as center or origin came as a traced array. Say how many there "
             "are, as in rings=20, or close over center and origin."
         )
+    distance = _Distance.of(metric, spacing, seen.d)
     in_map, extent = seen.place - seen.first, seen.input_shape(input_shape)
-    n = _reach(seen.shape, in_map) if rings is None else rings
-    sums = binned(lambda center: _rings(seen.shape, center), in_map, seen.flat(seen.maps), n)
+    n = distance.reach(seen.shape, in_map) if rings is None else rings
+    sums = binned(lambda center: distance.rings(seen.shape, center), in_map, seen.flat(seen.maps), n)
     ones = np.broadcast_to(1.0, (*seen.lead, math.prod(extent)))
-    positions = binned(lambda center: _rings(extent, center), seen.place, ones, n)
+    positions = binned(lambda center: distance.rings(extent, center), seen.place, ones, n)
     return Radial(np.arange(n, dtype=float), quotient(sums, seen.array(positions), positions > 0, np.nan), positions)
 
 
-def _reach(shape: tuple[int, ...], center: Array) -> int:
-    """How many rings about the centers (*lead, d) hold positions of maps of `shape`."""
-    farthest = np.maximum(np.abs(center), np.abs(np.array(shape) - 1 - center))
-    return 1 + int(np.floor(np.sqrt(np.square(farthest).sum(-1)) + 0.5).max())
+@dataclass(frozen=True)
+class _Distance:
+    """How far positions are from a center: a name of `METRICS`, and what counts as one along each axis."""
 
+    metric: str
+    spacing: tuple[float, ...]
 
-def _rings(shape: tuple[int, ...], center: Array) -> Array:
-    """The ring of every position of an array of `shape` about centers (..., d), flat, (..., position)."""
-    xp = namespace(center)
-    squares = functools.reduce(xp.add, [r * r for r in offsets(shape, center)])
-    return xp.floor(xp.sqrt(squares) + 0.5).astype(int).reshape(*center.shape[:-1], math.prod(shape))
+    @classmethod
+    def of(cls, metric: str, spacing: float | tuple[float, ...], d: int) -> _Distance:
+        known(metric=metric, spacing=spacing)
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
+        each = tuple(spacing) if isinstance(spacing, tuple | list) else (spacing,) * d
+        if len(each) != d or not all(one > 0 for one in each):
+            raise InputError(f"spacing={spacing!r} is not a number above zero for each of the {d} axes.")
+        return cls(metric, tuple(map(float, each)))
+
+    def reach(self, shape: tuple[int, ...], center: Array) -> int:
+        """How many rings about the centers (*lead, d) hold positions of maps of `shape`."""
+        farthest = np.maximum(np.abs(center), np.abs(np.array(shape) - 1 - center)) / np.array(self.spacing)
+        return 1 + int(np.floor(np.sqrt(METRICS[self.metric](list(np.moveaxis(farthest, -1, 0)))) + 0.5).max())
+
+    def rings(self, shape: tuple[int, ...], center: Array) -> Array:
+        """The ring of every position of an array of `shape` about centers (..., d), flat, (..., position)."""
+        xp = namespace(center)
+        steps = [r / one for r, one in zip(offsets(shape, center), self.spacing)]
+        squares = METRICS[self.metric](steps)
+        return xp.floor(xp.sqrt(squares) + 0.5).astype(int).reshape(*center.shape[:-1], math.prod(shape))
 
 
 @measures.register("axial")

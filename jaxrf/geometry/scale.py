@@ -1,0 +1,122 @@
+"""Positions in physical units: how far apart they are, and a row's numbers in these."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxrf.errors import InputError
+from jaxrf.geometry.layer_field import LayerField, Unit
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The distance of neighboring positions of the input, per axis, in `unit`.
+
+    Example:
+        >>> print(Scale((0.5, 0.5, 2.0), "µm"))
+        0.5 × 0.5 × 2 µm
+    """
+
+    spacing: tuple[float, ...]
+    unit: str = ""
+
+    @classmethod
+    def of(cls, spacing: float | Sequence[float] | None, unit: str | None, rate: float | None, axes: int) -> Scale:
+        """A scale as users say it.
+
+        Args:
+            spacing: one number for all axes or one for each.
+            unit: its name; "s" with a rate, none if None.
+            rate: positions per unit, in place of the spacing: 16_000 for samples in a second.
+            axes: how many spatial axes there are.
+
+        Raises:
+            InputError: both or neither of spacing and rate, or numbers that are not above zero.
+        """
+        if (spacing is None) == (rate is None):
+            raise InputError(
+                f"spacing={spacing!r} and rate={rate!r}: needed is one of them, the distance of two positions or how many "
+                "there are in a unit."
+            )
+        given = spacing if rate is None else (1 / rate if _above_zero(rate) else rate)
+        each = tuple(given) if isinstance(given, Sequence) else (given,) * axes
+        if len(each) != axes or not all(map(_above_zero, each)):
+            name, value = ("spacing", spacing) if rate is None else ("rate", rate)
+            raise InputError(f"{name}={value!r} is not a number above zero for all or each of the {axes} spatial axes.")
+        return cls(tuple(map(float, each)), ("s" if rate is not None else "") if unit is None else unit)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return " × ".join(f"{one:g}" for one in self.spacing) + f" {self.unit}" * bool(self.unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Physical:
+    """The numbers of a row in physical units, per axis; those that the row does not have are None.
+
+    Sizes, strides, paddings and contexts are numbers of positions times their distance. Position 0 lies at 0.
+    """
+
+    row: LayerField
+    scale: Scale
+
+    @property
+    def size(self) -> tuple[float | None, ...]:
+        """As `row.size`."""
+        return self._of(self.row.size)
+
+    @property
+    def stride(self) -> tuple[float | None, ...]:
+        """As `row.stride`."""
+        return self._of(self.row.stride)
+
+    @property
+    def padding(self) -> tuple[float | None, ...]:
+        """As `row.padding`."""
+        return self._of(self.row.padding)
+
+    @property
+    def look_back(self) -> tuple[float | None, ...]:
+        """As `row.look_back`."""
+        return self._of(self.row.look_back)
+
+    @property
+    def look_ahead(self) -> tuple[float | None, ...]:
+        """As `row.look_ahead`."""
+        return self._of(self.row.look_ahead)
+
+    @property
+    def latency(self) -> tuple[float | None, ...]:
+        """As `row.latency`."""
+        return self._of(self.row.latency)
+
+    def center(self, unit: Unit) -> tuple[float | None, ...]:
+        """As `row.center`."""
+        return self._of(self.row.center(unit))
+
+    def box(self, unit: Unit, clip: bool = False) -> tuple[tuple[float, float], ...]:
+        """As `row.box`."""
+        return tuple((lo * d, hi * d) for (lo, hi), d in zip(self.row.box(unit, clip), self.scale.spacing))
+
+    def halo(self, aligned: bool = True) -> tuple[tuple[float, float] | None, ...]:
+        """As `row.halo`."""
+        pairs = zip(self.row.halo(aligned), self.scale.spacing)
+        return tuple(None if pair is None else (pair[0] * d, pair[1] * d) for pair, d in pairs)
+
+    def _of(self, numbers: Sequence[Any]) -> tuple[float | None, ...]:
+        return tuple(None if n is None else float(n) * d for n, d in zip(numbers, self.scale.spacing))
+
+    def __repr__(self) -> str:
+        facts = {"size": self.size, "stride": self.stride, "latency": self.latency}
+        shown = (f"{name} {_text(value)}" for name, value in facts.items())
+        return f"{self.row.name}: {', '.join(shown)}{f' {self.scale.unit}' * bool(self.scale.unit)}"
+
+
+def _text(numbers: Sequence[float | None]) -> str:
+    return " x ".join("none" if n is None else f"{n:g}" for n in numbers)
+
+
+def _above_zero(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf

@@ -1,0 +1,167 @@
+"""Maps by distance from their unit: the profile, its mean distance, and whether it falls exponentially or as a power.
+
+Takes profiles and sums of maps; yields a `ByDistance`. It never looks at models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxrf.errors import InputError
+from jaxrf.statistics import jackknife
+from jaxrf.statistics.groups import Groups
+from jaxrf.statistics.interval import Interval
+from jaxrf.statistics.measures.profiles import Radial
+from jaxrf.statistics.measures.uncertainty import Uncertainty
+
+Profile = Callable[[np.ndarray], Radial]
+"""From maps (unit, *spatial) to their rings."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ByDistance:
+    """Mean score by distance from the unit, for each unit.
+
+    Attributes:
+        metric: what distance is.
+        distance: (ring,), in input positions, or in tokens.
+        mean: (unit, ring), with intervals where the result has several samples.
+        positions: (unit, ring), how many positions of the input each ring holds.
+        average: (unit,), mean distance, weighted by the score: what is called mean attention distance where weights are
+            averaged in place of scores.
+        length: (unit,), of the fit `exp(-distance / length)`.
+        exponent: (unit,), of the fit `distance ** -exponent`.
+        advantage: (unit,), log10 of the squared error of the power law over that of the exponential, both of the
+            logarithm: above zero the exponential is nearer.
+    """
+
+    metric: str
+    distance: np.ndarray
+    mean: Interval
+    positions: np.ndarray
+    average: Interval
+    length: Interval
+    exponent: Interval
+    advantage: Interval
+
+    @property
+    def law(self) -> tuple[str, ...]:
+        """For each unit "exponential", "power law", or "undecided" where the interval of the advantage holds zero.
+
+        Without an interval, "undecided" too.
+        """
+        pairs = zip(np.ravel(self.advantage.low), np.ravel(self.advantage.high))
+        return tuple("exponential" if low > 0 else "power law" if high < 0 else "undecided" for low, high in pairs)
+
+    def __repr__(self) -> str:
+        numbers = {"mean distance": self.average, "length": self.length, "exponent": self.exponent}
+        return "\n".join(
+            [
+                f"Score over {self.metric} distance: {len(self.distance)} rings, {len(self.positions)} units",
+                *(f"  {name}: {number}" for name, number in numbers.items()),
+                f"  law: {', '.join(self.law[:4])}{' ...' * (len(self.law) > 4)}",
+            ]
+        )
+
+
+def options(metric: str, pitch: Sequence[float | None], layer: str) -> dict[str, Any]:
+    """The options of the measure `radial` for a metric: tokens are squares of the pitch of the units.
+
+    Raises:
+        InputError: tokens of a layer whose units lie on no grid.
+    """
+    if metric != "token":
+        return {"metric": metric}
+    if any(one is None for one in pitch):
+        raise InputError(
+            f'metric="token" needs units on a grid, and those of layer {layer!r} have the pitch {tuple(pitch)}. '
+            'Use "euclidean" or "chebyshev".'
+        )
+    return {"metric": "chebyshev", "spacing": tuple(pitch)}
+
+
+def by_distance(
+    profile: Profile, maps: np.ndarray, metric: str, groups: Groups | None, over: str,
+    level: float = 0.95, first: int = 1, last: int | None = None,
+) -> ByDistance:  # fmt: skip
+    """The profile of maps (unit, *spatial) and its fits, with jackknife intervals where `groups` has several blocks.
+
+    Args:
+        profile: from maps to rings.
+        maps: the mean maps.
+        metric: its name.
+        groups: sums of the maps by the levels of the factor `over`, or None.
+        over: name of the factor.
+        level: nominal coverage.
+        first, last: distances that fits use, the last one included.
+
+    Raises:
+        InputError: fits that begin at the unit itself.
+    """
+    rings = profile(maps)
+    if first < 1:
+        raise InputError(f"first={first!r}: a power law has no value at distance 0. Let fits begin at 1 or farther.")
+    chosen = slice(first, None if last is None else last + 1)
+
+    def fitted(part: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda some: fits(rings.radius[chosen], profile(some).mean[..., chosen])[part]
+
+    def measured(function: Callable[[np.ndarray], np.ndarray], scale: str = "plain") -> Interval:
+        if groups is not None and len(groups.blocks) > 1:
+            return jackknife.interval(groups, function, maps, level=level, over=over, known=Uncertainty(scale))
+        value = function(maps)
+        none = np.full(value.shape, np.nan)
+        return Interval(value, none, none, none, none, level, over, 1, none, "there is one sample.")
+
+    return ByDistance(
+        metric=metric,
+        distance=rings.radius,
+        mean=measured(lambda some: profile(some).mean, "log"),
+        positions=rings.positions,
+        average=measured(lambda some: mean_distance(profile(some)), "log"),
+        length=measured(fitted(0), "log"),
+        exponent=measured(fitted(1)),
+        advantage=measured(fitted(2)),
+    )
+
+
+def mean_distance(rings: Radial) -> np.ndarray:
+    """Mean distance, weighted by the score, (*lead,)."""
+    sums = np.where(rings.positions > 0, rings.mean, 0) * rings.positions
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (sums * rings.radius).sum(-1) / sums.sum(-1)
+
+
+def fits(distance: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Length of an exponential, exponent of a power law, and log10 of the ratio of their squared errors.
+
+    Both are straight lines of the logarithm, by least squares over the rings that hold anything, each counting once.
+
+    Args:
+        distance: (ring,), above zero.
+        mean: (unit, ring).
+
+    Returns:
+        Three arrays (unit,), NaN for units with fewer than three such rings.
+    """
+    found = np.full((3, len(mean)), np.nan)
+    for unit, row in enumerate(mean):
+        some = np.isfinite(row) & (row > 0)
+        if some.sum() >= 3:
+            logs = np.log(row[some])
+            (slope, one), (power, other) = (_line(x, logs) for x in (distance[some], np.log(distance[some])))
+            tiny = 1e-24 * max(float(np.square(logs - logs.mean()).sum()), 1.0)  # of lines that are exact
+            length = -1 / slope if slope else np.inf
+            found[:, unit] = length, -power, np.log10((other + tiny) / (one + tiny))
+    return found[0], found[1], found[2]
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope of the line through points, and the sum of squares that it leaves."""
+    steps, rises = x - x.mean(), y - y.mean()
+    slope = float((steps * rises).sum() / np.square(steps).sum())
+    return slope, float(np.square(rises - slope * steps).sum())
