@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,7 +116,7 @@ def view(result: MapsOfUnits, unit: int) -> View:
         InputError: there is no such unit.
     """
     n = len(result.units)
-    if not -n <= unit < n:
+    if not isinstance(unit, Integral) or not -n <= unit < n:
         raise InputError(f"Unit number {unit} was asked for, but the result has {n}. Use 0 to {n - 1}.")
     values = result.mean[unit]
     peak = float(np.abs(values).max())
