@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf import store
-from jaxrf.errors import StoreError
+from jaxrf.errors import StoreError, cell
 from jaxrf.results.many import Outcome, digest, parquet, stack, table
 from jaxrf.store import text_axis
 from jaxrf.store.location import to_json
@@ -40,7 +40,8 @@ def write_results(
     entries = [task.entry for task in tasks]
     header, lines = table(entries, outcomes, [label for label, *_ in specification.readings])
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *lines])
+    safe = [[cell(value) if isinstance(value, str) else value for value in line] for line in (header, *lines)]
+    csv.writer(text, lineterminator="\n").writerows(safe)
     folder.location.put("table.csv", text.getvalue().encode())
     tables = ["table.csv"]
     if importlib.util.find_spec("pyarrow") and lines:
