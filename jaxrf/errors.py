@@ -45,6 +45,24 @@ class CheckError(JaxrfError, AssertionError):
     """The engine and the dense oracle disagree."""
 
 
+def visible(text: str) -> str:
+    r"""A text in which characters that a terminal would obey, and not show, are written as escapes.
+
+    >>> print(visible("a\nb\x1b[31m"))
+    a\nb\x1b[31m
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a table that programs read: visible, and never a formula of a spreadsheet.
+
+    >>> cell("=1+1"), cell("conv")
+    ("'=1+1", 'conv')
+    """
+    return visible(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
+
+
 def unknown(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
     """The error for a `name` that is not among `known`, with the nearest known name.
 

@@ -63,6 +63,10 @@ def check_finite(variables: PyTree) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         if not jnp.issubdtype(getattr(leaf, "dtype", np.result_type(type(leaf))), jnp.inexact):
             continue
+        if getattr(leaf, "is_deleted", bool)():
+            raise InputError(
+                f"The weight {leaf_name(path)!r} was deleted: it was donated to another function. Pass what that returned."
+            )
         values = np.asarray(leaf)
         bad = int(values.size - np.count_nonzero(np.isfinite(values)))
         if bad:

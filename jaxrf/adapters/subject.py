@@ -8,6 +8,7 @@ Never looks at what the model computes.
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from jaxrf.adapters.failure import failure
 from jaxrf.errors import InputError, JaxrfError
 
 PyTree = Any
+
+LARGEST = 2**27
+"""Positions of an axis: of each there are some numbers in the tables."""
 
 
 class CallAgain(Exception):
@@ -147,6 +151,10 @@ def make_call(
         InputError: the shape, dtype, spatial axes or args make no call.
     """
     shape = _checked_shape(input_shape)
+    if args is not None and not isinstance(args, tuple | list):
+        raise InputError(f"args={args!r} is not a tuple. Write for instance args=(..., t), with `...` for the image.")
+    if apply_kwargs is not None and not isinstance(apply_kwargs, Mapping):
+        raise InputError(f'apply_kwargs={apply_kwargs!r} is not a dict. Write for instance {{"train": False}}.')
     arguments = (...,) if args is None else tuple(args)
     places = sum(arg is Ellipsis for arg in arguments)
     if places != 1:
@@ -169,11 +177,19 @@ def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
             f"input_shape is {input_shape!r}; needed are positive whole numbers, the shape of one image "
             "without the batch axis, such as (224, 224, 3)."
         )
+    if max(shape) > LARGEST:
+        raise InputError(
+            f"input_shape is {input_shape!r}, and an axis of more than {LARGEST} positions does not fit into memory. "
+            "Give a smaller input: fields of convolutions do not depend on its size."
+        )
     return shape
 
 
 def _checked_dtype(dtype: Any, integers: bool) -> np.dtype:
-    found = jnp.dtype(dtype)
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError as error:
+        raise InputError(f"dtype={dtype!r} is not a dtype: {error}. Use for instance numpy.float32.") from error
     if not jnp.issubdtype(found, jnp.floating) and not (integers and jnp.issubdtype(found, jnp.integer)):
         raise InputError(
             f"Inputs have dtype {found}; a derivative needs floating-point inputs. "
@@ -198,6 +214,10 @@ def _checked_axes(spatial_axes: tuple[int, ...] | None, shape: tuple[int, ...]) 
                 "spatial_axes=(1,)."
             )
         return tuple(range(1, rank - 1))
+    try:
+        spatial_axes = tuple(operator.index(axis) for axis in spatial_axes)
+    except TypeError as error:
+        raise InputError(f"spatial_axes={spatial_axes!r} are not whole numbers. Write for instance (2, 3).") from error
     axes = tuple(axis + rank if axis < 0 else axis for axis in spatial_axes)
     if not axes or list(axes) != sorted(set(axes)) or axes[0] < 1 or axes[-1] >= rank:
         raise InputError(

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxrf.errors import InputError
+
 TAP = "jaxrf_tap"
 _SCOPE = "jaxrf_layer"
 _SCOPES = re.compile(rf"{_SCOPE}<([^>]*)>")
@@ -128,6 +130,8 @@ def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None, rem
         >>> float(model(jnp.zeros(())))
         0.0
     """
+    if not isinstance(name, str):
+        raise InputError(f"The name of a tap is {name!r}. Give a text that reads well in a table.")
     record, handler = _record.get(), _handler.get()
     if record is None and handler is None:
         return x

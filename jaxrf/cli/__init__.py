@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxrf.cli.options import add_command, build, commands
-from jaxrf.errors import JaxrfError
+from jaxrf.errors import JaxrfError, visible
 
 REQUEUE = 75
 """Exit status of a run that was stopped and can go on: EX_TEMPFAIL of sysexits.h, which schedulers requeue."""
@@ -52,7 +52,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except JaxrfError as error:
         if command.debug:
             raise
-        print(f"jaxrf: error: {error}", file=sys.stderr)
+        print("jaxrf: error:", "\n".join(map(visible, str(error).split("\n"))), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("jaxrf: interrupted", file=sys.stderr)

@@ -143,7 +143,7 @@ def make_plan(
     each = -(-available // devices) if units == windows.count else available
     together = 1 if tied else even(each, max(1, wanted // units))
     least, room = ABREAST.get(where, (together, 0))
-    images = divisor(together, max(least, room // gradients(units)))
+    images = divisor(together, max(least, room // max(1, gradients(units))))
     while total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
         if images > 1:
             images = divisor(together, images // 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from jaxtyping import Int
@@ -41,7 +42,7 @@ def grid(*counts: int) -> Grid:
         >>> grid(2, 2).of((7, 9)).tolist()
         [[1, 2], [1, 6], [5, 2], [5, 6]]
     """
-    if not counts or any(int(c) != c or c < 1 for c in counts):
+    if not counts or not all(isinstance(c, Integral) and 1 <= c < 2**31 for c in counts):
         raise InputError(f"grid{counts} needs whole counts of at least 1, one per unit axis, such as grid(8, 8).")
     return Grid(tuple(int(c) for c in counts))
 

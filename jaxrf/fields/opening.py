@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from jaxrf.fields.field import Field
 from jaxrf.fields.run import Compiled, Run
 from jaxrf.init import with_init
 from jaxrf.inputs.images import Images
+from jaxrf.planning.kinds import whole
 from jaxrf.planning.layers import prepare_layers
 from jaxrf.planning.options import Options, Settled
 from jaxrf.protocols import protocols
@@ -126,7 +127,7 @@ def seed_numbers(options: Settled, subject: Subject, given: bool) -> list[int | 
     Raises:
         InputError: seeds for given variables, repeated ones, or a model that cannot be drawn.
     """
-    seeds: int | Sequence[int] | None = options.seeds
+    seeds: Any = options.seeds
     if given:
         if seeds is not None:
             raise InputError("seeds draw random weights, but variables were given. Pass one of them.")
@@ -137,7 +138,7 @@ def seed_numbers(options: Settled, subject: Subject, given: bool) -> list[int | 
         )
     if seeds is None:
         seeds = options.until.cap if options.until is not None else 1
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+    numbers = list(range(int(seeds))) if whole(seeds) else [int(s) for s in seeds]
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= 2**32:
         raise InputError(
             f"seeds={seeds!r} must be a count of at least 1, or different whole numbers from 0 to 2**32 - 1."

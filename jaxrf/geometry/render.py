@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jaxrf.errors import cell, visible
 from jaxrf.geometry.encode import number, summary
 from jaxrf.geometry.layer_field import LayerField
 
@@ -53,7 +54,7 @@ def line(row: LayerField) -> str:
     parts += [f"output {_shape(row.shape)}"]
     parts += ["not aligned"] * (not row.aligned) + ["not exact"] * (not row.exact)
     parts += [f"global {' '.join(row.global_axes)}"] if row.global_axes else []
-    return f"Row({row.name!r} {row.kind}: {', '.join(parts)})"
+    return f"Row({row.name!r} {visible(row.kind)}: {', '.join(parts)})"
 
 
 def text(rows: Sequence[LayerField], title: str) -> str:
@@ -81,7 +82,7 @@ def rich_parts(rows: Sequence[LayerField], title: str, width: int | None = None)
     for row, cells in zip(rows, sheet.lines, strict=True):
         table.add_row(*map(Text, cells), style="yellow" if row.unproductive else None)
     below = sheet.footnotes + ([f"no room for: {', '.join(left_out)}"] if left_out else [])
-    heading = [Text(title, style="bold")] if title else []
+    heading = [Text(visible(title), style="bold")] if title else []
     return [*heading, table, *([Text("\n".join(["", *below]), style="dim")] if below else [])]
 
 
@@ -102,8 +103,8 @@ def markdown(rows: Sequence[LayerField], title: str) -> str:
     sheet = _sheet(rows)
     rules = [":--" if head in LEFT else "--:" for head in sheet.heads]
     lines = [_pipes(sheet.heads), _pipes(rules), *map(_pipes, sheet.lines)]
-    heading = [f"**{title}**", ""] if title else []
-    below = ["", *(note + "  " for note in sheet.footnotes)] if sheet.footnotes else []
+    heading = [f"**{_marked(title)}**", ""] if title else []
+    below = ["", *(_marked(note) + "  " for note in sheet.footnotes)] if sheet.footnotes else []
     return "\n".join([*heading, *lines, *below]) + "\n"
 
 
@@ -148,8 +149,8 @@ def _csv_line(row: LayerField, names: Sequence[str]) -> dict[str, Any]:
     values["halo_before"] = tuple(sides and sides[0] for sides in row.halo())
     values["halo_after"] = tuple(sides and sides[1] for sides in row.halo())
     line = {
-        "name": row.name,
-        "kind": row.kind,
+        "name": cell(row.name),
+        "kind": cell(row.kind),
         "shape": "x".join(map(str, row.shape)),
         "unit_shape": "x".join(map(str, row.unit_shape)),
         "parameters": row.parameters,
@@ -161,7 +162,7 @@ def _csv_line(row: LayerField, names: Sequence[str]) -> dict[str, Any]:
         "unproductive": row.unproductive,
         "global_axes": " ".join(row.global_axes),
         "global_cause": " | ".join(dict.fromkeys(row.global_cause.values())),
-        "notes": " | ".join(_remarks(row)),
+        "notes": cell(" | ".join(_remarks(row))),
     }
     for column in CSV_COLUMNS:
         line |= {f"{column}_{axis}": number(value) for axis, value in zip(names, values[column] or (), strict=False)}
@@ -186,8 +187,8 @@ def _cells(row: LayerField) -> dict[str, str]:
     """Head to cell, of one row, without its notes."""
     some = 0 not in row.unit_shape
     return {
-        "layer": row.name,
-        "kind": row.kind,
+        "layer": visible(row.name),
+        "kind": visible(row.kind),
         "output": _shape(row.shape),
         "params": _count(row.parameters),
         "FLOPs": _count(row.flops),
@@ -210,7 +211,7 @@ def _remarks(row: LayerField) -> list[str]:
     remarks = [f"global over {', '.join(axes)}" + (f": {cause}" if cause else "") for cause, axes in causes.items()]
     if row.unproductive:
         remarks.append("unproductive: even the smallest path sees more than the input")
-    return remarks + list(row.notes)
+    return [visible(remark) for remark in (*remarks, *row.notes)]
 
 
 def _axes(values: Sequence[Any], between: str = "×") -> str:
@@ -251,4 +252,10 @@ def _count(value: int | None) -> str:
 
 
 def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(map(_marked, cells)) + " |"
+
+
+def _marked(text: str) -> str:
+    """A text as Markdown shows it: no tags, links or columns of its own."""
+    text = html_module.escape(text, quote=False)
+    return "".join(f"\\{c}" if c in "|[]`" else c for c in text)

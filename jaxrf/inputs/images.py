@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from jaxrf.errors import InputError
 from jaxrf.inputs import photos
 
+LARGEST = 2**32
 KEPT = 2**27
 """Bytes of noise up to which it is drawn once for all seeds, and not for each."""
 
@@ -30,9 +32,13 @@ class Noise:
 
     def images(self, start: int, stop: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """The images `start` to `stop`, (n, *shape)."""
-        root = jax.random.key(self.seed)
+        root = jax.random.key(np.uint32(self.seed))
         draw = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(root, i), shape, dtype))
         return np.asarray(draw(np.arange(start, stop)))
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def noise(count: int, seed: int = 0) -> Noise:
@@ -41,14 +47,16 @@ def noise(count: int, seed: int = 0) -> Noise:
     Image i depends on `seed` and i alone.
 
     Raises:
-        InputError: a count below 1.
+        InputError: a count below 1, or a seed that is not a whole number from 0 to 2**32 - 1.
 
     Example:
         >>> noise(4)
         Noise(count=4, seed=0)
     """
-    if int(count) != count or count < 1:
-        raise InputError(f"noise({count!r}) makes no images; a whole count of at least 1 is needed.")
+    if not _whole(count) or not 1 <= count <= LARGEST:
+        raise InputError(f"noise({count!r}) makes no images; a whole count of at least 1 and at most 2**32 is needed.")
+    if not _whole(seed) or not 0 <= seed < LARGEST:
+        raise InputError(f"The seed {seed!r} of noise is not a whole number from 0 to 2**32 - 1.")
     return Noise(int(count), int(seed))
 
 
@@ -115,12 +123,14 @@ def as_images(inputs: Any, input_shape: Sequence[int] | None, dtype: Any = np.fl
         if input_shape is None:
             raise InputError("Noise has no shape of its own. Pass input_shape=(224, 224, 3) beside it.")
         return Images(
-            tuple(input_shape),
+            _shape(input_shape),
             np.dtype(dtype),
             inputs,
             inputs.count,
             f"noise(count={inputs.count}, seed={inputs.seed})",
         )
+    if getattr(inputs, "is_deleted", bool)():
+        raise InputError("The array of inputs was deleted: it was donated to another function. Pass another one.")
     source: Any = inputs
     if not hasattr(inputs, "ndim"):
         if not isinstance(inputs, Iterable):
@@ -171,6 +181,12 @@ def shapes_only(inputs: Any) -> Images:
         )
     _check_shape(shape, dtype)
     return Images(tuple(shape[1:]), np.dtype(dtype), None, shape[0], "arguments of the field")
+
+
+def _shape(given: Any) -> tuple[int, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable) or not all(map(_whole, sizes := tuple(given))):
+        raise InputError(f"input_shape={given!r} is not a shape. Write for instance (224, 224, 3), without the batch.")
+    return tuple(map(int, sizes))
 
 
 def _check_shape(shape: tuple[int, ...], dtype: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrf.loading.sources import module_hash
 
-PACKAGES = ("jax", "flax", "numpy", "jaxrf")
+PACKAGES = ("builtins", "jax", "flax", "numpy", "jaxrf")
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 
 
@@ -104,12 +104,13 @@ def _of_nnx(value: Any) -> bool:
 
 
 def _source(thing: Any) -> bytes:
-    """Name and hash of the module of a class or function, with those that it imports from beside it."""
+    """Name of a class or function, its source, and the hash of its module with those that it imports from beside it."""
+    name = [thing.__module__, thing.__qualname__]
+    if thing.__module__.partition(".")[0] in PACKAGES:  # of which the version is in the task's id
+        return json.dumps(name).encode()
     try:
-        file = inspect.getsourcefile(thing)
-        text = inspect.getsource(thing)
+        file, text = inspect.getsourcefile(thing), inspect.getsource(thing)
     except (OSError, TypeError) as error:
         raise Unhashed(f"{thing!r}, which has no source,") from error
-    ours = thing.__module__.partition(".")[0] in PACKAGES  # of which the version is in the task's id
-    digest = "" if ours or file is None or not Path(file).is_file() else module_hash(Path(file), thing.__module__)
-    return json.dumps([thing.__module__, thing.__qualname__, text, digest]).encode()
+    digest = module_hash(Path(file), thing.__module__) if file is not None and Path(file).is_file() else ""
+    return json.dumps([*name, text, digest]).encode()

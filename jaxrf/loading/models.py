@@ -60,7 +60,7 @@ def find(reference: str) -> Any:
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
         raise InputError(
-            f"{reference!r} is no model. Write zoo:NAME (as zoo:resnet50), module:attribute or file.py:attribute."
+            f"{reference!r} is not a model. Write zoo:NAME (as zoo:resnet50), module:attribute or file.py:attribute."
         )
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     thing: Any = module

@@ -57,7 +57,7 @@ def source_hash(reference: str) -> str:
     """
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
-        raise InputError(f"{reference!r} is no model. Write zoo:NAME, module:attribute or file.py:attribute.")
+        raise InputError(f"{reference!r} is not a model. Write zoo:NAME, module:attribute or file.py:attribute.")
     if place.endswith(".py"):
         start, root, within = Path(place).resolve(), Path(place).resolve().parent, []
     else:
@@ -133,7 +133,7 @@ def _imported(file: Path, root: Path, within: list[str]) -> Iterator[Path]:
     try:
         tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
-        raise InputError(f"{file} is no Python: {error}.") from error
+        raise InputError(f"{file} is not Python: {error}.") from error
     for node in ast.walk(tree):
         names: list[list[str]] = []
         if isinstance(node, ast.Import):

@@ -19,7 +19,7 @@ def shape(text: str) -> tuple[int, ...]:
     (224, 224, 3)
     """
     try:
-        sizes = tuple(int(part) for part in text.lower().split("x"))
+        sizes = tuple(int(part) for part in text.lower().split("x") if len(part) < 20 or int("not a size"))
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxrf.base.compiler import PLATFORMS
 from jaxrf.base.typing import Device, Units
 from jaxrf.errors import InputError, unknown
+from jaxrf.planning.kinds import check_kinds
 from jaxrf.protocols import protocols
 from jaxrf.statistics.averages import check_average
 from jaxrf.statistics.until import as_until
@@ -75,9 +76,10 @@ class Options:
         """With what the protocol fixes, the defaults of what nobody spoke of, and `until` as a rule.
 
         Raises:
-            InputError: options that contradict the protocol, or each other.
+            InputError: options of another kind than they take, or that contradict the protocol, or each other.
             UnknownNameError: no such protocol or average.
         """
+        check_kinds(vars(self))
         said = {name: value for name in OF_A_PROTOCOL if (value := getattr(self, name)) is not None}
         fixed = protocols[self.protocol].settings(said) if self.protocol is not None else {}
         others = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OF_A_PROTOCOL}

@@ -13,7 +13,7 @@ from jaxrf.report.alike import check_alike, named
 from jaxrf.report.canvas import new_figure
 from jaxrf.report.drawn import MapsOfUnits
 from jaxrf.report.scales import DECADES
-from jaxrf.report.view import view
+from jaxrf.report.view import figure_text, view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def plot_profiles(
         )
         low, high = np.maximum(value - error, floor), np.maximum(value + error, floor)
         ax.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
-        ax.plot(at, np.maximum(value, floor), style, color=color, linewidth=1.3, label=name)
+        ax.plot(at, np.maximum(value, floor), style, color=color, linewidth=1.3, label=figure_text(name))
     if scale == "log":
         ax.set_yscale("log")
         ax.set_ylim(10.0**-DECADES, 2)
@@ -130,7 +130,15 @@ def plot_measure(
         reach = np.nan_to_num(np.maximum([value - low, high - value], 0))
         color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
         ax.errorbar(
-            at, value, reach, fmt=f"-{marker}", color=color, markersize=4, capsize=2.5, linewidth=1.2, label=name
+            at,
+            value,
+            reach,
+            fmt=f"-{marker}",
+            color=color,
+            markersize=4,
+            capsize=2.5,
+            linewidth=1.2,
+            label=figure_text(name),
         )
     if not numbers:
         ax.set_xticks(range(len(keys)), [str(key) for key in keys], rotation=30, ha="right")

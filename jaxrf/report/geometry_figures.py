@@ -15,6 +15,7 @@ from jaxrf.errors import InputError
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
 from jaxrf.report.drawn import CountsOfPaths
+from jaxrf.report.view import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def plot_boxes(
     ax.add_patch(_rectangle(((0, height), (0, width)), edgecolor="black", linewidth=0.8, zorder=2))
     largest_first = sorted(range(len(rows)), key=lambda i: -_area(boxes[i][0]))
     for i, (row, color, mine) in enumerate(zip(rows, _colors(len(rows)), boxes, strict=True)):
-        label = f"{row.name}  {_extent(mine[0])}"
+        label = f"{figure_text(row.name)}  {_extent(mine[0])}"
         for unit, box in zip(chosen[i], mine, strict=True):
             _draw_box(ax, box, row.center(unit), color, label, zorder=3 + largest_first.index(i))
             label = None
@@ -122,7 +123,7 @@ def plot_size_over_depth(rows: Sequence[Row], *, ax: Axes | None = None) -> Axes
         if row.unproductive:
             ax.axvspan(i - 0.5, i + 0.5, color="#f6ead9", linewidth=0, zorder=0, label=label)
             label = None
-    _name_layers(ax, [row.name for row in rows])
+    _name_layers(ax, [figure_text(row.name) for row in rows])
     ax.set_ylabel("size (input positions)")
     ax.set_xlim(-0.5, len(rows) - 0.5)
     ax.set_ylim(0, max(int(sizes.max()), *shape) * 1.12)
@@ -171,7 +172,9 @@ def plot_path_counts(paths: CountsOfPaths, *, numbers: bool | None = None, ax: A
         axis.get_major_locator().set_params(integer=True)
     total = f"e^{paths.total:.4g}" if paths.log else _short(int(paths.total))
     unit = ", ".join(map(str, paths.unit))
-    ax.set_title(f"{paths.layer} ({unit}): {total} paths, density {paths.density:.2f}", fontsize=10, loc="left")
+    ax.set_title(
+        f"{figure_text(paths.layer)} ({unit}): {total} paths, density {paths.density:.2f}", fontsize=10, loc="left"
+    )
     ax.figure.colorbar(image, ax=ax, label="share of the largest count", fraction=0.046, pad=0.03)
     return ax
 

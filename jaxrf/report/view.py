@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from jaxrf import measures
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, visible
 from jaxrf.statistics.measures.energy import contour_level
 
 if TYPE_CHECKING:
@@ -108,6 +109,15 @@ class View:
         return smooth, [float(contour_level(smooth, share, center=self.center)) for share in shares]
 
 
+def figure_text(text: str) -> str:
+    r"""A text as figures show it: no formulas, no line breaks of its own.
+
+    >>> print(figure_text("a$b$"))
+    a\$b\$
+    """
+    return visible(text).replace("$", r"\$")
+
+
 def view(result: MapsOfUnits, unit: int) -> View:
     """The view of unit number `unit` of a result.
 
@@ -115,14 +125,15 @@ def view(result: MapsOfUnits, unit: int) -> View:
         InputError: there is no such unit.
     """
     n = len(result.units)
-    if not -n <= unit < n:
+    if not isinstance(unit, Integral) or not -n <= unit < n:
         raise InputError(f"Unit number {unit} was asked for, but the result has {n}. Use 0 to {n - 1}.")
     values = result.mean[unit]
     peak = float(np.abs(values).max())
     scale = peak if 0 < peak < np.inf else 1.0
     position = ", ".join(str(int(p)) for p in result.units[unit])
     row = result.theoretical
-    title = f"{row.name}, unit ({position})" if position else row.name
+    name = figure_text(row.name)
+    title = f"{name}, unit ({position})" if position else name
     if not 0 < peak < np.inf:
         title += ": the map is zero" if peak == 0 else ": the map is not finite"
     center, box = result.center[unit], result.box[unit]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Until:
     cap: int = 4096
 
     def __post_init__(self):
-        if not 0 < self.error < np.inf:
+        if not isinstance(self.error, Real) or isinstance(self.error, bool) or not 0 < self.error < np.inf:
             raise InputError(f"until={self.error!r} is not a relative error. It is a positive number, such as 0.01.")
         if self.cap < FIRST:
             raise InputError(f"A cap of {self.cap} samples leaves nothing to look at: the first look is at {FIRST}.")

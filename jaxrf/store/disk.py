@@ -34,10 +34,10 @@ def save(path: str | os.PathLike[str], record: Record, overwrite: bool = False) 
         StoreError: there is something that is not a result, or a result and `overwrite` is False;
             the header cannot be stored; the disk refuses.
     """
-    path = Path(path).expanduser().resolve()
+    path = checked_path(path)
     form = _format(path)
     _check_free(path, form, overwrite)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = path.with_name(f".{uuid.uuid4().hex[:16]}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         form.write(partial, record)
@@ -57,12 +57,29 @@ def load(path: str | os.PathLike[str]) -> Record:
     Raises:
         StoreError: nothing is there, or what is there is foreign, damaged or newer than this version of jaxrf.
     """
-    path = Path(path).expanduser().resolve()
+    path = checked_path(path)
     if not path.exists():
         raise StoreError(f"There is nothing at {path}. Give the path that Result.save() returned.")
     if path.is_file() and path.suffix not in FORMATS:
         raise StoreError(f"{path} is a file, but not one ending in .npz or .nc. Load what Result.save() wrote.")
     return _format(path).read(path)
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """The absolute path.
+
+    Raises:
+        StoreError: it is not a path, or no file system has such a name.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise StoreError(f"{path!r} is a {type(path).__name__}; the path of a file or folder is needed.")
+    text = os.fspath(path)
+    if "\0" in text or len(os.fsencode(text)) > 4095 or any(len(part) > 255 for part in os.fsencode(text).split(b"/")):
+        raise StoreError(
+            f"{text[:60]!r}{' ...' if len(text) > 60 else ''} cannot be the name of a file: it has a NUL, or a part of "
+            "more than 255 bytes. Choose another one."
+        )
+    return Path(text).expanduser().resolve()
 
 
 def _format(path: Path) -> ModuleType:
@@ -94,7 +111,7 @@ def _found(path: Path) -> str:
 def _move(partial: Path, path: Path) -> None:
     """Put `partial` in the place of `path`; a folder that is there steps aside first."""
     if path.is_dir() and any(path.iterdir()):
-        old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+        old = path.with_name(f".{uuid.uuid4().hex[:16]}.old")
         path.rename(old)
         try:
             partial.rename(path)

@@ -18,6 +18,7 @@ from typing import Any
 import tensorstore as ts
 
 from jaxrf.errors import StoreError
+from jaxrf.store.disk import checked_path
 
 SCHEMES = ("file", "gs", "s3", "memory")
 AT_ONCE = 32
@@ -43,7 +44,7 @@ class Location:
     store: Any
 
     @classmethod
-    def at(cls, place: str | Path) -> Location:
+    def at(cls, place: str | os.PathLike[str]) -> Location:
         """The location of a path, or of a URL `file://`, `gs://`, `s3://` or `memory://`.
 
         Nothing is written, and nothing need be there yet.
@@ -52,6 +53,8 @@ class Location:
             StoreError: another kind of URL, or a file where a folder is needed.
         """
         text = str(place)
+        if "://" not in text:
+            checked_path(place)
         scheme, found, _ = text.partition("://")
         if found and scheme not in SCHEMES:
             raise StoreError(f"{text} is no place that can be written. Use a path, or {'://, '.join(SCHEMES)}://.")
@@ -147,7 +150,7 @@ class Location:
         data = self.read(key)
         try:
             return None if data is None else json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{self.name}/{key} is damaged: {error}. Remove it.") from error
 
 

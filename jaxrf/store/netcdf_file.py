@@ -57,7 +57,7 @@ def _open(path: Path) -> tuple[Any, xarray.Dataset]:
         with path.open("rb") as file:
             data = _xarray().load_dataset(file, engine="scipy")
         return json.loads(data.attrs["jaxrf"]) if "jaxrf" in data.attrs else None, data
-    except (ValueError, TypeError, KeyError, IndexError, OSError, EOFError) as error:
+    except Exception as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{path} is damaged or not a NetCDF 3 file ({error}). Make it again.") from error

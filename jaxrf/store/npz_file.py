@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import StoreError
-from jaxrf.store.record import FORMAT, Record, check_header, checked, full_header
+from jaxrf.store.record import FORMAT, Record, check_header, checked, full_header, memory_bytes
+
+BROKEN = (ValueError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged archive raises; RuntimeError where it is encrypted, or JSON is deep."""
 
 
 def write(path: Path, record: Record) -> None:
@@ -25,15 +28,24 @@ def write(path: Path, record: Record) -> None:
 def read(path: Path) -> Record:
     """Read the file `path`."""
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file["header"])) if "header" in file else None
             header = check_header(header, path)
             arrays = {name: file[name] for name in header["arrays"]}
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (*BROKEN, KeyError) as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{path} is damaged or not an npz file ({error}). Make it again.") from error
     return checked(header, arrays, path)
+
+
+def _check_sizes(path: Path) -> None:
+    """Raise where the arrays would be larger than memory once they are unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    if sizes.get("header.npy", 0) > 2**30 or sum(sizes.values()) > memory_bytes():
+        raise ValueError(f"it unpacks to {sum(sizes.values())} bytes")
 
 
 def is_ours(path: Path) -> bool:
@@ -41,5 +53,5 @@ def is_ours(path: Path) -> bool:
     try:
         with np.load(path, allow_pickle=False) as file:
             return json.loads(str(file["header"]))["format"] == FORMAT
-    except (ValueError, KeyError, EOFError, OSError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (*BROKEN, KeyError, TypeError, AttributeError):
         return False

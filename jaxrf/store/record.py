@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,11 @@ def check_header(header: Any, path: Path) -> dict[str, Any]:
     if version > 1 and header.get("checksum") != checksum(own):
         raise StoreError(f"{path} is damaged: its header does not have its checksum. Make it again.")
     return dict(header)
+
+
+def memory_bytes() -> int:
+    """Bytes that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
 
 
 def plain(value: Any, where: str) -> Any:

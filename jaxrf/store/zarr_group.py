@@ -7,7 +7,6 @@ Chunks are compressed, and carry a checksum by which damage is noticed.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import tensorstore as ts
 
 from jaxrf.errors import StoreError
-from jaxrf.store.record import FORMAT, Record, Variable, check_header, checked, full_header
+from jaxrf.store.record import FORMAT, Record, Variable, check_header, checked, full_header, memory_bytes
 
 CHUNK_BYTES = 2**24
 """About the size of a chunk before compression: whole maps of as many units as fit."""
@@ -56,7 +55,7 @@ def _attributes(path: Path) -> Any:
         raise StoreError(f"{path} is not a jaxrf result: there is no zarr.json. Load what Result.save() wrote.")
     try:
         return json.loads(file.read_text())["attributes"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{path} is damaged: its zarr.json cannot be read ({error}). Make it again.") from error
 
 
@@ -72,16 +71,11 @@ def _array(path: Path, name: str, shape: Any) -> np.ndarray:
         array = ts.open(spec, open=True, read=True).result()
         if (
             shape is not None and list(array.shape) != shape
-        ) or array.size * array.dtype.numpy_dtype.itemsize > _memory():
+        ) or array.size * array.dtype.numpy_dtype.itemsize > memory_bytes():
             raise ValueError(f"it declares the shape {array.shape}")
         return np.asarray(array.read().result())
     except (ValueError, OSError) as error:
         raise StoreError(f"{path} is damaged: its array {name!r} cannot be read. Make it again. ({error})") from error
-
-
-def _memory() -> int:
-    """Bytes that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
 
 
 def _spec(path: Path, variable: Variable) -> dict[str, Any]:

@@ -74,10 +74,11 @@ class Course:
         else:
             self._left.append(self.windows.popleft())
 
-    def job(self, start: str, width: int, local: bool, strict: bool, mix: bool) -> Job:
+    def job(self, start: str, width: int, local: bool, plenty: bool, strict: bool, mix: bool) -> Job:
         """The next job: about `SECONDS` of work, or as long as another process would need to open the task.
 
-        Near the end less, so that all `width` of those who compute end together.
+        Near the end less, so that all `width` of those who compute end together. The first job of a task goes on for as
+        long as opening it took only where there are `plenty` of other tasks for the others.
         """
         seconds = SECONDS if local else max(SECONDS, min(self._opening, LONGEST))
         numbers = self._left.popleft()
@@ -89,7 +90,7 @@ class Course:
                 self._left.appendleft(numbers[count:])
                 numbers = numbers[:count]
         self.flying += 1
-        patient = not local and self.plan is None
+        patient = plenty and self.plan is None
         return Job(start, self.task, self.chunks, numbers, self.plan, seconds, patient, strict, mix)
 
     def back(self, numbers: Ranges, empty: bool = False) -> None:

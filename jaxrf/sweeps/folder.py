@@ -13,9 +13,9 @@ Everything but sweep.json and the results is written once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import StoreError
@@ -42,7 +42,7 @@ class Folder:
     reading: bool = False
 
     @classmethod
-    def at(cls, place: str | Path, reading: bool = False) -> Folder:
+    def at(cls, place: str | os.PathLike[str], reading: bool = False) -> Folder:
         """The place of a path or URL, see `jaxrf.store.location.Location.at`."""
         return cls(Location.at(place), reading)
 

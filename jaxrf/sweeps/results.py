@@ -183,7 +183,7 @@ def open(place: str | os.PathLike[str]) -> Sweep:
         >>> len(opened), opened.result(width=3).mean.shape
         (2, (1, 3, 3))
     """
-    folder = Folder.at(os.fspath(place), reading=True)
+    folder = Folder.at(place, reading=True)
     mark = record.specification(folder)
     if found := record.changed(folder, record.finished(folder) or {}):
         warnings.warn(

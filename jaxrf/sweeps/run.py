@@ -228,7 +228,8 @@ class _Sweep:
             if course is None:
                 return
             if course.ready():
-                job = course.job(self.start, width, self.engine.local, self.strict, self.mix)
+                plenty = not self.engine.local and len(waiting) + len(begun) > width
+                job = course.job(self.start, width, self.engine.local, plenty, self.strict, self.mix)
                 out[self._submitted(job)] = course, job
 
     def _begin(self, task: Task, missing: list[Ranges]) -> Course:

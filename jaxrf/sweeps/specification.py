@@ -5,6 +5,7 @@ A list is an axis: the sweep is the product of all axes.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import re
@@ -25,6 +26,10 @@ SINGLE = ("name", "seeds", "until", "measures", "images_per_chunk", "apply", "in
 ASKED = ("name", "seeds", "until", "measures")
 FREE = ("name", "measures", "until")
 """Keys that may change between runs on one folder: they change no number of a map."""
+EXAMPLES = {
+    "inputs": 'inputs = "noise:4"', "input": 'input = "64x64x3"', "variables": 'variables = "weights.msgpack"',
+    "layer": 'layer = "conv_1"', "wrt": 'wrt = "conv_1"',
+}  # fmt: skip
 DEFAULT_MEASURES = ("sigma", "area_ratio", "coverage")
 
 
@@ -81,7 +86,7 @@ class Asked:
             if not isinstance(options.get("name"), str):
                 raise InputError(f'The measure {one!r} has no name. Write {{name = "area_ratio", share = 0.5}}.')
             name, part = options.pop("name"), options.pop("part", None)
-            known_measures[name]
+            check_options(name, options)
             label = " ".join([name, *([part] if part else []), *(f"{k}={v}" for k, v in options.items())])
             found.append((label, name, part, options))
         return found
@@ -162,7 +167,7 @@ class Specification(Asked):
     def __post_init__(self):
         for key in ("model", "apply", "init"):
             if not isinstance(getattr(self, key), Mapping):
-                raise InputError(f"{key} = {getattr(self, key)!r} is no table. Write its entries below [{key}].")
+                raise InputError(f"{key} = {getattr(self, key)!r} is not a table. Write its entries below [{key}].")
         if not isinstance(self.model.get("source"), str | list):
             raise InputError('The sweep names no model. Write source = "zoo:conv_stack" below [model].')
         for name, values in self.axes.items():
@@ -171,8 +176,18 @@ class Specification(Asked):
             twice = [value for i, value in enumerate(values) if value in values[:i]]
             if twice:
                 raise InputError(f"The axis {name} holds {twice[0]!r} twice. Give each value once.")
-        if not isinstance(self.images_per_chunk, int) or self.images_per_chunk < 1:
-            raise InputError(f"images_per_chunk = {self.images_per_chunk!r} is no count. Give a number of at least 1.")
+        for name in ("inputs", "input", "variables", "layer", "wrt"):
+            for value in self.axes.get(name, [getattr(self, name)]):
+                if not isinstance(value, str) and not (value is None and name != "inputs"):
+                    raise InputError(f"{name} = {value!r} is not text. Write for example {EXAMPLES[name]}.")
+        if (
+            isinstance(self.images_per_chunk, bool)
+            or not isinstance(self.images_per_chunk, int)
+            or self.images_per_chunk < 1
+        ):
+            raise InputError(
+                f"images_per_chunk = {self.images_per_chunk!r} is not a count. Give a number of at least 1."
+            )
         if self.variables is not None and self.seeds is not None:
             raise InputError("seeds draw random weights, but variables are given. Leave one of them out.")
         super().__post_init__()
@@ -219,7 +234,7 @@ def read(path: str | Path, changes: Sequence[tuple[str, Any]] = ()) -> Specifica
         changes: pairs of a dotted key, `model.depth`, and its new value.
 
     Raises:
-        InputError: there is no such file, it is no TOML, or a value does not fit.
+        InputError: there is no such file, it is not TOML, or a value does not fit.
         UnknownNameError: an unknown key.
     """
     try:
@@ -227,7 +242,7 @@ def read(path: str | Path, changes: Sequence[tuple[str, Any]] = ()) -> Specifica
     except OSError as error:
         raise InputError(f"There is no sweep at {path}: {error.strerror}. Give the path of a TOML file.") from error
     except ValueError as error:
-        raise InputError(f"{path} is no TOML: {error}.") from error
+        raise InputError(f"{path} is not TOML: {error}.") from error
     for key, value in changes:
         table, parts = given, key.split(".")
         for part in parts[:-1]:
@@ -236,6 +251,20 @@ def read(path: str | Path, changes: Sequence[tuple[str, Any]] = ()) -> Specifica
                 raise InputError(f"{key} cannot be set: {part} is {table!r}, not a table.")
         table[parts[-1]] = value
     return from_dict(given)
+
+
+def check_options(measure: str, options: Mapping[str, Any]) -> None:
+    """Raise for an option that a measure does not have.
+
+    Raises:
+        UnknownNameError: says the nearest; or there is no such measure.
+    """
+    known = [*inspect.signature(known_measures[measure]).parameters][1:]
+    for name in options:
+        if name not in known or name in ("center", "origin", "input_shape", "box"):
+            raise unknown(
+                f"option of the measure {measure!r}", name, {*known} - {"center", "origin", "input_shape", "box"}
+            )
 
 
 def _ranges(seeds: Any) -> Ranges:
@@ -248,10 +277,10 @@ def _ranges(seeds: Any) -> Ranges:
         seeds = f"0:{seeds}"
     bounds: list[tuple[int, int]] = []
     for part in str(seeds).split(","):
-        found = re.fullmatch(r"\s*(\d+):(\d+)\s*", part)
-        if not found or int(found[1]) >= int(found[2]):
+        found = re.fullmatch(r"\s*(\d{1,10}):(\d{1,10})\s*", part)
+        if not found or not int(found[1]) < int(found[2]) <= 2**32:
             raise InputError(
-                f'seeds = {seeds!r}: {part!r} is no range. Write "0:256", the first and one past the last.'
+                f'seeds = {seeds!r}: {part!r} is not a range. Write "0:256", the first and one past the last.'
             )
         if bounds and int(found[1]) < bounds[-1][1]:
             raise InputError(f"seeds = {seeds!r}: the range {part!r} overlaps or precedes another. Put them in order.")
@@ -285,7 +314,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{value} is no value for a sweep. Use a finite number.")
+        raise InputError(f"{value} is not a value for a sweep. Use a finite number.")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputError(f"{value!r} is of type {type(value).__name__}. A sweep holds numbers, text, lists and tables.")

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, visible
 from jaxrf.inputs.named import Inputs
 from jaxrf.loading.sources import environment, files_hash, source_hash
 from jaxrf.results.many import Entry
@@ -89,7 +89,10 @@ class Task:
     @property
     def label(self) -> str:
         """Its place in a line."""
-        return ", ".join(f"{name.removeprefix('model.')}={value}" for name, value in self.place.items()) or "the task"
+        return (
+            visible(", ".join(f"{name.removeprefix('model.')}={value}" for name, value in self.place.items()))
+            or "the task"
+        )
 
     def describe(self) -> dict[str, Any]:
         """All that the id is made of, and the id; JSON-able."""
@@ -158,7 +161,7 @@ class _Hashes:
     def inputs(self, settings: Mapping[str, Any]) -> str:
         words = settings["inputs"]
         if not isinstance(words, str):
-            raise InputError(f"inputs = {words!r} is no text. Write noise:4, or a path.")
+            raise InputError(f"inputs = {words!r} is not text. Write noise:4, or a path.")
         return self._once(("inputs", words), lambda: (Inputs(words).count, Inputs(words).digest())[1])
 
     def variables(self, text: str) -> str:

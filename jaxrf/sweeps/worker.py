@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxrf.errors import InputError, StoreError
 from jaxrf.inputs.named import Chunk, ahead
+from jaxrf.loading.sources import environment, source_hash
 from jaxrf.store.blocks import Block, decode, encode
 from jaxrf.sweeps.blocks import ARRAYS, Made, Span, Work, areas, to_bytes
 from jaxrf.sweeps.task import Task, plan_key
@@ -130,6 +131,7 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, strict: bool 
     """
     import jax
 
+    _check_alike(task)
     key = plan_key(task.id)
     begun = None if plan is None else decode(key, plan)
     with jax.default_matmul_precision(task.settings["precision"]):
@@ -150,6 +152,23 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, strict: bool 
             "differ in the last bits. Go on there, choose another place, or allow it with --mix-devices."
         )
     return Worker(task, plan, _as_begun(run, begun), shape, first, strict)
+
+
+def _check_alike(task: Task) -> None:
+    """Raise where this process would compute other numbers than the one that asks: its versions, settings or model differ.
+
+    Raises:
+        StoreError: says what differs.
+    """
+    own = environment()
+    if task.held is None:
+        own["source"] = source_hash(task.settings["model"]["source"])
+    lines = [f"{name}: {task.facts[name]!r} there, {own[name]!r} here" for name in own if task.facts[name] != own[name]]
+    if lines:
+        raise StoreError(
+            f"A worker on {socket.gethostname()} is not like the process that asks it:\n  " + "\n  ".join(lines) + "\n"
+            "Start all of them with the same packages, files, working folder and variables."
+        )
 
 
 def _first(task: Task, shape: tuple[int, ...], strict: bool) -> Chunk:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf import store
+from jaxrf.errors import StoreError, cell
 from jaxrf.results.many import Outcome, digest, parquet, stack, table
 from jaxrf.store import text_axis
 from jaxrf.store.location import to_json
@@ -39,7 +40,8 @@ def write_results(
     entries = [task.entry for task in tasks]
     header, lines = table(entries, outcomes, [label for label, *_ in specification.readings])
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *lines])
+    safe = [[cell(value) if isinstance(value, str) else value for value in line] for line in (header, *lines)]
+    csv.writer(text, lineterminator="\n").writerows(safe)
     folder.location.put("table.csv", text.getvalue().encode())
     tables = ["table.csv"]
     if importlib.util.find_spec("pyarrow") and lines:
@@ -55,8 +57,7 @@ def write_results(
 
 def _write_group(folder: Folder, specification: Asked, tasks: Sequence[Any], outcomes: Mapping[str, Outcome]) -> None:
     record, labels = stack(specification.readings, specification.to_dict(), tasks, outcomes)
-    earlier = folder.location.read_json("results.zarr/zarr.json")
-    if earlier and {*earlier["attributes"]["arrays"]} - {*record.variables}:  # measures that are not asked for now
+    if not _arrays_there(folder) <= {*record.variables}:  # measures that are not asked for now
         folder.location.remove_all("results.zarr/")
     with tempfile.TemporaryDirectory() as temporary:
         group = store.save(Path(temporary) / "results.zarr", record)
@@ -65,6 +66,15 @@ def _write_group(folder: Folder, specification: Asked, tasks: Sequence[Any], out
         files = sorted(file for file in group.rglob("*") if file.is_file() and file != group / "zarr.json")
         for file in [*files, group / "zarr.json"]:  # the group's own file last: with it, the group is there
             folder.location.put(f"results.zarr/{file.relative_to(group).as_posix()}", file.read_bytes())
+
+
+def _arrays_there(folder: Folder) -> set[str | None]:
+    """Names of the arrays of an earlier group; something that no group has where it is damaged."""
+    try:
+        earlier = folder.location.read_json("results.zarr/zarr.json")
+        return set() if earlier is None else {*earlier["attributes"]["arrays"]}
+    except (StoreError, KeyError, TypeError):
+        return {None}
 
 
 def _record(

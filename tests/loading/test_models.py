@@ -158,9 +158,9 @@ def test_errors_of_the_users_code_are_their_own(file):
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("resnet50", "'resnet50' is no model. Write zoo:NAME"),
-        ("zoo:", "is no model"),
-        (":net", "is no model"),
+        ("resnet50", "'resnet50' is not a model. Write zoo:NAME"),
+        ("zoo:", "is not a model"),
+        (":net", "is not a model"),
         ("no_such_package.models:net", "There is no module 'no_such_package.models'"),
         ("no/such/file.py:net", "There is no file no/such/file.py"),
     ],

@@ -72,10 +72,23 @@ def test_jobs_that_are_lost_are_done_again(alone, monkeypatch):
             last(made(**TASKS), "memory://lost", executor=executor)
 
 
+def test_a_worker_of_another_kind_is_refused(monkeypatch):
+    """Versions, settings and the model's source are compared where the task is opened."""
+    from jaxrf.sweeps import worker
+
+    whole = worker.environment
+    monkeypatch.setattr(worker, "environment", lambda: {**whole(), "x64": True})
+    with pytest.raises(
+        StoreError, match=r"(?s)is not like the process that asks it.*x64: False there, True here.*same"
+    ):
+        last(made(), "memory://unlike")
+
+
 def test_engines_are_named():
     """What is not an engine, or has no scheduler, is said."""
     with pytest.raises(InputError, match="There is no engine 'processes:0'"), engine("processes:0"):
         pass
+    pytest.importorskip("distributed")
     with pytest.raises(InputError, match="There is no Dask scheduler at 127.0.0.1:1"), engine("dask://127.0.0.1:1"):
         pass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,6 @@ def offsets(shape: tuple[int, ...], about: Any) -> list[Any]:
 def check_share(share: float) -> float:
     """`share` itself, where it is in (0, 1]."""
     known(share=share)
-    if not 0 < share <= 1:
+    if not isinstance(share, Real) or not 0 < share <= 1:
         raise InputError(f"A share of {share!r} was asked for. Shares are fractions in (0, 1], such as 0.5.")
     return share
