@@ -12,116 +12,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import _estimates
 import jax
-import jax.numpy as jnp
-import numpy as np
 from _common import Report, parser
 from _estimates import CHIPS, Estimate, estimate
-from _jobs import Job, jobs
-from _peers import _jax_chunk, _jax_map
-
-import jaxrf
+from _jobs import jobs
+from _programs import Asked, Program
 
 AIMS = {"A": 0.9, "B": 6.0, "C": 1.5, "E": 50.0, "F": 4.0, "G": 8.0}
 """The least ratios of cycles to plain JAX that the project holds itself to."""
-CHUNK = 64
-"""Units that plain JAX pulls back at a time."""
-SEEDS = 16
-"""Random initializations in one program."""
-MEMORY = {"h100": "70GB"}
-"""What a program may take; 14 GB on a TPU."""
-Program = tuple[Callable[..., Any], tuple[Any, ...], int]
-"""A function, the shapes of its arguments, and how many maps it makes."""
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A job on one chip."""
-
-    job: Job
-    chip: str
-    precision: str
-
-    @property
-    def images(self) -> Any:
-        return jax.ShapeDtypeStruct((self.job.images, *self.job.shape), jnp.float32)
-
-    @property
-    def field(self) -> Any:
-        """The maps of the job, prepared for the chip."""
-        job, units = self.job, self.job.units
-        if isinstance(units, int):
-            drawn = np.random.default_rng(0).choice(job.shape[0] * job.shape[1], units, replace=False)
-            units = np.stack(np.unravel_index(drawn, job.shape[:2]), axis=1)
-        return jaxrf.prepare(
-            job.model, None, self.images, layer=job.layer, units=units, precision=self.precision,
-            platform="gpu" if self.chip == "h100" else "tpu", memory=MEMORY.get(self.chip, "14GB"),
-        )  # fmt: skip
-
-    def ours(self) -> Program:
-        """The program of jaxrf."""
-        field, key, seeds = self.field, _key(), self.job.seeds
-        maps = len(field.units) * self.job.images
-        if seeds is None:
-            return lambda *given: field(*given), (field.subject.abstract, self.images, key), maps
-        some = min(seeds, SEEDS)
-
-        def of_seeds(keys: jax.Array, images: jax.Array) -> Any:
-            return jax.lax.map(lambda k: field(field.init(k), images, k), keys)
-
-        return of_seeds, (jax.eval_shape(lambda k: jax.random.split(k, some), key), self.images), maps * some
-
-    def naive(self) -> list[Program]:
-        """What one writes first in plain JAX, in its forms."""
-        job, f32, i32 = self.job, jnp.float32, jnp.int32
-        one = jax.ShapeDtypeStruct((1, *job.shape), f32)
-        abstract = jax.eval_shape(lambda k, x: job.peer.init(k, x), _key(), one)
-        channels = jax.eval_shape(job.peer.apply, abstract, one).shape[-1]
-        of_one = partial(_jax_map, job.peer)
-
-        def shapes(*lead: int) -> tuple[Any, Any]:
-            return jax.ShapeDtypeStruct((*lead, 2), i32), jax.ShapeDtypeStruct((*lead, channels), f32)
-
-        if job.seeds is not None:
-            some = min(job.seeds, SEEDS)
-
-            def of_seed(images: jax.Array, units: jax.Array, key: jax.Array, signs: jax.Array) -> jax.Array:
-                return jax.vmap(partial(of_one, job.peer.init(key, images[:1])))(images, units, signs)
-
-            keys = jax.eval_shape(lambda k: jax.random.split(k, some), _key())
-            units, signs = shapes(job.images)
-            signs = jax.ShapeDtypeStruct((some, *signs.shape), f32)
-            return [(jax.vmap(of_seed, (None, None, 0, 0)), (self.images, units, keys, signs), some * job.images)]
-        if job.units == "center":
-            every = jax.vmap(of_one, (None, 0, 0, 0))
-            image = jax.ShapeDtypeStruct(job.shape, f32)
-            return [
-                (of_one, (abstract, image, *shapes()), 1),
-                (every, (abstract, self.images, *shapes(job.images)), job.images),
-            ]
-        image = jax.ShapeDtypeStruct(job.shape, f32)
-        return [(partial(_jax_chunk, job.peer), (abstract, image, *shapes(CHUNK)), CHUNK)]
-
-
-def _key() -> Any:
-    return jax.eval_shape(lambda: jax.random.key(0))
-
-
-def measure(asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(chip: str, asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
     """Columns and details of one job on one chip."""
-    found = _best(asked, [asked.ours()])
-    plain = _best(asked, asked.naive())
+    found = _best(chip, asked, [asked.ours()])
+    plain = _best(chip, asked, asked.naive())
     (ours, maps), (theirs, others) = found, plain
     memory = {"memory GB": ours.memory / 1e9, "naive GB": theirs.memory / 1e9}
     seconds = {"compile s": ours.seconds, "naive s": theirs.seconds}
     details = {"jaxrf": vars(ours) | {"maps": maps}, "naive": vars(theirs) | {"maps": others}}
-    if asked.chip == "h100":
+    if chip == "h100":
         return {
             **ours.counts,
             **{f"naive {name}": n for name, n in theirs.counts.items()},
@@ -134,10 +46,10 @@ def measure(asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
     return {**columns, "in convolutions": share, **memory, **seconds}, details
 
 
-def _best(asked: Asked, programs: list[Program]) -> tuple[Estimate, int]:
+def _best(chip: str, asked: Asked, programs: list[Program]) -> tuple[Estimate, int]:
     """The program of fewest cycles a map."""
     with jax.default_matmul_precision(asked.precision):
-        found = [(estimate(asked.chip, function, *shapes), maps) for function, shapes, maps in programs]
+        found = [(estimate(chip, function, *shapes), maps) for function, shapes, maps in programs]
     return min(found, key=lambda one: one[0].cycles / one[1])
 
 
@@ -168,7 +80,7 @@ def main() -> None:
     if many:
         return
     (job,), (chip,) = chosen, chips
-    columns, details = measure(Asked(job, chip, options.precision))
+    columns, details = measure(chip, Asked(job, "gpu" if chip == "h100" else "tpu", options.precision))
     table = "H100, counted by the compiler" if chip == "h100" else "TPU, estimated by the compiler"
     Report("accelerators", options).add(table, f"{job.name}, {chip}, {options.precision}", columns, details)
 
