@@ -6,7 +6,7 @@ WORKERS ?= 2
 NEWEST  := .venv-newest
 RUN     := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-every-layer test-newest lint format bench docs clean
+.PHONY: demo test test-slow test-every-layer test-newest lint format bench bench-tpu bench-h100 docs clean
 
 demo: $(VENV)/.installed-demo
 	$(RUN) -m jaxrf.cli demo --out runs/demo
@@ -39,13 +39,22 @@ format: $(VENV)/.installed-dev
 	$(RUN) -m ruff format .
 
 bench: $(VENV)/.installed-bench
-	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(RUN) $$script || exit 1; done
+	for script in $(filter-out benchmarks/accelerators.py,$(wildcard benchmarks/[!_]*.py)); do echo "== $$script"; $(RUN) $$script || exit 1; done
+
+# What the compilers of accelerators expect, on a machine without one; each in an environment of its own (0.4 and 2 GB).
+bench-tpu:
+	$(MAKE) --no-print-directory .venv-tpu/.installed-tpu VENV=.venv-tpu
+	.venv-tpu/bin/python benchmarks/accelerators.py --chips v5e
+
+bench-h100:
+	$(MAKE) --no-print-directory .venv-h100/.installed-cuda13 VENV=.venv-h100
+	.venv-h100/bin/python benchmarks/accelerators.py --chips h100
 
 docs: $(VENV)/.installed-docs
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv .venv-newest .pytest_cache .ruff_cache dist docs/_build runs
+	rm -rf .venv .venv-newest .venv-tpu .venv-h100 .pytest_cache .ruff_cache dist docs/_build runs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, so that the demo need not wait for the developers' tools.

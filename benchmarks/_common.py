@@ -29,8 +29,8 @@ from jaxrf.equations.program import TangentProgram
 from jaxrf.primitives.rule import rules
 
 RESULTS = Path(__file__).parent / "results"
-EXTRA = ("torch",)
-"""Packages of peers, which need not be installed."""
+EXTRA = ("torch", "libtpu", "jax_cuda13_plugin")
+"""Packages of peers and compilers, which need not be installed."""
 PAUSE = 0.05
 """Seconds between two candidates, so that the idle threads of one have gone to sleep before the next begins."""
 

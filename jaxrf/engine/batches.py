@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+LINES = 8
+"""Lines of units in a batch, the sublanes of a tile of a TPU: with 14 of 28 units, moves of axes take most of the time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batches:
@@ -21,28 +24,21 @@ class Batches:
         cells: numbers of the units, by their place on each axis of the product; (count,) where they are a list.
         size: units of a batch, at most.
         per_call: a multiple of so many batches is made; what is too much repeats units and weighs nothing.
-        turned: whether the units of a batch go column by column instead of row by row.
     """
 
     cells: np.ndarray
     size: int
     per_call: int = 1
-    turned: bool = False
 
     @cached_property
-    def chunk(self) -> tuple[int, ...]:
-        """How many places a batch takes of each axis of `cells`; the last axes are taken whole first."""
-        return _chunk(self.cells.shape, self.size)
-
-    @property
     def shape(self) -> tuple[int, ...]:
-        """A batch as a product; its axes are those of `cells`, in reverse order where it is `turned`."""
-        return self.chunk[::-1] if self.turned else self.chunk
+        """A batch as a product: how many places it takes of each axis of `cells`, of the last axes first."""
+        return _chunk(self.cells.shape, self.size)
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """How many batches there are along each axis of `cells`."""
-        return tuple(-(-n // c) for n, c in zip(self.cells.shape, self.chunk))
+        return tuple(-(-n // c) for n, c in zip(self.cells.shape, self.shape))
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -56,25 +52,24 @@ class Batches:
 
     def restored(self, found: Any) -> Any:
         """What was found for the units of all batches, (image, batch * unit, ...), in the order of their numbers."""
-        rest, d = found.shape[2:], len(self.chunk)
-        found = found[:, : int(np.prod(self.blocks)) * int(np.prod(self.chunk))]
+        rest, d = found.shape[2:], len(self.shape)
+        found = found[:, : int(np.prod(self.blocks)) * int(np.prod(self.shape))]
         found = found.reshape(len(found), *self.blocks, *self.shape, *rest)
-        pairs = [axis for k in range(d) for axis in (1 + k, 2 * d - k if self.turned else 1 + d + k)]
+        pairs = [axis for k in range(d) for axis in (1 + k, 1 + d + k)]
         found = found.transpose(0, *pairs, *range(1 + 2 * d, found.ndim))
-        found = found.reshape(len(found), *(b * c for b, c in zip(self.blocks, self.chunk)), *rest)
+        found = found.reshape(len(found), *(b * c for b, c in zip(self.blocks, self.shape)), *rest)
         found = found[(slice(None), *(slice(n) for n in self.cells.shape))].reshape(len(found), self.cells.size, *rest)
         order = self.cells.ravel()
         return found if (order == np.arange(order.size)).all() else found[:, np.argsort(order)]
 
     @property
     def _missing(self) -> list[tuple[int, int]]:
-        return [(0, b * c - n) for n, b, c in zip(self.cells.shape, self.blocks, self.chunk)]
+        return [(0, b * c - n) for n, b, c in zip(self.cells.shape, self.blocks, self.shape)]
 
     def _dealt(self, filled: np.ndarray, mode: Any) -> np.ndarray:
         d = filled.ndim
-        apart = filled.reshape([n for pair in zip(self.blocks, self.chunk) for n in pair])
-        inner = range(2 * d - 1, 0, -2) if self.turned else range(1, 2 * d, 2)
-        apart = apart.transpose(*range(0, 2 * d, 2), *inner)
+        apart = filled.reshape([n for pair in zip(self.blocks, self.shape) for n in pair])
+        apart = apart.transpose(*range(0, 2 * d, 2), *range(1, 2 * d, 2))
         dealt = apart.reshape(int(np.prod(self.blocks)), -1)
         return np.pad(dealt, [(0, -len(dealt) % self.per_call), (0, 0)], mode=mode)
 
@@ -93,15 +88,15 @@ def _chunk(extents: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 
 def fitting(extents: tuple[int, ...], most: int) -> int:
-    """The size of equal batches of at most `most` units that are products, of as many whole lines as there is room for.
+    """The size of batches of at most `most` units that are products: up to `LINES` lines, as long as there is room.
 
-    >>> fitting((28, 28), 512), fitting((5, 600), 512), fitting((7,), 64)
-    (392, 300, 7)
+    >>> fitting((28, 28), 512), fitting((5, 600), 512), fitting((14, 14), 64)
+    (224, 300, 56)
     """
     size = 1
-    for n in reversed(extents):
+    for number, n in enumerate(reversed(extents)):
         room = max(1, most // size)
-        size *= -(-n // -(-n // room))
+        size *= -(-n // -(-n // room)) if number == 0 else min(n, room, LINES)
         if n > room:
             break
     return size

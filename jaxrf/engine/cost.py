@@ -84,19 +84,6 @@ def image_cost(program: TangentProgram, plan: Windows) -> Fixed:
     return Fixed(kept + 4 * max(way, default=0), padded)
 
 
-def features_read(plan: Windows) -> float:
-    """How many features, elements of the last axis, the windows of coefficients have, in the mean over what is read."""
-    total = weighted = 0.0
-    for step in plan.steps:
-        out = plan.regions[step.equation.result]
-        for v in step.equation.operands:
-            if isinstance(v, Variable) and not v.tangent and len(v.shape) == len(out):
-                moving = sum(span.moving and n == span.extent for n, span in zip(v.shape, out))
-                elements = math.prod(min(n, span.size) for n, span in zip(v.shape, out)) if moving > 1 else 0
-                total, weighted = total + elements, weighted + elements * v.shape[-1]
-    return weighted / total if total else 0.0
-
-
 def forward_bytes(program: TangentProgram, value: Variable) -> int:
     """Most bytes that are held at once on the way to a forward value, operation by operation; the image counts, weights do not."""
     steps = program.needed([value])

@@ -10,12 +10,12 @@ import jax
 
 from jaxrf.base.compiler import platform
 from jaxrf.engine.batches import fitting, product
-from jaxrf.engine.cost import Cost, array_bytes, features_read, image_cost, region_sizes, unit_cost, window_bytes
+from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import TangentProgram
 from jaxrf.errors import InputError, PlanError
-from jaxrf.lowering.reads import Asked, choose_reads
+from jaxrf.lowering.reads import choose_reads
 
 UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
 """Fewest and most gradients at a time, where memory allows."""
@@ -30,11 +30,7 @@ RESULT = 2**28
 """Bytes of maps that one call returns at most."""
 SHOWN = 12
 """Windows that a printed plan shows."""
-READING = {
-    "slices": "unit by unit",
-    "rows": "by rows and columns, units row by row",
-    "columns": "by rows and columns, units column by column",
-}
+READING = {"slices": "unit by unit", "lines": "by rows and columns"}
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -52,7 +48,7 @@ class Plan:
         cost: of one unit.
         memory: predicted bytes in use, weights and results included.
         limit: bytes that may be used.
-        reads: how the windows of a batch are read: "slices", "rows" or "columns".
+        reads: how the windows of a batch are read: "slices" or "lines".
         windows: window and array shape of the layers on the way.
         crop: the part of the image that is run, or why all of it is.
         compilations: programs that are compiled.
@@ -126,7 +122,7 @@ def make_plan(
     largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
     wanted = int(min(max(BATCH.get(where, BATCH["cpu"]) // largest, fewest), most))
     cells = product(windows.units, windows.count)
-    reads = choose_reads(Asked(cells.ndim > 1, features_read(windows)), where)
+    reads = choose_reads(cells.ndim > 1, where)
     per_image = fixed.forward + fixed.padded
     extents = (windows.count,) if reads == "slices" else cells.shape
     why = []

@@ -122,7 +122,7 @@ class Pullback:
     def dealt(self) -> Batches:
         """The units in batches, which fill whole calls."""
         cells = np.arange(self.count) if self.reads == "slices" else product(self.windows.units, self.count)
-        return Batches(cells, self.per_batch, self.batches_per_call, self.reads == "columns")
+        return Batches(cells, self.per_batch, self.batches_per_call)
 
     @cached_property
     def lines(self) -> Lines | None:

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrf.base import compiler
+
 # Each position of a window is an operation of the program; longer ones are left to XLA.
 MOST_SHIFTS = 64
 
@@ -137,8 +139,27 @@ def _spread(
         phases[at % stride] = part if phases[at % stride] is none else join(phases[at % stride], part)
     if stride == 1:
         return lax.slice_in_dim(phases[0], 0, size, axis=axis)
+    if (
+        compiler.platform() == "tpu"
+    ):  # where a stack is a move of axes, and a pad with holes is fused with what reads it
+        return _alternating(phases, none, axis, size)
     mixed = jnp.stack(phases, axis + 1).reshape(*ct.shape[:axis], count * stride, *ct.shape[axis + 1 :])
     return lax.slice_in_dim(mixed, 0, size, axis=axis)
+
+
+def _alternating(phases: list[jax.Array], none: jax.Array, axis: int, size: int) -> jax.Array:
+    """Position s q + t of the result is position q of phase t, of s phases; those that are `none` are zero."""
+    zero, total = jnp.zeros((), none.dtype), None
+    for number, phase in enumerate(phases):
+        if phase is none:
+            continue
+        config = [(0, 0, 0)] * phase.ndim
+        length = (phase.shape[axis] - 1) * len(phases) + 1
+        config[axis] = (number, size - number - length, len(phases) - 1)
+        part = lax.pad(phase, zero, config)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
 
 
 def _repeat(ct: jax.Array, owner: jax.Array | None, stride: int, axis: int, size: int) -> jax.Array:

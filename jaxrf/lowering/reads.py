@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxrf.base import compiler
-
-WIDE = 96
-"""Features from which on the compiler keeps them in the lanes; below, it puts units there."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is known of the batches of a request.
-
-    Attributes:
-        product: whether units are all combinations of some rows and columns, and more than one.
-        features: how many features the windows have, in the mean over what is read.
-    """
-
-    product: bool
-    features: float
 
 
 @dataclass(frozen=True)
@@ -31,37 +14,35 @@ class Decision:
     reads: str
     platforms: tuple[str, ...]
     where: str
-    when: Callable[[Asked], bool]
+    product: bool
     why: str
 
 
 TABLE = (
     Decision(
-        "columns", ("tpu",), f"units in rows and columns, at least {WIDE} features",
-        lambda asked: asked.product and asked.features >= WIDE, "4 to 8 times fewer cycles for moves than row by row",
+        "lines", ("tpu",), "units are all of some rows and columns", True, "a slice a unit is a loop: 20 to 200 times"
     ),
-    Decision(
-        "rows", ("tpu",), "units in rows and columns",
-        lambda asked: asked.product, "20 to 200 times fewer cycles than slices",
-    ),
-)  # fmt: skip
-READS = ("slices", "rows", "columns")
-"""A slice for each unit; rows and then columns by one gather each, the units of a batch row by row or column by column."""
+    Decision("slices", compiler.PLATFORMS, "otherwise", False, "a gather in one pass"),
+)
+"""`lines`: rows, and then columns, by one gather each, for all units of a batch; `slices`: a slice for each unit."""
 
 
-def choose_reads(asked: Asked, platform: str | None = None) -> str:
-    """One of `READS`: the first line of the table that applies, else slices.
+def choose_reads(product: bool, platform: str | None = None) -> str:
+    """How windows are read: the first line of the table that applies.
 
-    >>> choose_reads(Asked(True, 32.0), "tpu"), choose_reads(Asked(True, 32.0), "cpu")
-    ('rows', 'slices')
+    Args:
+        product: whether units are all combinations of some rows and columns, and more than one.
+        platform: `cpu`, `gpu`, `tpu`; default: that of JAX's default device.
+
+    >>> choose_reads(True, "tpu"), choose_reads(False, "tpu"), choose_reads(True, "cpu")
+    ('lines', 'slices', 'slices')
     """
     platform = platform or compiler.platform()
-    fits = (line.reads for line in TABLE if platform in line.platforms and line.when(asked))
-    return next(fits, "slices")
+    fits = (line.reads for line in TABLE if platform in line.platforms and product >= line.product)
+    return next(fits, TABLE[-1].reads)
 
 
 def decisions() -> str:
     """The table as text: the first line that fits decides."""
     width = max(len(line.where) for line in TABLE)
-    lines = [f"{line.reads:<7} {'/'.join(line.platforms):<4} {line.where:<{width}}  {line.why}" for line in TABLE]
-    return "\n".join([*lines, f"{'slices':<7} {'any':<4} {'otherwise':<{width}}  a gather in one kernel"])
+    return "\n".join(f"{d.reads:<7} {'/'.join(d.platforms):<12} {d.where:<{width}}  {d.why}" for d in TABLE)
