@@ -15,10 +15,11 @@ from functools import reduce, singledispatch
 import numpy as np
 
 from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.elements import Elements
 from jaxrf.geometry.kinds import Kinds
 from jaxrf.geometry.maps import Fixed, Window
 from jaxrf.geometry.masked_sum import Choice
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Union
+from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Union
 
 LIMIT = 2**62
 """Counts that may be larger are kept as Python integers."""

@@ -9,9 +9,10 @@ from functools import singledispatch
 
 import numpy as np
 
+from jaxrf.geometry.elements import Elements
 from jaxrf.geometry.groups import single_axes
 from jaxrf.geometry.maps import Blocks, Fixed, Window
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
+from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
 
 Kinds = tuple[bool, ...]
 """For each axis of a variable, whether it holds positions."""

@@ -227,7 +227,7 @@ class Reshape(Relation):
         if (
             continuation is not None and continuation.step == 0
         ):  # it may say nothing of the axis that the field moves along
-            lo, hi = _squeezed(lo, hi)
+            lo, hi = squeezed(lo, hi)
             moves = lo.shape[continuation.axis] == hi.shape[continuation.axis] == 1
             return refit(replace(result, lo=lo, hi=hi, continuation=None), self.out_shape) if moves else result
         return result if continuation is not None or field.global_cause else refit(result, self.out_shape)
@@ -352,41 +352,15 @@ class Union(Several):
             return nothing(field.extent, self.out_shape)
         around = self.hull.push(field)
         joined = reduce(merge, (part.push(field) for part in self.parts))
-        lo, hi = _squeezed(joined.lo, joined.hi)
+        lo, hi = squeezed(joined.lo, joined.hi)
         old = joined.continuation
         if old is not None:
-            ends = _squeezed(old.lo, old.hi, keep=old.axis)
+            ends = squeezed(old.lo, old.hi, keep=old.axis)
             old = replace(old, lo=ends[0], hi=ends[1])
         return replace(joined, lo=lo, hi=hi, continuation=old, paths=around.paths)
 
 
-@dataclass(frozen=True, eq=False)
-class Elements(Relation):
-    """Element by element: result element e is the sum of the operand's elements `index[..., e]` (flat; -1: none).
-
-    For gathers and scatters by known indices that are not a product of axes.
-    """
-
-    in_shape: Shape
-    out_shape: Shape
-    index: np.ndarray
-
-    def push(self, field):
-        if self.empty:
-            return nothing(field.extent, self.out_shape)
-        flat_lo, flat_hi = (np.broadcast_to(a, self.in_shape).ravel() for a in (field.lo, field.hi))
-        index = self.index.reshape(-1, math.prod(self.out_shape))
-        lo, hi = union(flat_lo, flat_hi, np.maximum(index, 0), index >= 0, 0)
-        lo, hi = _squeezed(lo.reshape(self.out_shape), hi.reshape(self.out_shape))
-        return refit(Field(field.extent, lo, hi, None, None, field.global_cause), self.out_shape)
-
-    def pull(self, box):
-        units = len(box[0][0]) if box else 1
-        zero = np.zeros(units, np.int64)
-        return [(zero, zero + size) for size in self.in_shape]
-
-
-def _squeezed(lo: np.ndarray, hi: np.ndarray, keep: int | None = None) -> Interval:
+def squeezed(lo: np.ndarray, hi: np.ndarray, keep: int | None = None) -> Interval:
     """The same intervals with size 1 along every axis, but `keep`, along which neither end varies."""
     for axis, size in enumerate(lo.shape):
         if size <= 1 or axis == keep:

@@ -17,9 +17,10 @@ from functools import reduce
 
 from jaxrf.equations.program import TangentProgram, Variable
 from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.elements import Elements
 from jaxrf.geometry.kinds import forward
 from jaxrf.geometry.maps import Fixed, Pattern, Scan, Window
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several
+from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several
 from jaxrf.interpret.links import Link, Links
 from jaxrf.primitives.rule import contraction, rules
 

@@ -12,8 +12,9 @@ from jax import lax
 from jaxrf.equations.levels import carried
 from jaxrf.equations.program import Equation
 from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.elements import Elements
 from jaxrf.geometry.maps import Fixed, Pattern, Window, identity, whole
-from jaxrf.geometry.relations import Elements, Product, Relation
+from jaxrf.geometry.relations import Product, Relation
 from jaxrf.primitives.movement import Movement, fit
 from jaxrf.primitives.operation import Kind
 from jaxrf.primitives.rule import Rule, linear_transpose, rule

@@ -13,8 +13,9 @@ from jax import lax
 from jaxrf.equations.levels import LARGEST, Known, known
 from jaxrf.equations.program import Equation
 from jaxrf.geometry.axis_map import AxisMap
+from jaxrf.geometry.elements import Elements
 from jaxrf.geometry.maps import Fixed, Window, identity, whole
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation
+from jaxrf.geometry.relations import Masked, Product, Relation
 from jaxrf.primitives.elementwise import aligned
 from jaxrf.primitives.movement import fit
 from jaxrf.primitives.operation import Kind

@@ -24,7 +24,7 @@ from jaxrf.geometry.row import Row
 from jaxrf.statistics import Groups, Interval, bands, distances, groups, jackknife
 from jaxrf.statistics.gathered import TRUSTED
 from jaxrf.statistics.measures import measures
-from jaxrf.statistics.measures.registry import is_about_center, parts_of
+from jaxrf.statistics.measures.registry import is_about_center, part_of
 from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Result:
                 called, a part that it does not have, or several numbers of which none was chosen.
         """
         measured = self._placed(measures[name], name, options)
-        return lambda maps: _part(measured(maps), part, name)
+        return lambda maps: part_of(measured(maps), part, name)
 
     def _placed(
         self, function: Callable[..., Any], name: str, options: Mapping[str, Any]
@@ -388,15 +388,3 @@ def load(path: str | os.PathLike[str]) -> Result:
 
 def _groups(record: store.Record, name: str, facts: Mapping[str, Any]) -> Groups:
     return groups.restore(facts, record.variables[f"{name}_count"].data, record.variables[f"{name}_total"].data)
-
-
-def _part(value: Any, part: str | None, name: str) -> np.ndarray:
-    """One of the arrays that a measure returns together, or the only one."""
-    known = parts_of(value)
-    if part is None:
-        if known:
-            raise InputError(f"The measure {name!r} gives several numbers. Choose one, such as part={known[0]!r}.")
-        return value
-    if part in known or (isinstance(getattr(type(value), part, None), property) and known):
-        return getattr(value, part)
-    raise InputError(f"The measure {name!r} has no part {part!r}. It has: {', '.join(known) or 'a single number'}.")

@@ -12,7 +12,8 @@ from jaxrf.geometry import counting
 from jaxrf.geometry.counting import Counts
 from jaxrf.geometry.kinds import forward
 from jaxrf.geometry.maps import Blocks, Fixed, Pattern, Scan, Window, identity, whole
-from jaxrf.geometry.relations import Elements, Masked, Product, Relation, Reshape, Several, Union
+from jaxrf.geometry.elements import Elements
+from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several, Union
 
 RESIZE = np.array(
     [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0] * 5],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxrf.base.registry import Registry
+from jaxrf.errors import InputError
 
 measures: Registry[Callable[..., Any]] = Registry("measure")
 
@@ -32,3 +33,19 @@ def is_about_center(name: str, options: Mapping[str, Any]) -> bool:
 def parts_of(value: Any) -> tuple[str, ...]:
     """The names of the numbers that a measure gave together; empty where it gave a single array."""
     return getattr(value, "_fields", ())
+
+
+def part_of(value: Any, part: str | None, name: str) -> Any:
+    """One of the arrays that a measure returns together, or the only one.
+
+    Raises:
+        InputError: there is no such part, or several and none was chosen.
+    """
+    known = parts_of(value)
+    if part is None:
+        if known:
+            raise InputError(f"The measure {name!r} gives several numbers. Choose one, such as part={known[0]!r}.")
+        return value
+    if part in known or (isinstance(getattr(type(value), part, None), property) and known):
+        return getattr(value, part)
+    raise InputError(f"The measure {name!r} has no part {part!r}. It has: {', '.join(known) or 'a single number'}.")
