@@ -10,9 +10,9 @@ import pytest
 
 from jaxrf.geometry import counting
 from jaxrf.geometry.counting import Counts
+from jaxrf.geometry.elements import Elements
 from jaxrf.geometry.kinds import forward
 from jaxrf.geometry.maps import Blocks, Fixed, Pattern, Scan, Window, identity, whole
-from jaxrf.geometry.elements import Elements
 from jaxrf.geometry.relations import Masked, Product, Relation, Reshape, Several, Union
 
 RESIZE = np.array(
