@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxrf.results.result
+from jaxrf import store
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.geometry.field import Continuation, Field
 from jaxrf.geometry.row import Row
@@ -224,15 +225,21 @@ def test_to_xarray_has_centers_and_axes():
 
 
 def test_a_header_that_does_not_fit_is_damage(tmp_path):
-    """A file that lacks an entry, or whose row is not a row, is called damaged."""
+    """A header that was changed is called damaged; so is one that lacks an entry, or whose row is not a row."""
     path = result_of().save(tmp_path / "r.zarr")
     text = (path / "zarr.json").read_text()
-    (path / "zarr.json").write_text(text.replace('"score"', '"scoer"'))
+    (path / "zarr.json").write_text(text.replace('"square"', '"squire"'))
+    with pytest.raises(StoreError, match="is damaged: its header does not have its checksum"):
+        jaxrf.results.result.load(path)
+    whole = result_of()._record()
+    header = {name: value for name, value in whole.header.items() if name != "score"}
+    store.save(tmp_path / "lacks.zarr", replace(whole, header=header))
     with pytest.raises(StoreError, match="is damaged: 'score' is missing"):
-        jaxrf.results.result.load(path)
-    (path / "zarr.json").write_text(text.replace('"kind"', '"knid"'))
+        jaxrf.results.result.load(tmp_path / "lacks.zarr")
+    row = {name: value for name, value in whole.header["theoretical"].items() if name != "kind"}
+    store.save(tmp_path / "row.zarr", replace(whole, header={**whole.header, "theoretical": row}))
     with pytest.raises(StoreError, match=r"is damaged: .*not a row of a table"):
-        jaxrf.results.result.load(path)
+        jaxrf.results.result.load(tmp_path / "row.zarr")
 
 
 def sampled(seeds=6, images=3, average="weighted", **changes) -> Result:
