@@ -71,7 +71,7 @@ def _compare_layer(opened: Opened, batch: np.ndarray, tolerance: float | None) -
 def _check_range(run: Run, batch: np.ndarray, seed: int | None) -> None:
     """Raise where the derivative at the first image, or at those that it sees, hangs on values too small for their type."""
     layer = run.prepared
-    images = layer.cropped(batch if layer.pullback.tied else batch[:1])
+    images = layer.cropped(batch if layer.pullback.images_interact else batch[:1])
     share = run.compiled.lost.undecided(run.leaves(seed), images)
     if share:
         raise CheckError(
@@ -88,8 +88,8 @@ def _oracle(layer: Prepared, variables: Any, batch: np.ndarray, sample: Sample, 
     channels = [n for a, n in sizes.items() if a != axes.batch or n > 1]
     rows = []
     for image in range(len(batch)):
-        key = sample.keys[0 if pull.tied else image]
-        drawn = jnp.array([number + image * len(layer.units) if pull.tied else number])
+        key = sample.keys[0 if pull.images_interact else image]
+        drawn = jnp.array([number + image * len(layer.units) if pull.images_interact else number])
         drawn = pull.rule.cotangents(key, drawn, pull.channel_count, pull.windows.target.dtype)
         rows.append(drawn.reshape(channels))
     name, output = layer.row.name, None
@@ -103,7 +103,7 @@ def _oracle(layer: Prepared, variables: Any, batch: np.ndarray, sample: Sample, 
             unit_axes=axes.units, wrt_axes=below.units, batch_axis=axes.batch or 0, wrt_batch_axis=below.batch or 0,
         )  # fmt: skip
 
-    if pull.tied:
+    if pull.images_interact:
         return maps(batch, rows)
     return np.concatenate([maps(batch[i : i + 1], [row]) for i, row in enumerate(rows)])
 

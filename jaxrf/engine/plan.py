@@ -96,7 +96,7 @@ class Plan:
 
 def make_plan(
     program: TangentProgram, windows: Windows, layer: str, map_bytes: int, *,
-    memory: int | str | float | None, crop: Crop, draws: bool, available: int, tied: bool = False, devices: int = 1,
+    memory: int | str | float | None, crop: Crop, draws: bool, available: int, images_interact: bool = False, devices: int = 1,
 ) -> Plan:  # fmt: skip
     """Choose batch sizes that stay under the memory limit.
 
@@ -108,7 +108,7 @@ def make_plan(
         crop: the part of the image that is run.
         draws: whether weights are drawn at random, which is a program of its own.
         available: how many images there are at a time; no more go into a call, and in calls of even size.
-        tied: whether all images go through as one.
+        images_interact: whether all images go through as one.
         devices: across which images are spread, or units where they do not fit into one batch.
 
     Raises:
@@ -137,7 +137,7 @@ def make_plan(
 
     units = max(1, min(wanted, windows.count)) if reads == "slices" else fitting(extents, wanted)
     each = -(-available // devices) if units == windows.count else available
-    together = 1 if tied else even(each, max(1, wanted // units))
+    together = 1 if images_interact else even(each, max(1, wanted // units))
     least, room = ABREAST.get(where, (together, 0))
     images = divisor(together, max(least, room // max(1, gradients(units))))
     while total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
@@ -164,7 +164,7 @@ def make_plan(
     while batches > 1 and (total(units, images, turns, batches) > limit or batches * returned > RESULT):
         batches = -(-batches // 2)
     if devices > 1:
-        if windows.count <= units and not tied:
+        if windows.count <= units and not images_interact:
             images *= devices
             why.append(f"images are spread over {devices} devices")
         else:

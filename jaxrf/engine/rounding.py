@@ -18,20 +18,20 @@ COARSE = 1e-5
 """In types that round more than this, true maps move too."""
 
 
-def moved(images: np.ndarray) -> np.ndarray | None:
+def nudged(images: np.ndarray) -> np.ndarray | None:
     """The images, larger by `STEPS` units of rounding; None where their type is too coarse to tell.
 
-    >>> float(moved(np.ones((1, 2), np.float32))[0, 0] - 1) < 1e-5
+    >>> float(nudged(np.ones((1, 2), np.float32))[0, 0] - 1) < 1e-5
     True
     """
     unit = float(jnp.finfo(images.dtype).eps)
     return None if unit > COARSE else images * images.dtype.type(1 + STEPS * unit)
 
 
-def unsteady(maps: np.ndarray, again: np.ndarray) -> float:
+def changed_share(maps: np.ndarray, again: np.ndarray) -> float:
     """The share of maps (image, unit, *spatial) that are others on the moved images; those that are zero do not count.
 
-    >>> unsteady(np.array([[[1.0, 2.0], [0.0, 0.0]]]), np.array([[[1.0, 2.0], [0.0, 0.0]]]))
+    >>> changed_share(np.array([[[1.0, 2.0], [0.0, 0.0]]]), np.array([[[1.0, 2.0], [0.0, 0.0]]]))
     0.0
     """
     spatial = tuple(range(2, maps.ndim))

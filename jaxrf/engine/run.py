@@ -50,7 +50,7 @@ class Pullback:
     """What is pulled back, and in which batches.
 
     Attributes:
-        program: the model, traced for one image; or for all of them, where they see each other (`tied`).
+        program: the model, traced for one image; or for all of them, where they see each other (`images_interact`).
         layer: whose units are pulled back.
         windows: of all variables, for all units.
         below: how the axes of the source are read: its units are the positions of a map.
@@ -60,7 +60,7 @@ class Pullback:
         side: images per call.
         turns: in how many turns a call takes them.
         batches_per_call: batches of units per call.
-        tied: whether a map is cut from the gradient of the whole batch of images.
+        images_interact: whether a map is cut from the gradient of the whole batch of images.
         pool: the frame in which units are averaged; None to keep them apart.
         devices: across which images (or units, where there are too few images) are spread.
         signs: the random weights that are averaged over; None to pull back by them as they are.
@@ -77,7 +77,7 @@ class Pullback:
     side: int
     batches_per_call: int
     turns: int = 1
-    tied: bool = False
+    images_interact: bool = False
     pool: Pool | None = None
     devices: tuple[Device, ...] = ()
     signs: Signs | None = None
@@ -101,13 +101,13 @@ class Pullback:
     @property
     def groups(self) -> int:
         """Into how many means units are pooled: one for each image of those that see each other."""
-        return self.program.image.shape[0] if self.tied else 1
+        return self.program.image.shape[0] if self.images_interact else 1
 
     @property
     def map_shape(self) -> tuple[int, ...]:
         """The shape of the map of one unit."""
         region = self.windows.regions[self.windows.source]
-        images = self.program.image.shape[0] if self.tied else 1
+        images = self.program.image.shape[0] if self.images_interact else 1
         return tuple(region[a].size // (images if a == self.below.batch else 1) for a in self.below.units)
 
     @property
@@ -158,7 +158,7 @@ class Pullback:
 
         Args:
             leaves: the model's variables, flattened.
-            images: (k, batch, ...); batch is 1 unless images are tied.
+            images: (k, batch, ...); batch is 1 unless images interact.
             keys: one key per entry of `images`.
 
         Returns:
@@ -204,7 +204,11 @@ class Pullback:
         else:
             each = [a.reshape(len(a), -1, *a.shape[3:]) for a in (maps, exponents, elsewhere)]
             result = [self.dealt.restored(a) for a in each]
-        return [a.reshape(self.program.image.shape[0], -1, *a.shape[2:]) for a in result] if self.tied else result
+        return (
+            [a.reshape(self.program.image.shape[0], -1, *a.shape[2:]) for a in result]
+            if self.images_interact
+            else result
+        )
 
     def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
         """What `_one_image` gives, for images on one device: some side by side, in turns."""
@@ -276,7 +280,7 @@ class Pullback:
     def _score(self, gradient, own):
         """Scores (unit, *map_shape) on the image `own` of each unit, and the sum of those on other images (unit,)."""
         kept, batch = self.below.units, self.below.batch
-        if not self.tied or batch is None:  # the one image of the program, or no image's own
+        if not self.images_interact or batch is None:  # the one image of the program, or no image's own
             score = self._scored(gradient, kept)
             return score, jnp.zeros(len(score), score.dtype)
         images = self.program.image.shape[0]
@@ -312,7 +316,7 @@ def all_maps(pullbacks: Sequence[Pullback], leaves: Sequence[jax.Array], images:
     Args:
         pullbacks: of the same program.
         leaves: the model's variables, flattened.
-        images: (k, batch, ...) for any k; batch is 1 unless images are tied.
+        images: (k, batch, ...) for any k; batch is 1 unless images interact.
         keys: one per entry of `images`.
 
     Returns:

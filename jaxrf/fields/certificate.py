@@ -49,7 +49,7 @@ class Certificate:
         Raises:
             CheckError: they differ by more than rounding.
         """
-        apart = not self.prepared.pullback.tied
+        apart = not self.prepared.pullback.images_interact
         calls = [images[i : i + 1] for i in range(len(images))] if apart else [images]
         self.outcome, self.made = self._compared(leaves, calls, mine), True
 

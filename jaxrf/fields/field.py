@@ -200,11 +200,11 @@ class Field:
         with jax.default_matmul_precision(self.precision), compiling_for(self.platform):
             for group in self._groups:
                 one = group[0][1]
-                tied = one.pullback.tied
-                numbers = first + jnp.arange(1 if tied else len(images))
+                images_interact = one.pullback.images_interact
+                numbers = first + jnp.arange(1 if images_interact else len(images))
                 keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
                 part = one.cropped(images)
-                part = part[None] if tied else part[:, None]
+                part = part[None] if images_interact else part[:, None]
                 maps = all_maps([layer.pullback for _, layer in group], leaves, part, keys)
                 found.update({name: Maps(*each) for (name, _), each in zip(group, maps)})
         return [found[name] for name in self.layers]
@@ -244,7 +244,7 @@ class Field:
                 "which takes photos and iterables too."
             )
         for pull in (layer.pullback for layer in self.layers.values()):
-            if pull.tied and shape[0] != pull.program.image.shape[0]:
+            if pull.images_interact and shape[0] != pull.program.image.shape[0]:
                 raise InputError(
                     f"{shape[0]} images came, but those of {name} see each other and {pull.program.image.shape[0]} were "
                     "prepared. Prepare a field for this number."

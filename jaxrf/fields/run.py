@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxrf.base.compiler import jit
-from jaxrf.engine.rounding import moved, unsteady
+from jaxrf.engine.rounding import changed_share, nudged
 from jaxrf.engine.symmetry import check_symmetric
 from jaxrf.errors import InputError
 from jaxrf.fields.certificate import Certificate
@@ -75,10 +75,10 @@ class Compiled:
 
     def maps(self, leaves: Sequence[jax.Array], batch: np.ndarray, keys: jax.Array) -> Sample:
         """The sample of some images, at most `Prepared.side` of them."""
-        prepared, tied = self.prepared, self.prepared.pullback.tied
-        images = _side_by_side(prepared.cropped(batch), prepared.side, tied)
+        prepared, images_interact = self.prepared, self.prepared.pullback.images_interact
+        images = _side_by_side(prepared.cropped(batch), prepared.side, images_interact)
         arrays = list(prepared.pullback.maps(leaves, images, keys))
-        if tied:
+        if images_interact:
             arrays = [a.reshape(prepared.side, -1, *a.shape[2:]) for a in arrays]
         maps, elsewhere, values = (a[: len(batch)] for a in arrays)
         return Sample(maps, elsewhere, values, keys)
@@ -117,16 +117,16 @@ class Run:
         """One `Sample` per batch of images, under one set of variables; the images are numbered from `first` on."""
         _ = self.compiled.symmetric
         prepared, leaves, number = self.prepared, self.leaves(seed), first
-        tied, side = prepared.pullback.tied, prepared.side
-        for batch in images.batches(None if tied else side):
-            if tied and len(batch) != side:
+        images_interact, side = prepared.pullback.images_interact, prepared.side
+        for batch in images.batches(None if images_interact else side):
+            if images_interact and len(batch) != side:
                 cause = prepared.row.global_cause.get("batch")
                 why = f"see each other ({cause})" if cause else "have random numbers of their own"
                 raise InputError(
                     f"Images of {prepared.subject.name} {why}, so that a batch is one call of the model and all batches "
                     f"need the same size; found {len(batch)} after {side}."
                 )
-            sample = self.compiled.maps(leaves, batch, sample_keys(seed, number, 1 if tied else side))
+            sample = self.compiled.maps(leaves, batch, sample_keys(seed, number, 1 if images_interact else side))
             if self.certify and not number and not self.compiled.certificate.made:
                 self.compiled.certificate.make(leaves, batch, sample.values)
                 self._check_steady(leaves, batch, sample)
@@ -136,9 +136,9 @@ class Run:
 
     def _check_steady(self, leaves: Sequence[jax.Array], batch: np.ndarray, sample: Sample) -> None:
         """Warn where sums over channels are constant in theory, so that their maps are what rounding leaves of them."""
-        if not self.prepared.pullback.rule.cancels or (near := moved(batch)) is None:
+        if not self.prepared.pullback.rule.cancels or (near := nudged(batch)) is None:
             return
-        share = unsteady(sample.maps, self.compiled.maps(leaves, near, sample.keys).maps)
+        share = changed_share(sample.maps, self.compiled.maps(leaves, near, sample.keys).maps)
         if share > 0.5:
             warnings.warn(
                 f"{share:.0%} of the maps of {self.prepared.row.name} change wholly with images that differ by rounding: "
@@ -219,7 +219,7 @@ class Found:
         """What was found, with a sample added whose images are numbered from `first` on."""
         total = gathered.update(self.total, sample.maps, seed, range(first, first + len(sample.maps)))
         own = self.own
-        if prepared.pullback.tied:
+        if prepared.pullback.images_interact:
             own = own + (np.abs(sample.maps).sum(dtype=np.float64), sample.elsewhere.sum(dtype=np.float64))
         return Found(total, own, self.lost + Counter(sample.lost))
 
@@ -257,9 +257,9 @@ def _keys(key: jax.Array, numbers: np.ndarray) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
 
 
-def _side_by_side(batch: np.ndarray, side: int, tied: bool) -> np.ndarray:
-    """Images as the compiled program takes them: (side, 1, ...), the last repeated; or (1, batch, ...) where tied."""
-    if tied:
+def _side_by_side(batch: np.ndarray, side: int, images_interact: bool) -> np.ndarray:
+    """Images as the compiled program takes them: (side, 1, ...), the last repeated; or (1, batch, ...) where they interact."""
+    if images_interact:
         return batch[None]
     lack = side - len(batch)
     return (np.concatenate([batch, np.repeat(batch[-1:], lack, 0)]) if lack else batch)[:, None]

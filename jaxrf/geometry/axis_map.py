@@ -55,7 +55,7 @@ class AxisMap(ABC):
             return self._reaching(valid, lo, hi, axis)
         return union(lo, hi, index, valid, axis)
 
-    def spread(self, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:
+    def push_endless(self, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:
         """As `push` of intervals that are the same all along `axis` (size 1), on an axis without ends."""
         return self._reaching(self.taps(np.arange(self.out_size))[1], lo, hi, axis)
 

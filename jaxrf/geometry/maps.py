@@ -78,8 +78,8 @@ class Window(AxisMap):
             return lo, hi
         return super().push(lo, hi, axis)
 
-    def spread(self, lo, hi, axis):
-        return (lo, hi) if self.holes == 1 and self.offsets else super().spread(lo, hi, axis)
+    def push_endless(self, lo, hi, axis):
+        return (lo, hi) if self.holes == 1 and self.offsets else super().push_endless(lo, hi, axis)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ class Fixed(AxisMap):
         cut = tuple(part if a == axis else slice(None) for a in range(lo.ndim))
         return lo[cut].min(axis=axis, keepdims=True), hi[cut].max(axis=axis, keepdims=True)
 
-    def spread(self, lo, hi, axis):
+    def push_endless(self, lo, hi, axis):
         return self.push(lo, hi, axis)
 
     def count(self, counts, axis, start, add, none):
@@ -172,7 +172,7 @@ class Scan(AxisMap):
             np.maximum.accumulate(hi[turn], axis=axis)[turn],
         )
 
-    def spread(self, lo, hi, axis):
+    def push_endless(self, lo, hi, axis):
         return lo, hi
 
     def count(self, counts, axis, start, add, none):

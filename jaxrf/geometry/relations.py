@@ -146,7 +146,7 @@ class Product(Relation):
         for axis, (axis_map, _) in enumerate(self.axes):
             if axis == endless:
                 continue
-            step = axis_map.push if endless is None or lo.shape[axis] > 1 else axis_map.spread
+            step = axis_map.push if endless is None or lo.shape[axis] > 1 else axis_map.push_endless
             lo, hi = step(lo, hi, axis)
         return self.laid_out(lo), self.laid_out(hi)
 

@@ -66,7 +66,7 @@ def positions(
         merges = merged(link.relation, theirs, used[link.equation.result], named[link.source])
         return tuple(map(operator.or_, backward(link.relation, theirs), merges))
 
-    kinds.spread(each, ahead, back)
+    kinds.follow(each, ahead, back)
     return Positions(links, {variable: kinds[variable] for variable in reached}, units)
 
 
@@ -97,7 +97,7 @@ class Marks:
         self._kinds[variable] = tuple(map(operator.or_, old, more))
         return self._kinds[variable] != old
 
-    def spread(
+    def follow(
         self, links: Sequence[Link], ahead: Callable[[Link], Kinds] | None, back: Callable[[Link], Kinds] | None
     ) -> None:
         """Carries axes from operands to results by `ahead` and back by `back`, until nothing changes."""
@@ -119,7 +119,7 @@ def _used(program: TangentProgram, links: Sequence[Link], units: Mapping[str, Un
         used.enter(tangent, tuple(a in axes.units for a in range(len(tangent.shape))))
     for link in links:
         used.enter(link.source, windowed(link.relation))
-    used.spread(links, None, lambda link: backward(link.relation, used[link.equation.result]))
+    used.follow(links, None, lambda link: backward(link.relation, used[link.equation.result]))
     return used
 
 
@@ -132,7 +132,7 @@ def _named(program: TangentProgram, links: Links, spatial: Sequence[int]) -> Mar
             driven = [forward(link.relation, (True,) * len(link.source.shape)) for link in mine]
             named.enter(equation.result, tuple(not any(axis) for axis in zip(*driven)))
     each = [link for group in links.values() for link in group]
-    named.spread(
+    named.follow(
         each,
         lambda link: forward(link.relation, named[link.source]),
         lambda link: backward(link.relation, named[link.equation.result]),

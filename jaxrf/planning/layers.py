@@ -70,15 +70,15 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
     chosen = positions(request.units, row)
     _check_seen(row, chosen, f"layer {request.wrt!r}" if request.wrt else "the input")
     seen = tables.row(geometry, target) if source else row
-    whole, tied = _program(programs, target, images.first, "batch" in seen.global_axes)
+    whole, images_interact = _program(programs, target, images.first, "batch" in seen.global_axes)
     program, above = whole.program, geometry.units[target.name]
     value = program.layers[target.name].value
     own = 0 if value is None else forward_bytes(program, value)
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     repeats = check_channels(request.channels, size, target.name).maps(size)
-    place = Place(subject, request, target.name, row, above, geometry.start(source), chosen, repeats, tied)
+    place = Place(subject, request, target.name, row, above, geometry.start(source), chosen, repeats, images_interact)
     windows, crop, shift = place.windows(program), Crop(None, "the images are one batch"), None
-    if not tied:
+    if not images_interact:
         whole, windows, crop, shift = _cropped(place, programs, whole, windows)
     program = whole.program
     pull, plan = _pullback(place, program, windows, crop, images.first)
@@ -96,7 +96,7 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
 
 
 def _program(programs: Programs, target: Layer, first: int, mixed: bool) -> tuple[Geometry, bool]:
-    """The program to run, and whether its images are tied to each other.
+    """The program to run, and whether its images interact.
 
     They are where they are `mixed`, and where random numbers are drawn for each: the batch of the `first` images then
     is one call of the model, as the user would make it.
@@ -154,14 +154,14 @@ class Place:
     below: UnitAxes
     units: np.ndarray
     repeats: int
-    tied: bool
+    images_interact: bool
 
     def windows(self, program: TangentProgram, shift: Sequence[int] | None = None) -> Windows:
         """The windows of all units, moved back by `shift` units where the program is one of a crop."""
         target, batch = _tangent(program, self.layer), self.above.batch
         units = self.units - np.asarray(shift, np.int64) if shift is not None else self.units
         at = {axis: np.repeat(units[:, i], self.repeats) for i, axis in enumerate(self.above.units)}
-        if not self.tied or batch is None:
+        if not self.images_interact or batch is None:
             return windows(program, target, self.source(program), at)
         images = program.image.shape[0]
         rows = target.shape[batch] // images
@@ -214,12 +214,12 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     devices = tuple(request.devices or ())
     pull = Pullback(
         program, program.layers[place.layer], plan, place.below, request.score, request.channels,
-        per_batch=1, side=1, batches_per_call=1, tied=place.tied, devices=devices,
+        per_batch=1, side=1, batches_per_call=1, images_interact=place.images_interact, devices=devices,
     )  # fmt: skip
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
     chosen = make_plan(
         program, plan, place.layer, map_bytes, memory=request.memory, crop=crop,
-        draws=place.subject.variables is None, available=images, tied=place.tied, devices=len(devices) or 1,
+        draws=place.subject.variables is None, available=images, images_interact=place.images_interact, devices=len(devices) or 1,
     )  # fmt: skip
     pool = None
     if request.pool_units:

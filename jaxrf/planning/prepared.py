@@ -46,7 +46,7 @@ class Prepared:
     @property
     def side(self) -> int:
         """Images per call of the compiled program."""
-        return self.pullback.program.image.shape[0] if self.pullback.tied else self.pullback.side
+        return self.pullback.program.image.shape[0] if self.pullback.images_interact else self.pullback.side
 
     @property
     def count(self) -> int:
@@ -89,7 +89,7 @@ class Prepared:
         """
         summary = gathered.finalize(total)
         facts = {**self.facts, **facts, "plan": str(self.plan)}
-        if self.pullback.tied:
+        if self.pullback.images_interact:
             facts["share_on_own_image"] = float(own[0] / own.sum()) if own.any() else 1.0
         origin, units = self.where(len(summary.mean))
         return Result(

@@ -212,7 +212,7 @@ def _described(layer: Any, task: Task, images: np.ndarray) -> tuple[dict[str, An
     header = {
         "batches": {name: getattr(layer.pullback, name) for name in BATCHES},
         "device": layer.facts["device"],
-        "tied": layer.pullback.tied,
+        "tied": layer.pullback.images_interact,
         "score": layer.pullback.score,
         "channels": layer.pullback.channels,
         "average": layer.options.average,

@@ -100,7 +100,9 @@ def _compare(
                 part = whole[(image, *unit)]
                 at = _At(layer, shape, image, unit, channel, part.shape[0])
                 drawn = (
-                    (sample.keys[0], number + i * len(run.prepared.units)) if pull.tied else (sample.keys[i], number)
+                    (sample.keys[0], number + i * len(run.prepared.units))
+                    if pull.images_interact
+                    else (sample.keys[i], number)
                 )
                 ct = _cotangent(run, batch, at, *drawn)
                 score = oracles.SCORES[pull.score]

@@ -10,7 +10,7 @@ import pytest
 
 import jaxrf
 from jaxrf.adapters import adapt
-from jaxrf.engine.rounding import moved, unsteady
+from jaxrf.engine.rounding import changed_share, nudged
 from jaxrf.inputs.images import as_images
 from tests.running import run_of
 
@@ -34,8 +34,8 @@ def share(model: nn.Module, **options) -> float:
     given = as_images(IMAGES, None)
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
     run = run_of(adapt(model, given.shape, variables=variables), given, certify=False, **options)
-    first, again = (next(run.samples(as_images(x, None), None)).maps for x in (IMAGES, moved(IMAGES)))
-    return unsteady(first, again)
+    first, again = (next(run.samples(as_images(x, None), None)).maps for x in (IMAGES, nudged(IMAGES)))
+    return changed_share(first, again)
 
 
 def test_the_sum_behind_a_normalization_is_rounding():
@@ -65,16 +65,16 @@ def test_true_maps_stay(model, options):
 def test_dead_units_do_not_count():
     """A map that is zero both times is neither; of the other two, one moves."""
     maps = np.array([[[0.0, 0.0], [1.0, 2.0], [1.0, 2.0]]])
-    assert unsteady(maps, np.array([[[0.0, 0.0], [1.0, 2.0], [1.0, 2.1]]])) == 0.5
-    assert unsteady(maps[:, :1], maps[:, :1]) == 0
+    assert changed_share(maps, np.array([[[0.0, 0.0], [1.0, 2.0], [1.0, 2.1]]])) == 0.5
+    assert changed_share(maps[:, :1], maps[:, :1]) == 0
 
 
 def test_coarse_types_are_not_told():
     """One rounding of bfloat16 moves true maps too."""
-    assert moved(IMAGES.astype(ml_dtypes.bfloat16)) is None
-    assert moved(IMAGES.astype(np.float16)) is None
+    assert nudged(IMAGES.astype(ml_dtypes.bfloat16)) is None
+    assert nudged(IMAGES.astype(np.float16)) is None
     for dtype in (np.float32, np.float64):
         images = IMAGES.astype(dtype)
-        there = moved(images)
+        there = nudged(images)
         assert there.dtype == dtype
         assert 0 < np.abs(there / images - 1).max() < 4e-6

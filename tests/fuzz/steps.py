@@ -197,7 +197,7 @@ def tokens(g, draw, weights):
     x = (
         jnp.cumsum(x, 1) / x.shape[1]
         if draw.random() < 0.3
-        else jnp.tanh(x @ weights(draw, shape[-1], shape[-1], terms=shape[-1]))
+        else jnp.arctan(x @ weights(draw, shape[-1], shape[-1], terms=shape[-1]))  # 1 - tanh² is rounding far from zero
     )
     return g.holding(x.reshape(shape))
 
@@ -280,7 +280,7 @@ def wrapped(g, draw, weights):
     way, axes = int(draw.integers(4)), g.axes
 
     def inner(x: jax.Array) -> jax.Array:
-        return jnp.tanh(same(Grid(x, axes), np.random.default_rng(seed), weights).array)
+        return jnp.arctan(same(Grid(x, axes), np.random.default_rng(seed), weights).array)
 
     def one(x: jax.Array) -> jax.Array:
         grid = Grid(jnp.expand_dims(x, axes.index(IMAGES)), axes)
@@ -294,5 +294,7 @@ def wrapped(g, draw, weights):
     if way == 2:
         taps = some(draw, 1, 4, len(g.spatial))
         kernels = weights(draw, 2, g.channels, g.channels, *taps, terms=g.channels * int(np.prod(taps)))
-        return g.holding(lax.scan(lambda x, k: (jnp.tanh(convolved(g.holding(x), k).array), None), g.array, kernels)[0])
+        return g.holding(
+            lax.scan(lambda x, k: (jnp.arctan(convolved(g.holding(x), k).array), None), g.array, kernels)[0]
+        )
     return g.holding([jax.jit, jax.checkpoint][way](inner)(g.array))
