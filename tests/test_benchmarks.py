@@ -17,6 +17,7 @@ from jaxrf import zoo
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = {
     "accelerators.py": ["--jobs", "E", "--chips", "v5e"],
+    "device.py": ["--jobs", "E", "--precision", "highest"],
     "engine.py": ["--jobs", "B,E,G"],
     "first_map.py": ["--jobs", "U-Net"],
     "scaling.py": ["--tables", "depth,devices"],
