@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrf.base.provenance import PACKAGES
+from jaxrf.base.provenance import PACKAGES, version
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import TangentProgram
 from jaxrf.primitives.rule import rules
@@ -120,7 +120,7 @@ def machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "device": str(jax.devices()[0].device_kind),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in (*PACKAGES, *EXTRA) if is_there(name)},
+        "versions": {name: version(name) for name in (*PACKAGES, *EXTRA) if is_there(name)},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

@@ -94,11 +94,24 @@ def device(chip: str) -> Any:
 
 
 def compiled(chip: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function` compiled for one chip; only shapes and types of the arguments are read."""
+    """`function` compiled for one chip; only shapes and types of the arguments are read.
+
+    Raises:
+        RuntimeError: the program does not fit into the chip's memory; the message says by how much.
+    """
     place = NamedSharding(Mesh(np.array([device(chip)]), ("chip",)), PartitionSpec())
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), arguments)
     platform = "cuda" if chip == "h100" else "tpu"
-    return jax.jit(function).trace(*shapes).lower(lowering_platforms=(platform,)).compile()
+    lowered = jax.jit(function).trace(*shapes).lower(lowering_platforms=(platform,))
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise RuntimeError(
+            f"The program does not fit one {chip}: {str(error).splitlines()[0]} Prepare it with a smaller memory=, which "
+            "makes smaller batches of units, or for fewer images."
+        ) from error
 
 
 def estimate(chip: str, function: Callable[..., Any], *arguments: Any) -> Estimate:

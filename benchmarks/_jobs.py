@@ -16,7 +16,7 @@ import numpy as np
 from _peers import Samples
 
 from jaxrf import zoo
-from jaxrf.engine.channels import cotangents
+from jaxrf.engine.channels import channel_rule
 from jaxrf.fields.opening import open_call
 from jaxrf.fields.run import sample_keys
 from jaxrf.inputs.images import as_images
@@ -190,7 +190,7 @@ class Mine:
         pull, units = self.layer.pullback, np.arange(len(self.layer.units))
 
         def of_image(key: jax.Array) -> jax.Array:
-            return cotangents("probe", key, units, pull.channel_count, np.dtype(self.dtype))
+            return channel_rule("probe").cotangents(key, units, pull.channel_count, np.dtype(self.dtype))
 
         keys = [sample_keys(seed, 0, len(self.images)) for seed in self.seeds]
         return np.stack([jax.vmap(of_image)(k) for k in keys])

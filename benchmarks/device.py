@@ -10,9 +10,16 @@ where it is installed, PyTorch on the same device, as shares of a product of mat
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
+
+if find_spec("jaxtyping") is None:  # annotations alone need it, and an image with JAX and Flax may lack it
+    sys.modules["jaxtyping"] = module = ModuleType("jaxtyping")
+    module.__getattr__ = lambda name: type(name, (), {"__class_getitem__": classmethod(lambda cls, item: Any)})
 
 import jax
 import jax.numpy as jnp

@@ -17,6 +17,7 @@ from jaxrf import zoo
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = {
     "accelerators.py": ["--jobs", "E", "--chips", "v5e"],
+    "device.py": ["--jobs", "E", "--precision", "highest"],
     "engine.py": ["--jobs", "B,E,G"],
     "first_map.py": ["--jobs", "U-Net"],
     "scaling.py": ["--tables", "depth,devices"],
@@ -97,6 +98,30 @@ def test_a_compiler_that_is_missing_is_named(chip, package, extra, helpers):
     target = "make bench-h100" if chip == "h100" else "make bench-tpu"
     with pytest.raises(RuntimeError, match=rf"No compiler for {chip} is here: .*`{target}`, .*jaxrf\[{extra}\]"):
         _estimates.device(chip)
+
+
+def test_a_program_that_does_not_fit_says_by_how_much(helpers, monkeypatch):
+    """The compiler's words are kept, and what to do follows; other failures stay what they are."""
+    import _estimates
+
+    class Lowered:
+        def __init__(self, words):
+            self.words = words
+
+        def __getattr__(self, name):
+            return lambda *args, **kwargs: self
+
+        def compile(self):
+            raise jax.errors.JaxRuntimeError(self.words)
+
+    monkeypatch.setattr(_estimates, "device", lambda chip: jax.devices()[0])
+    for words, kind, match in (
+        ("RESOURCE_EXHAUSTED: temporaries (111.91G) exceed HBM (15.75G).", RuntimeError, r"fit one v5e: .*111.91G.* smaller memory="),
+        ("INTERNAL: unknown", jax.errors.JaxRuntimeError, "INTERNAL: unknown"),
+    ):  # fmt: skip
+        monkeypatch.setattr(jax, "jit", lambda function, words=words: Lowered(words))
+        with pytest.raises(kind, match=match):
+            _estimates.compiled("v5e", lambda x: x, np.zeros(3, np.float32))
 
 
 TEXT = """HloModule m
