@@ -114,66 +114,99 @@ def make_plan(
     Raises:
         PlanError: not even one unit fits.
     """
-    limit = parse_memory(memory)
+    limit, where = parse_memory(memory), platform()
     cost, fixed = unit_cost(windows), image_cost(program, windows)
     weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
-    where = platform()
+    needs = Needs(weights, array_bytes(program.image), fixed.forward + fixed.padded, 2 * cost.live, map_bytes)
     fewest, most = UNITS.get(where, UNITS["cpu"])
     largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
     wanted = int(min(max(BATCH.get(where, BATCH["cpu"]) // largest, fewest), most))
     cells = product(windows.units, windows.count)
     reads = choose_reads(cells.ndim > 1, where)
-    per_image = fixed.forward + fixed.padded
     extents = (windows.count,) if reads == "slices" else cells.shape
-    why = []
-
-    def gradients(units: int) -> int:
-        """Bytes of one image and its gradients."""
-        return per_image + units * 2 * cost.live
-
-    def total(units: int, images: int, turns: int, batches: int) -> int:
-        passed = images * turns * (array_bytes(program.image) + units * 3 * batches * map_bytes)
-        return weights + images * gradients(units) + passed
-
-    units = max(1, min(wanted, windows.count)) if reads == "slices" else fitting(extents, wanted)
+    units = _side_by_side(extents, wanted)
     each = -(-available // devices) if units == windows.count else available
     together = 1 if images_interact else even(each, max(1, wanted // units))
     least, room = ABREAST.get(where, (together, 0))
-    images = divisor(together, max(least, room // max(1, gradients(units))))
-    while total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
+    images = divisor(together, max(least, room // max(1, needs.gradients(units))))
+    units, images, turns = _within(limit, needs, extents, units, images, together)
+    why = []
+    if units * images * turns < _side_by_side(extents, wanted):
+        why.append(f"larger batches would need more than {human(limit)}")
+    why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {where}")
+    if turns > 1:
+        why.append(f"images go in turns: {images} take {human(images * needs.gradients(units))} with their gradients")
+    batches = -(-windows.count // units)
+    returned = units * images * turns * map_bytes
+    while batches > 1 and (needs.total(units, images, turns, batches) > limit or batches * returned > RESULT):
+        batches = -(-batches // 2)
+    if devices > 1 and windows.count <= units and not images_interact:
+        images *= devices
+        why.append(f"images are spread over {devices} devices")
+    elif devices > 1:
+        batches = -(-batches // devices) * devices
+        why.append(f"units are spread over {devices} devices")
+    return Plan(
+        layer, windows.count, units, images, turns, batches, cost, needs.total(units, images, turns, batches), limit, reads,
+        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that a call needs, by what it is made of.
+
+    Attributes:
+        weights: of the variables, and of what is made of them.
+        image: of one image.
+        forward: of one image's forward pass.
+        unit: of the gradients of one unit.
+        map: of the map of one unit and image.
+    """
+
+    weights: int
+    image: int
+    forward: int
+    unit: int
+    map: int
+
+    def gradients(self, units: int) -> int:
+        """Of one image with the gradients of a batch of units."""
+        return self.forward + units * self.unit
+
+    def total(self, units: int, images: int, turns: int, batches: int) -> int:
+        """Of a call of so many batches of units for images side by side, in so many turns."""
+        passed = images * turns * (self.image + units * 3 * batches * self.map)
+        return self.weights + images * self.gradients(units) + passed
+
+
+def _side_by_side(extents: tuple[int, ...], most: int) -> int:
+    """How many of the units in a batch, at most `most` of them; whole products of rows and columns where they have two."""
+    return max(1, min(most, extents[0])) if len(extents) == 1 else fitting(extents, most)
+
+
+def _within(
+    limit: int, needs: Needs, extents: tuple[int, ...], units: int, images: int, together: int
+) -> tuple[int, int, int]:
+    """Units, images side by side, and turns that stay under the limit: first fewer images at once, then fewer, then units.
+
+    Raises:
+        PlanError: not even one unit and one image fit.
+    """
+    while needs.total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
         if images > 1:
             images = divisor(together, images // 2)
         elif together > 1:
             together //= 2
         else:
-            units = units // 2 if reads == "slices" else fitting(extents, units // 2)
-    turns = together // images
-    if total(units, images, turns, 1) > limit:
-        needs = total(1, 1, 1, 1)
+            units = _side_by_side(extents, units // 2)
+    if needs.total(units, images, together // images, 1) > limit:
+        least = human(needs.total(1, 1, 1, 1))
         raise PlanError(
-            f'Plan needs {human(needs)} for one unit and one image; {human(limit)} are allowed. Use memory="{human(needs)}" '
+            f'Plan needs {least} for one unit and one image; {human(limit)} are allowed. Use memory="{least}" '
             "or more, fewer units, or a smaller input."
         )
-    if units * together < (fitting(extents, wanted) if reads != "slices" else min(wanted, windows.count)):
-        why.append(f"larger batches would need more than {human(limit)}")
-    why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {where}")
-    if turns > 1:
-        why.append(f"images go in turns: {images} take {human(images * gradients(units))} with their gradients")
-    batches = -(-windows.count // units)
-    returned = units * together * map_bytes
-    while batches > 1 and (total(units, images, turns, batches) > limit or batches * returned > RESULT):
-        batches = -(-batches // 2)
-    if devices > 1:
-        if windows.count <= units and not images_interact:
-            images *= devices
-            why.append(f"images are spread over {devices} devices")
-        else:
-            batches = -(-batches // devices) * devices
-            why.append(f"units are spread over {devices} devices")
-    return Plan(
-        layer, windows.count, units, images, turns, batches, cost, total(units, images, turns, batches), limit, reads,
-        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
-    )  # fmt: skip
+    return units, images, together // images
 
 
 def even(count: int, most: int) -> int:
