@@ -35,7 +35,13 @@ UNEVEN = np.array([(y, x) for x in (9, 2, 5, 6, 11) for y in (7, 0, 4)])
     [
         (zoo.conv_stack(depth=3, width=4), (9, 13, 3), {"units": UNEVEN[UNEVEN[:, 0] < 9]}, 5),
         (zoo.conv_stack(depth=2, width=4), (9, 13, 3), {"units": UNEVEN, "channels": "each"}, 20),
-        (zoo.resnet18(width=4, stages=2), (36, 44, 3), {"layer": "layer2", "units": "all"}, 12),
+        pytest.param(
+            zoo.resnet18(width=4, stages=2),
+            (36, 44, 3),
+            {"layer": "layer2", "units": "all"},
+            12,
+            marks=pytest.mark.slow,
+        ),
         (zoo.unet(depth=2, width=4), (16, 24, 1), {"units": jaxrf.grid(5, 6)}, 12),
         (zoo.conv_stack(depth=2, width=4), (9, 13, 3), {"units": "all", "pool_units": True}, 26),
     ],
