@@ -32,7 +32,7 @@ ALLOWED = {
     "protocols": "base results",
     "equations": "geometry",
     "lowering": "base",
-    "adapters": "",
+    "adapters": "base",
     "init": "adapters base",
     "primitives": "adapters base equations geometry lowering",
     "tangent": "adapters base equations lowering primitives",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import traceback
@@ -10,16 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
+from jaxrf.base.place import LIBRARIES
 from jaxrf.errors import InputError
-
-_LIBRARIES = (
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
-    os.path.dirname(jax.__file__) + os.sep,
-    contextlib.__file__,
-    f"{os.sep}site-packages{os.sep}",
-)
-"""Parts of the names of files that hold no code of the user's."""
-
 
 _ARGUMENTS = re.compile(r"required (positional|keyword-only) argument|unexpected keyword|positional arguments? but")
 _SHAPES = re.compile(
@@ -81,5 +72,5 @@ def _of_shapes(error: Exception) -> bool:
 def _place(error: Exception) -> str:
     """` at model.py:41 (Net.__call__)`: the innermost line of the user's that raised; empty where there is none."""
     frames = traceback.extract_tb(error.__traceback__)
-    mine = [f for f in frames if not any(part in f.filename for part in _LIBRARIES) and not f.filename.startswith("<")]
+    mine = [f for f in frames if not any(part in f.filename for part in LIBRARIES) and not f.filename.startswith("<")]
     return f" at {os.path.basename(mine[-1].filename)}:{mine[-1].lineno} ({mine[-1].name})" if mine else ""

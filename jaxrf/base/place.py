@@ -9,8 +9,10 @@ from typing import Any
 
 import jax
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_HIDDEN = (_PACKAGE, os.path.dirname(jax.__file__) + os.sep, contextlib.__file__, f"{os.sep}site-packages{os.sep}")
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+"""The folder of jaxrf."""
+LIBRARIES = (PACKAGE, os.path.dirname(jax.__file__) + os.sep, contextlib.__file__, f"{os.sep}site-packages{os.sep}")
+"""Parts of the names of files that hold no code of the user's."""
 
 
 def place(source_infos: Sequence[Any]) -> str:
@@ -21,6 +23,6 @@ def place(source_infos: Sequence[Any]) -> str:
     """
     for info in source_infos:
         for frame in getattr(info.traceback, "frames", None) or []:
-            if not any(part in frame.file_name for part in _HIDDEN):
+            if not any(part in frame.file_name for part in LIBRARIES):
                 return f"called at {os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
     return ""

@@ -25,6 +25,8 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
+from jaxrf.base.place import PACKAGE
+
 T = TypeVar("T")
 KEPT = 16
 """Fields that are kept."""
@@ -33,7 +35,7 @@ SMALL = 2**10
 CONSTANT = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.dtype)
 GENERATED = "<string>"
 """Where the methods stand that `dataclasses` writes."""
-OURS, PYTHON = str(Path(__file__).parent), str(Path(os.__file__).parent)
+PYTHON = str(Path(os.__file__).parent)
 SETTINGS = ("jax_enable_x64", "jax_default_prng_impl", "jax_numpy_dtype_promotion", "jax_threefry_partitionable")
 
 
@@ -264,4 +266,4 @@ def _file(thing: Any) -> str:
 
 def _installed(file: str) -> bool:
     """Whether code is part of a package, of Python, or of jaxrf, whose own names nobody sets anew."""
-    return file.startswith(OURS) or "site-packages" in file or file.startswith(PYTHON) or file.startswith("<frozen")
+    return file.startswith(PACKAGE) or "site-packages" in file or file.startswith(PYTHON) or file.startswith("<frozen")
