@@ -136,7 +136,7 @@ BAD_REQUESTS = {
     "score": ({"score": "sqare"}, UnknownNameError, "Unknown score 'sqare'.*Did you mean 'square'"),
     "rule": ({"channels": "prob"}, UnknownNameError, "Unknown rule for channels 'prob'.*Did you mean 'probe'"),
     "channel": ({"channels": 3}, InputError, "Channel 3 was asked for; layer 'output' has channels 0 to 2"),
-    "channel type": ({"channels": True}, InputError, "Channel True was asked for"),
+    "channel type": ({"channels": True}, InputError, "channels=True does not fit. It is a word such as"),
     "unit": ({"units": [[2, 7]]}, InputError, r"Unit \(2, 7\) is outside of layer 'output', whose units are \(5, 7\)"),
     "negative unit": ({"units": [[-1, 0]]}, InputError, r"Unit \(-1, 0\) is outside"),
     "units of one axis": (
@@ -210,7 +210,7 @@ def test_grids_of_no_units(counts):
 @pytest.mark.parametrize("seeds", [[1, 1], [], 0, [-1, 2], [2**32]])
 def test_seeds_that_are_no_samples(seeds):
     """Repeated seeds would count one network twice; none, negative ones and those beyond 32 bits are not seeds."""
-    with pytest.raises(InputError, match="must be a count of at least 1, or different whole numbers from 0 to"):
+    with pytest.raises(InputError, match="a count of at least 1, or different whole numbers from 0 to"):
         jaxrf.erf(Net(), inputs=IMAGES, seeds=seeds)
 
 
@@ -231,7 +231,7 @@ def test_variables_that_do_not_fit():
 def test_models_of_several_outputs():
     """A dict of outputs needs a choice, and the message names the leaves."""
     with pytest.raises(
-        InputError, match=r"no single array: it has \['logits', 'mask'\]. Say which with output='logits'"
+        InputError, match=r"not a single array: it has \['logits', 'mask'\]. Say which with output='logits'"
     ):
         jaxrf.erf(heads, inputs=IMAGES)
     with pytest.raises(UnknownNameError, match="Unknown output 'logit'.*Did you mean 'logits'"):

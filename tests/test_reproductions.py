@@ -204,7 +204,7 @@ class TestFashionMnist:
         self.write(tmp_path, "t10k", 2)
         file = tmp_path / "train-images-idx3-ubyte.gz"
         file.write_bytes(file.read_bytes()[:-9])
-        with pytest.raises(InputError, match="no file in the format of MNIST"):
+        with pytest.raises(InputError, match="is not a file in the format of MNIST"):
             data.fashion_mnist(tmp_path)
 
 

@@ -30,7 +30,9 @@ def both(model, variables=None, shape=SHAPE, **options):
         (zoo.conv_stack(depth=4, width=8), {"units": np.array([[0, 0]])}),
         (zoo.conv_stack(depth=4, width=8), {"units": np.array([[159, 191], [150, 180]])}),
         (zoo.unet(depth=2, width=4, up="nearest"), {"units": np.array([[77, 91]]), "shape": (160, 192, 1)}),
-        (zoo.mobilenet_v2(width=0.25), {"units": np.array([[10, 11]]), "layer": "block_4"}),
+        pytest.param(
+            zoo.mobilenet_v2(width=0.25), {"units": np.array([[10, 11]]), "layer": "block_4"}, marks=pytest.mark.slow
+        ),
     ],
     ids=["resnet", "same", "corner", "far corner", "unet", "mobilenet"],
 )

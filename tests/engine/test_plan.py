@@ -34,7 +34,7 @@ def compiled_bytes(run) -> int:
         (zoo.resnet18(width=8), (64, 64, 3), {"units": "all", "layer": "layer2"}),
         (zoo.resnet18(width=8), (64, 64, 3), {}),
         (zoo.unet(depth=2, width=4), (32, 40, 1), {"units": jaxrf.grid(5, 5)}),
-        (zoo.mobilenet_v2(width=0.25), (64, 64, 3), {"layer": None}),
+        pytest.param(zoo.mobilenet_v2(width=0.25), (64, 64, 3), {"layer": None}, marks=pytest.mark.slow),
         (zoo.conv_stack(depth=4, width=128), (9, 11, 3), {}),
     ],
     ids=["stack", "layer2", "resnet", "unet", "mobilenet", "weights"],

@@ -73,6 +73,7 @@ CASES = {
     "group norm": Case(Net(normed)),
     "squeeze-and-excitation": Case(Net(gated)),
 }
+SLOW = ("nearest", "bilinear", "group norm", "squeeze-and-excitation")
 SEEDS = 128
 
 
@@ -116,7 +117,9 @@ def jackknife(mine: np.ndarray, theirs: np.ndarray, measure: Callable[[np.ndarra
     return float(np.log(measure(sums[0]) / measure(sums[1]))), float(np.std(left_out) * np.sqrt(n - 1))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
+)
 def test_the_mean_is_that_of_sampled_networks(name):
     """Paired on the same networks, images and units, total and sigma are off by no more than the case allows."""
     case = CASES[name]

@@ -255,7 +255,7 @@ def test_several_layers(images):
         assert field.row[layer].name == layer
     assert str(jax.make_jaxpr(field)(variables, images)).count(" tanh ") == 1
     for wrong in ([], ["first", "first"], [3]):
-        with pytest.raises(InputError, match="not a list of different names"):
+        with pytest.raises(InputError, match=r"not a list of different names|name of a layer, or a list of such"):
             jaxrf.prepare(Net(), variables, images, layer=wrong)
 
 

@@ -129,5 +129,5 @@ def test_what_contradicts_is_refused():
         erf(protocol="luo2017")
     with pytest.raises(UnknownNameError, match="Unknown average 'median'"):
         erf(average="median")
-    with pytest.raises(InputError, match="seeds=.* must be a count of at least 1, or different whole numbers"):
+    with pytest.raises(InputError, match="seeds=.* a count of at least 1, or different whole numbers"):
         erf(seeds=[1, 1])

@@ -24,6 +24,7 @@ def plain(x, kernel, problem):
     return lowerings["plain"].run(x, kernel, problem)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20, derandomize=True)
 @given(problem=problems())
 def test_forward_and_gradient_are_those_of_jax(problem):

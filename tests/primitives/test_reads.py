@@ -69,6 +69,7 @@ def tried() -> dict[str, Windows]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_else_of_a_coefficient_is_read():
     """With NaN in all other elements of all coefficients, the gradient of a unit stays as it is."""
     for name, plan in tried().items():

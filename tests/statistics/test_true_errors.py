@@ -63,6 +63,7 @@ def test_random_stacks_are_boxes(depth, count):
     assert summary.effective[0] > 0.8 * count
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_they_promise():
     """Of 400 intervals from 64 networks each, 91 to 98 % hold the exact peak, total and sigma."""
     names, expected = ("peak", "total", "sigma"), box(5, d=1)

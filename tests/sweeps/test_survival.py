@@ -113,8 +113,9 @@ def test_a_second_interrupt_ends_at_once(whole, tmp_path):
     """In the middle of a chunk that takes a minute, the second Ctrl-C is not waited out."""
     file, _ = whole
     process = start(file, tmp_path, "--grace", "50", pause=60)
-    wait_for_plan(tmp_path)
-    time.sleep(1)
+    while not (tmp_path / "sweep.json").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(6)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None
