@@ -47,7 +47,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Tiles that give the same as the whole: iterate over it for its `Piece`s, print it for what it costs.
+    """Tiles that give the same as the whole: iterate over it for each `Piece`, print it for what it costs.
 
     Attributes:
         layer: whose units are computed.
