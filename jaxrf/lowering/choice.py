@@ -27,9 +27,10 @@ _seen: ContextVar[dict[str, Problem] | None] = ContextVar("problems", default=No
 
 @dataclass(frozen=True)
 class Decision:
-    """A line of the table: a lowering, where it is taken, and what was measured."""
+    """A line of the table: a lowering, on which platforms and where it is taken, and what was measured."""
 
     lowering: str
+    platforms: tuple[str, ...]
     where: str
     when: Callable[[Problem], bool]
     why: str
@@ -56,14 +57,20 @@ def _large_image(p: Problem) -> bool:
     return p.outputs <= 4 and math.prod(p.result[1:-1]) >= 128**2
 
 
+CPU = ("cpu",)
 TABLE = (
-    Decision("gemm", "one tap", lambda p: True, "1.1 to 2.5 times"),
-    Decision("shifts", "depthwise, or one input feature and few results", _few_numbers, "10 to 80 times"),
-    Decision("phases", "holes and groups", lambda p: p.spec.groups > 1, "20 to 100 times for depthwise"),
-    Decision("groups", "groups", lambda p: True, "1.3 to 7 times"),
-    Decision("interleave", "holes, large image, at most 4 outputs", _large_image, "up to 3 times for a 7x7/2 stem"),
-    Decision("scatter", "at most 4 outputs of at least 16 inputs", _few_outputs, "1 to 6 times"),
-    Decision("scatter", "the result is larger than the image", _growing, "1.2 to 3.9 times on small windows"),
+    Decision("gemm", CPU, "one tap", lambda p: True, "1.1 to 2.5 times"),
+    Decision("shifts", CPU, "depthwise, or one input feature and few results", _few_numbers, "10 to 80 times"),
+    Decision("phases", CPU, "holes and groups", lambda p: p.spec.groups > 1, "20 to 100 times for depthwise"),
+    Decision("groups", CPU, "groups", lambda p: True, "1.3 to 7 times"),
+    Decision(
+        "interleave", CPU, "holes, large image, at most 4 outputs", _large_image, "up to 3 times for a 7x7/2 stem"
+    ),
+    Decision("scatter", CPU, "at most 4 outputs of at least 16 inputs", _few_outputs, "1 to 6 times"),
+    Decision("scatter", CPU, "the result is larger than the image", _growing, "1.2 to 3.9 times on small windows"),
+    Decision(
+        "plain", compiler.PLATFORMS, "otherwise", lambda p: True, "a GEMM already on a CPU, not measured elsewhere"
+    ),
 )
 
 
@@ -71,7 +78,7 @@ def choose(problem: Problem, platform: str | None = None) -> str:
     """The name of the lowering that computes `problem`.
 
     In this order: what the file named by the environment variable JAXRF_TUNING says for this platform and problem;
-    on a CPU the first line of the table that applies, in float32 and float64; else `plain`.
+    the first line of the table that applies on the platform, in float32 and float64; else `plain`.
 
     A problem is that of one image: those that `vmap` puts side by side are not in its shapes. For eight images, 4 of 263
     convolutions of six networks of the zoo (all of VGG-16) would be chosen otherwise: two of these would be slower,
@@ -97,10 +104,10 @@ def choose(problem: Problem, platform: str | None = None) -> str:
         name = tuned_choices(file, platform).get(problem.key)
         if name is not None and lowerings[name].applies(problem):
             return name
-    if platform == "cpu" and problem.dtype in REWRITTEN:
-        for decision in TABLE:
-            if lowerings[decision.lowering].applies(problem) and decision.when(problem):
-                return decision.lowering
+    for decision in TABLE if problem.dtype in REWRITTEN else ():
+        fits = platform in decision.platforms and lowerings[decision.lowering].applies(problem)
+        if fits and decision.when(problem):
+            return decision.lowering
     return "plain"
 
 
@@ -119,10 +126,9 @@ def recording_problems() -> Iterator[dict[str, Problem]]:
 
 
 def decisions() -> str:
-    """The table for CPUs as text: the first line that fits decides."""
+    """The table as text: the first line that fits decides."""
     width = max(len(d.where) for d in TABLE)
-    lines = [f"{d.lowering:<10}  {d.where:<{width}}  {d.why}" for d in TABLE]
-    return "\n".join([*lines, f"{'plain':<10}  {'otherwise':<{width}}  a GEMM already"])
+    return "\n".join(f"{d.lowering:<10}  {'/'.join(d.platforms):<11}  {d.where:<{width}}  {d.why}" for d in TABLE)
 
 
 def prepare(kernel: jax.Array, problem: Problem) -> Any:
