@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -138,14 +137,9 @@ def test_every_command_has_a_help_with_all_its_flags(name, capsys):
     assert len(commands[name].__doc__.splitlines()[0]) < 60
 
 
-def test_help_is_quick_and_loads_no_jax():
-    """`--help` takes less than 0.3 s (the best of three) and imports neither jax nor numpy."""
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        run = subprocess.run([sys.executable, "-m", "jaxrf.cli", "--help"], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - started)
+def test_help_loads_no_jax():
+    """`--help` lists the commands and imports neither jax nor numpy, so that it is quick."""
+    run = subprocess.run([sys.executable, "-m", "jaxrf.cli", "--help"], capture_output=True, text=True, check=True)
     assert {"trf", "erf", "doctor", "demo"} <= set(run.stdout.split())
-    assert min(seconds) < 0.3
     code = "import sys; from jaxrf.cli import main; main(['--help']); sys.exit(bool({'jax', 'numpy'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
