@@ -14,16 +14,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxrf.engine.windows import Step, Windows
+from jaxrf.equations.einsum import letters
 from jaxrf.equations.program import Equation, Operand, TangentProgram, Variable
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import Boxes
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.primitives import rules
+from jaxrf.primitives.dot import Dot
 from jaxrf.primitives.operation import Kind, about
 from jaxrf.primitives.rule import Span, Spans
 
 Fields = tuple[Field, ...]
+
+ROUNDING = 64
+"""Units in the last place of the largest entry by which the same matrix, made for two sizes, may differ."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,7 @@ def same_constants(
     Models may compute with the size of their input or with coordinates; on a crop those are others.
     Constants of two sizes count as the same where each is one number throughout, or where they are met place by place
     and agree at all places that see the crop alone: the number of pixels in a window is less at the border.
-    Operands that steer, such as indices and the matrix of a resize, are left to `same_boxes`.
+    Indices, which steer, are left to `same_boxes`; matrices of products, such as those of a resize, agree but for rounding.
     """
     whole, spatial = geometry.program, geometry.spatial
     used = [
@@ -222,9 +227,14 @@ def same_constants(
         if all(a is not None for a, _ in known):
             continue
         for i, (a, b) in enumerate(known):
-            if _same(a, b) or about(mine.primitive).steers(mine, i):
+            steers = about(mine.primitive).steers(mine, i)
+            if _same(a, b) or (steers and not isinstance(rules.get(mine.primitive), Dot)):
                 continue
             fields = fields or _seen(geometry, plan)
+            if steers and a is not None and b is not None:
+                if not _same_matrix((mine, a), (theirs, b), i, fields, box, spatial):
+                    return False
+                continue
             if a is None or b is None or not _same_inside((mine, a), (theirs, b), fields, box, spatial):
                 return False
     return True
@@ -291,3 +301,39 @@ def _same_inside(
         cut[c.axis] = slice(first, first + small.result.shape[c.axis])
     there, seen = (x[tuple(c if n > 1 else slice(None) for c, n in zip(cut, x.shape))] for x in (a, inside))
     return there.shape == b.shape and bool(((there == b) | ~seen).all())
+
+
+def _same_matrix(
+    whole: tuple[Equation, np.ndarray], cropped: tuple[Equation, np.ndarray], operand: int,
+    fields: Mapping[Variable, Fields], box: Sequence[tuple[int, int]], spatial: tuple[int, ...],
+) -> bool:  # fmt: skip
+    """Whether the known matrix of a product on the crop is part of that on the whole image.
+
+    In the rows whose results see the crop alone, and but for rounding, since matrices are computed from sizes.
+    """
+    (eqn, a), (small, b) = whole, cropped
+    names = letters(eqn.params["dimension_numbers"], *(len(v.shape) for v in eqn.operands))
+    mine, cut, rows = names[operand], [slice(None)] * a.ndim, np.ones((1,) * a.ndim, bool)
+    pairs = (
+        (eqn.result, small.result, names[2]),
+        (eqn.operands[1 - operand], small.operands[1 - operand], names[1 - operand]),
+    )
+    for axis, (lo, hi) in zip(spatial, box):
+        for variable, there, own in pairs:
+            field = fields[variable][axis] if isinstance(variable, Variable) and variable in fields else None
+            if field is None or field.continuation is None or own[field.continuation.axis] not in mine:
+                continue
+            c = field.continuation
+            if c.step <= 0 or lo * c.period % c.step:
+                return False
+            place, first = mine.index(own[c.axis]), lo * c.period // c.step
+            cut[place] = slice(first, first + there.shape[c.axis])
+            if variable is eqn.result:
+                inside = np.broadcast_to((field.lo >= lo) & (field.hi <= hi), eqn.result.shape)
+                others = tuple(k for k in range(inside.ndim) if k != c.axis)
+                rows = rows & inside.any(axis=others).reshape([-1 if k == place else 1 for k in range(a.ndim)])
+    part, seen = (x[tuple(c if n > 1 else slice(None) for c, n in zip(cut, x.shape))] for x in (a, rows))
+    if part.shape != b.shape:
+        return False
+    close = np.abs(part - b) <= ROUNDING * np.finfo(np.result_type(a, np.float16)).eps * np.abs(a).max(initial=0)
+    return bool((close | ~seen).all())

@@ -213,3 +213,29 @@ def test_a_model_that_refuses_the_crop_is_run_whole():
     plan = jaxrf.plan(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
     assert plan.crop.why == "the model does not take an input of the crop's size"
     jaxrf.check(model, inputs=jaxrf.noise(1), input_shape=SHAPE)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0], ids=["alike", "by the size"])
+def test_matrices_that_differ_by_the_size_of_the_input_are_seen(scale):
+    """A banded matrix whose numbers depend on the input's size keeps the image whole; one that does not is cropped."""
+
+    def model(x):
+        n = x.shape[1]
+        places = np.arange(n)
+        band = np.abs(places[:, None] - places) <= 2
+        numbers = 1 + scale * np.sin(places[:, None] * n + 3.0 * places)
+        return jnp.tanh(jnp.einsum("pq,nqc->npc", np.where(band, numbers, 0.0), jnp.tanh(x)))
+
+    images = np.random.default_rng(0).normal(size=(1, 61, 2)).astype(np.float32)
+    plan = jaxrf.plan(model, None, images, units=[(30,)], spatial_axes=(1,))
+    assert (plan.crop.box is None) == (scale == 1.0)
+    whole, mine = (
+        jaxrf.erf(model, None, images, units=[(30,)], spatial_axes=(1,), crop=crop, channels=1)
+        for crop in (False, True)
+    )
+    right = np.asarray(jax.grad(lambda x: model(x)[0, 30, 1])(images))[0] ** 2
+    for result in (whole, mine):
+        start = int(result.origin[0, 0])
+        np.testing.assert_allclose(
+            result.mean[0], right.sum(-1)[start : start + result.mean.shape[1]], rtol=1e-5, atol=1e-7
+        )
