@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxrf.engine.windows import Step, Windows
-from jaxrf.equations.einsum import letters
 from jaxrf.equations.program import Equation, Operand, TangentProgram, Variable
 from jaxrf.geometry.field import Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import Boxes
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.primitives import rules
-from jaxrf.primitives.dot import Dot
 from jaxrf.primitives.operation import Kind, about
 from jaxrf.primitives.rule import Span, Spans
 
@@ -227,15 +225,14 @@ def same_constants(
         if all(a is not None for a, _ in known):
             continue
         for i, (a, b) in enumerate(known):
-            steers = about(mine.primitive).steers(mine, i)
-            if _same(a, b) or (steers and not isinstance(rules.get(mine.primitive), Dot)):
+            what = about(mine.primitive)
+            if _same(a, b) or (what.steers(mine, i) and what.letters(mine, i) is None):
                 continue
             fields = fields or _seen(geometry, plan)
-            if steers and a is not None and b is not None:
-                if not _same_matrix((mine, a), (theirs, b), i, fields, box, spatial):
-                    return False
-                continue
-            if a is None or b is None or not _same_inside((mine, a), (theirs, b), fields, box, spatial):
+            if a is None or b is None:
+                return False
+            pair, places = ((mine, a), (theirs, b)), (fields, box, spatial)
+            if not (_same_inside(*pair, *places) if what.letters(mine, i) is None else _same_matrix(*pair, i, *places)):
                 return False
     return True
 
@@ -312,11 +309,13 @@ def _same_matrix(
     In the rows whose results see the crop alone, and but for rounding, since matrices are computed from sizes.
     """
     (eqn, a), (small, b) = whole, cropped
-    names = letters(eqn.params["dimension_numbers"], *(len(v.shape) for v in eqn.operands))
-    mine, cut, rows = names[operand], [slice(None)] * a.ndim, np.ones((1,) * a.ndim, bool)
+    names = about(eqn.primitive).letters(eqn, operand)
+    assert names is not None
+    mine, other, result = names
+    cut, rows = [slice(None)] * a.ndim, np.ones((1,) * a.ndim, bool)
     pairs = (
-        (eqn.result, small.result, names[2]),
-        (eqn.operands[1 - operand], small.operands[1 - operand], names[1 - operand]),
+        (eqn.result, small.result, result),
+        (eqn.operands[1 - operand], small.operands[1 - operand], other),
     )
     for axis, (lo, hi) in zip(spatial, box):
         for variable, there, own in pairs:

@@ -71,7 +71,7 @@ class Plan:
     crop: Crop
     compilations: int
     why: tuple[str, ...]
-    certificate: int = 0
+    certificate: int
 
     def __str__(self) -> str:
         c = self.cost
@@ -82,7 +82,7 @@ class Plan:
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
             f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
-            f"  windows     read {READING[self.reads]}",
+            f"  reads       windows {READING[self.reads]}",
             f"  certificate {human(self.certificate)} once, for the model's own forward pass; certify=False goes without it",
             f"  image       {self.crop}",
             f"  programs    {self.compilations} to compile",
@@ -96,7 +96,8 @@ class Plan:
 
 def make_plan(
     program: TangentProgram, windows: Windows, layer: str, map_bytes: int, *,
-    memory: int | str | float | None, crop: Crop, draws: bool, available: int, images_interact: bool = False, devices: int = 1,
+    memory: int | str | float | None, crop: Crop, draws: bool, available: int, certificate: int,
+    images_interact: bool = False, devices: int = 1,
 ) -> Plan:  # fmt: skip
     """Choose batch sizes that stay under the memory limit.
 
@@ -108,6 +109,7 @@ def make_plan(
         crop: the part of the image that is run.
         draws: whether weights are drawn at random, which is a program of its own.
         available: how many images there are at a time; no more go into a call, and in calls of even size.
+        certificate: bytes of the model's own forward pass.
         images_interact: whether all images go through as one.
         devices: across which images are spread, or units where they do not fit into one batch.
 
@@ -148,7 +150,7 @@ def make_plan(
         why.append(f"units are spread over {devices} devices")
     return Plan(
         layer, windows.count, units, images, turns, batches, cost, needs.total(units, images, turns, batches), limit, reads,
-        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why),
+        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate,
     )  # fmt: skip
 
 

@@ -204,11 +204,9 @@ class Pullback:
         else:
             each = [a.reshape(len(a), -1, *a.shape[3:]) for a in (maps, exponents, elsewhere)]
             result = [self.dealt.restored(a) for a in each]
-        return (
-            [a.reshape(self.program.image.shape[0], -1, *a.shape[2:]) for a in result]
-            if self.images_interact
-            else result
-        )
+        if self.images_interact:
+            return [a.reshape(self.program.image.shape[0], -1, *a.shape[2:]) for a in result]
+        return result
 
     def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
         """What `_one_image` gives, for images on one device: some side by side, in turns."""

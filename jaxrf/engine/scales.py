@@ -156,9 +156,8 @@ def scales(coefficients: Sequence[jax.Array], terms: Sequence[float]) -> list[tu
         largest, plain = largest_exponents([coefficients[n] for n in numbers])
         usual = np.array([math.ceil(math.log2(terms[n]) / 2) for n in numbers], np.int32)
         away = largest + usual
-        most = (
-            int(jnp.finfo(dtype).maxexp) - 2
-        )  # beyond it the power is not a number; what is left over is still in range
+        # Beyond it the power is not a number; what is left over is still in range.
+        most = int(jnp.finfo(dtype).maxexp) - 2
         tame = (jnp.abs(away) <= room(dtype) // SLACK) | ~plain
         away = jnp.where(tame, 0, jnp.clip(away, -most, most))
         factors = (1 / power(away, real)).astype(dtype)  # not computed anew where it is read: see `inverse`

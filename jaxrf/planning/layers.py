@@ -72,17 +72,17 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
     seen = tables.row(geometry, target) if source else row
     whole, images_interact = _program(programs, target, images.first, "batch" in seen.global_axes)
     program, above = whole.program, geometry.units[target.name]
-    value = program.layers[target.name].value
-    own = 0 if value is None else forward_bytes(program, value)
     size = int(np.prod(_tangent(program, target.name).shape)) // int(np.prod(row.unit_shape)) // program.image.shape[0]
     repeats = check_channels(request.channels, size, target.name).maps(size)
-    place = Place(subject, request, target.name, row, above, geometry.start(source), chosen, repeats, images_interact)
+    value = program.layers[target.name].value
+    forward = 0 if value is None else forward_bytes(program, value)
+    below = geometry.start(source)
+    place = Place(subject, request, target.name, row, above, below, chosen, repeats, images_interact, forward)
     windows, crop, shift = place.windows(program), Crop(None, "the images are one batch"), None
     if not images_interact:
         whole, windows, crop, shift = _cropped(place, programs, whole, windows)
     program = whole.program
     pull, plan = _pullback(place, program, windows, crop, images.first)
-    plan = replace(plan, certificate=own)
     if averaging:
         pull = replace(pull, signs=make_signs(whole, windows, request.channels))
     facts = provenance(subject.name, target.name, request.wrt, program.image.dtype)
@@ -143,7 +143,8 @@ def _tangent(program: TangentProgram, layer: str) -> Variable:
 class Place:
     """Which units of which layer are pulled back to what: the same on the whole image and on a crop.
 
-    `above` are the axes of the layer, `below` those of what is pulled back to.
+    `above` are the axes of the layer, `below` those of what is pulled back to; `forward` are the bytes that the model's own
+    forward pass takes up to the layer.
     """
 
     subject: Subject
@@ -155,6 +156,7 @@ class Place:
     units: np.ndarray
     repeats: int
     images_interact: bool
+    forward: int
 
     def windows(self, program: TangentProgram, shift: Sequence[int] | None = None) -> Windows:
         """The windows of all units, moved back by `shift` units where the program is one of a crop."""
@@ -219,7 +221,8 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
     chosen = make_plan(
         program, plan, place.layer, map_bytes, memory=request.memory, crop=crop,
-        draws=place.subject.variables is None, available=images, images_interact=place.images_interact, devices=len(devices) or 1,
+        draws=place.subject.variables is None, available=images, certificate=place.forward,
+        images_interact=place.images_interact, devices=len(devices) or 1,
     )  # fmt: skip
     pool = None
     if request.pool_units:

@@ -42,7 +42,7 @@ class Dot(Contraction):
 
     def _relation(self, equation: Equation, operand: int) -> tuple[Relation, bool]:
         """The relation, and whether it follows all zeros of the coefficient."""
-        mine, other, result = self._letters(equation, operand)
+        mine, other, result = self.letters(equation, operand)
         driven = tuple(result.find(letter) for letter in mine)
         plain = MaskedSum(equation.operands[operand].shape, equation.result.shape, driven)
         support = equation.support(1 - operand)
@@ -54,7 +54,7 @@ class Dot(Contraction):
         relation = replace(plain, support=support).relation
         return (plain.whole, False) if relation is None else (relation, True)
 
-    def _letters(self, equation: Equation, operand: int) -> tuple[str, str, str]:
+    def letters(self, equation: Equation, operand: int) -> tuple[str, str, str]:
         """Axis letters of an operand, of the other one and of the result, as einsum writes them."""
         ranks = (len(v.shape) for v in equation.operands)
         left, right, result = letters(equation.params["dimension_numbers"], *ranks)
@@ -71,7 +71,7 @@ class Dot(Contraction):
 
     def transpose(self, view, operand, ct):
         eqn = view.equation
-        mine, other, result = self._letters(eqn, operand)
+        mine, other, result = self.letters(eqn, operand)
         matrix = view.read(1 - operand, self.reads(eqn, operand, 1 - operand, view.out, view.into), fill=0.0)
         precision = eqn.params["precision"]
         if matrix.shape[0] == 1:
@@ -81,12 +81,12 @@ class Dot(Contraction):
         return pulled.astype(eqn.operands[operand].dtype)
 
     def reads(self, equation, operand, coefficient, out, into):
-        mine, other, result = self._letters(equation, operand)
+        mine, other, result = self.letters(equation, operand)
         return tuple(out[result.index(x)] if x in result else into[mine.index(x)] for x in other)
 
     def known(self, equation, operands):
         """Zero where all products of elements are."""
-        left, right, result = self._letters(equation, 0)
+        left, right, result = self.letters(equation, 0)
         factors = [
             np.ones([1] * len(v.shape), np.float32) if x.support is None else x.support.astype(np.float32)
             for v, x in zip(equation.operands, operands)
@@ -96,6 +96,6 @@ class Dot(Contraction):
         return Known(found.support, None, found.masked, blurred=any(x.leveled for x in operands))
 
     def flops(self, equation):
-        left, _, result = self._letters(equation, 0)
+        left, _, result = self.letters(equation, 0)
         contracted = math.prod(n for n, x in zip(equation.operands[0].shape, left) if x not in result)
         return 2 * math.prod(equation.result.shape) * contracted

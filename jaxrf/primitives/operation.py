@@ -74,6 +74,13 @@ class Operation:
         """Whether an operand says where elements come from or go to, and so depends on the sizes of arrays."""
         return operand in self.indices or (bool(self.indices) and operand > self.indices[-1])
 
+    def letters(self, equation: Equation, operand: int) -> tuple[str, str, str] | None:
+        """Axes of an operand, of the other one and of the result as letters, one letter for those that run together.
+
+        None where the operand is not a matrix, or an array of matrices, that is multiplied with the other one.
+        """
+        return None
+
     def values(self, equation: Equation, operand: int, result: int = 0) -> Relation | None:
         """Which elements of an operand the *values* of a result depend on; None where that is not known.
 

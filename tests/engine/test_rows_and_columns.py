@@ -100,7 +100,9 @@ def test_the_plan_says_how_windows_are_read():
         return jaxrf.prepare(zoo.conv_stack(depth=2, width=8), None, shape, units=units, platform=platform).plan
 
     assert [plan("all", p).reads for p in ("cpu", "gpu", "tpu")] == ["slices", "slices", "lines"]
-    assert plan("all", "tpu").units_per_batch == 8 * 64 and "read by rows and columns" in str(plan("all", "tpu"))
+    assert plan("all", "tpu").units_per_batch == 8 * 64 and "reads       windows by rows and columns" in str(
+        plan("all", "tpu")
+    )
     for units in ("center", [(3, 4), (5, 9), (6, 6)]):
         assert plan(units, "tpu").reads == "slices"
 
