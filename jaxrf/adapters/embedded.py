@@ -16,6 +16,8 @@ import numpy as np
 from jaxrf.adapters import adapt
 from jaxrf.adapters.subject import PyTree, Subject
 from jaxrf.adapters.tap import intercepting, passing_on
+from jaxrf.adapters.values import layer_value
+from jaxrf.base.compiler import jit
 from jaxrf.errors import InputError, unknown
 
 
@@ -97,7 +99,9 @@ def embedded(
         )
     chosen = layer or fitting[0]
     function = _from(subject, chosen, ids.dtype)
-    inputs = None if subject.variables is None else _values(subject, chosen, ids)
+    inputs = (
+        None if subject.variables is None else jit(layer_value(subject, chosen), quick=True)(subject.variables, ids)
+    )
     return Embedded(function, inputs, shapes[chosen][1:], chosen)
 
 
@@ -112,24 +116,6 @@ def _shapes(subject: Subject) -> dict[str, tuple[int, ...]]:
     with intercepting(keep):
         jax.eval_shape(subject.fn, subject.abstract, subject.images())
     return found
-
-
-def _values(subject: Subject, layer: str, ids: np.ndarray) -> jax.Array:
-    """What the layer gives for the ids."""
-
-    def call(variables: PyTree, ids: jax.Array) -> jax.Array:
-        found: list[jax.Array] = []
-
-        def keep(name: str, x: jax.Array) -> jax.Array:
-            if name == layer:
-                found.append(x)
-            return x
-
-        with intercepting(keep):
-            subject.fn(variables, ids)
-        return found[0]
-
-    return jax.jit(call)(subject.variables, ids)
 
 
 def _from(subject: Subject, layer: str, dtype: Any) -> Callable[[PyTree, jax.Array], PyTree]:

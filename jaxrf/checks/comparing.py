@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.adapters.values import OUTPUT
 from jaxrf.base.typing import PyTree
 from jaxrf.checks import oracles
 from jaxrf.engine.channels import channel_rule, rules
@@ -18,7 +19,6 @@ from jaxrf.fields.run import Run, Sample
 from jaxrf.inputs.images import Images, as_images
 from jaxrf.planning.options import Options, Settled
 from jaxrf.planning.prepared import Prepared
-from jaxrf.tangent.trace import OUTPUT
 
 
 def compare(

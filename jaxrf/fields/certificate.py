@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from jaxrf.adapters import Subject
+from jaxrf.adapters.values import layer_value
 from jaxrf.base.compiler import jit
 from jaxrf.base.faults import fault
 from jaxrf.errors import CheckError
 from jaxrf.planning.prepared import Prepared
-from jaxrf.tangent.values import layer_value
 
 LIMIT = {"float64": 1e-9, "float32": 1e-2}
 """Largest difference relative to the largest value, of a hundred layers; coarser types are not certified."""

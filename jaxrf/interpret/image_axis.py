@@ -8,13 +8,13 @@ import jax
 import numpy as np
 
 from jaxrf.adapters.subject import Subject
+from jaxrf.adapters.values import output_name
 from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.errors import InputError
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Field
 from jaxrf.geometry.merge import merge, source
 from jaxrf.interpret.fields import boxes, relation
 from jaxrf.primitives import rules
-from jaxrf.tangent.trace import output_name
 
 
 def check_images_apart(program: TangentProgram, model: str) -> None:

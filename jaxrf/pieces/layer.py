@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxrf.adapters import Subject, adapt
+from jaxrf.adapters.values import layer_value
 from jaxrf.base.compiler import jit
 from jaxrf.engine.crop import total_step
 from jaxrf.equations.program import Variable
@@ -22,7 +23,6 @@ from jaxrf.geometry.row import Row
 from jaxrf.interpret import table
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.planning.programs import Programs, choose
-from jaxrf.tangent.values import layer_value
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from jaxrf.adapters import Subject
+from jaxrf.adapters.values import OUTPUT, output_name
 from jaxrf.equations.program import Layer, TangentProgram
 from jaxrf.errors import InputError, unknown
 from jaxrf.interpret.cut import treat_as_constant
 from jaxrf.interpret.emptiness import check_not_empty
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.image_axis import check_beside, check_images_apart, check_no_batch, keeps_images
-from jaxrf.tangent.trace import OUTPUT, output_name, trace
+from jaxrf.tangent.trace import trace
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from jaxrf.adapters.failure import failure
 from jaxrf.adapters.subject import CallAgain, Subject
 from jaxrf.adapters.tap import TAP, Record, recording
+from jaxrf.adapters.values import OUTPUT, output_name
 from jaxrf.equations.program import Equation, Layer, TangentProgram, Variable
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.tangent.constants import Constants
 from jaxrf.tangent.flatten import Flattener, opened
 
 INPUT = "input"
-OUTPUT = "output"
 _fresh = jax.make_user_context(None)
 
 
@@ -95,11 +95,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def output_name(leaf: str) -> str:
-    """The layer's name of an output leaf; a model with one array for an output has the leaf ""."""
-    return f"{OUTPUT}/{leaf}" if leaf else OUTPUT
 
 
 def _assemble(subject: Subject, forward: Any, linear: Any, outputs: Sequence[str], record: Record) -> TangentProgram:

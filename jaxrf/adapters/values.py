@@ -8,8 +8,15 @@ from typing import Any
 
 import jax
 
-from jaxrf.adapters import Subject, intercepting
-from jaxrf.tangent.trace import output_name
+from jaxrf.adapters.subject import Subject
+from jaxrf.adapters.tap import intercepting
+
+OUTPUT = "output"
+
+
+def output_name(leaf: str) -> str:
+    """The layer's name of an output leaf; a model with one array for an output has the leaf ""."""
+    return f"{OUTPUT}/{leaf}" if leaf else OUTPUT
 
 
 def layer_value(subject: Subject, layer: str) -> Callable[[Any, jax.Array], Any]:
