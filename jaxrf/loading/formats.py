@@ -5,6 +5,8 @@ One more kind is one function here. None runs code that a file brings along.
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,56 +53,60 @@ def format_of(path: Path) -> Format:
     raise InputError(f"{path} is not a checkpoint of a known kind{inside}. Give {KINDS}.")
 
 
-def steps_in(folder: Path) -> dict[int, Path]:
-    """The steps of a folder of checkpoints, by number; folders that are still being written are not among them."""
-    named = (one for one in folder.iterdir() if one.is_dir() and "orbax-checkpoint-tmp" not in one.name)
-    numbers = {one: one.name.rpartition("_")[2] for one in named}
-    return {int(number): one for one, number in numbers.items() if number.isdigit()}
-
-
 KINDS = (
     "an Orbax folder (one checkpoint, or one with a folder for each step), a .msgpack file of flax, a .npz file with names "
     "such as params/conv/kernel, a .safetensors file, or a PyTorch state_dict (.pt, .pth, .bin)"
 )
 
 
+def _is_checkpoint(path: Path) -> bool:
+    """Whether Orbax wrote a tree here."""
+    return path.is_dir() and any((path / name).exists() for name in ("_METADATA", "manifest.ocdbt"))
+
+
+def _items(folder: Path) -> list[Path]:
+    """Trees that lie side by side in a folder, as those of one step do."""
+    return [one for one in sorted(folder.iterdir()) if _is_checkpoint(one)]
+
+
+def _steps(folder: Path) -> dict[int, Path]:
+    """Folders of steps by number, such as `20` and `step_20`; those that are still being written have another name."""
+    found = {one: re.fullmatch(r"(?:\w*_)?(\d+)", one.name) for one in folder.iterdir() if one.is_dir()}
+    return {int(match[1]): one for one, match in found.items() if match and (_is_checkpoint(one) or _items(one))}
+
+
 def _is_orbax(path: Path) -> bool:
-    return path.is_dir() and any(
-        (path / name).exists() for name in ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt")
-    )
+    return path.is_dir() and (_is_checkpoint(path) or bool(_items(path)) or bool(_steps(path)))
 
 
 def _read_orbax(path: Path, step: int | None) -> Any:
-    if step is not None:
+    """A tree, that of a step, or that of one of several steps."""
+    single = _is_checkpoint(path) or _items(path)
+    if single and step is not None:
         raise InputError(f"{path} is a single checkpoint, and step={step} was asked for. Give the folder above it.")
-    import orbax.checkpoint
-
-    # Every leaf as NumPy, wherever it was when it was saved.
-    with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
-        found = checkpointer.metadata(path.resolve())
-        tree = getattr(found, "item_metadata", found)
-        as_numpy = orbax.checkpoint.RestoreArgs(restore_type=np.ndarray)
-        import jax
-
-        return checkpointer.restore(path.resolve(), restore_args=jax.tree.map(lambda _: as_numpy, dict(tree)))
-
-
-def _is_steps(path: Path) -> bool:
-    return path.is_dir() and bool(steps_in(path))
-
-
-def _read_steps(path: Path, step: int | None) -> Any:
-    known = steps_in(path)
+    if _is_checkpoint(path):
+        return _tree(path)
+    if single:
+        items = [one for one in _items(path) if one.name in ("default", "state", "params", "items")] or _items(path)
+        if len(items) != 1:
+            raise InputError(f"{path} holds {_some(path)}, and not one checkpoint. Give the folder of one of them.")
+        return _tree(items[0])
+    known = _steps(path)
     if step is not None and step not in known:
         raise InputError(f"{path} has no step {step}. It has: {', '.join(map(str, sorted(known)))}.")
-    folder = known[max(known) if step is None else step]
-    items = [one for one in sorted(folder.iterdir()) if _is_orbax(one)]
-    if not _is_orbax(folder) or items:
-        chosen = [one for one in items if one.name in ("default", "state", "params", "items")] or items
-        if len(chosen) != 1:
-            raise InputError(f"{folder} holds {_some(folder)}, and not one checkpoint. Give the folder of one of them.")
-        folder = chosen[0]
-    return _read_orbax(folder, None)
+    return _read_orbax(known[max(known) if step is None else step], None)
+
+
+def _tree(path: Path) -> Any:
+    """A tree of Orbax with all leaves as NumPy, wherever they were when they were saved."""
+    import jax
+    import orbax.checkpoint
+
+    with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
+        found = checkpointer.metadata(path.resolve())
+        as_numpy = orbax.checkpoint.RestoreArgs(restore_type=np.ndarray)
+        shapes = dict(getattr(found, "item_metadata", found))
+        return checkpointer.restore(path.resolve(), restore_args=jax.tree.map(lambda _: as_numpy, shapes))
 
 
 def _read_msgpack(path: Path, step: int | None) -> Any:
@@ -136,8 +142,6 @@ def _numpy(value: Any) -> np.ndarray:
 
 
 def _library(module: str, package: str, what: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -155,7 +159,6 @@ def _ends(*endings: str) -> Callable[[Path], bool]:
 
 # No path fits two of them.
 formats.register("orbax")(Format("an Orbax checkpoint", _is_orbax, _read_orbax))
-formats.register("orbax_steps")(Format("a folder of Orbax checkpoints", _is_steps, _read_steps))
 formats.register("msgpack")(Format("a .msgpack file of flax", _ends(".msgpack", ".flax"), _read_msgpack))
 formats.register("npz")(Format("a .npz file", _ends(".npz"), _read_npz))
 formats.register("safetensors")(Format("a .safetensors file", _ends(".safetensors"), _read_safetensors))

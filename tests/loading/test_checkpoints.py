@@ -86,6 +86,7 @@ def test_a_managers_folder_gives_the_newest_step_or_the_one_asked_for(tmp_path):
     (tmp_path / "run" / "11.orbax-checkpoint-tmp").mkdir()
     assert read_variables(tmp_path / "run")["params"]["w"][0] == 10
     assert read_variables(tmp_path / "run", step=9)["params"]["w"][0] == 9
+    assert read_variables(tmp_path / "run" / "9")["params"]["w"][0] == 9
     with pytest.raises(InputError, match="has no step 8. It has: 9, 10"):
         read_variables(tmp_path / "run", step=8)
     with pytest.raises(InputError, match="a single checkpoint, and step=9 was asked for"):
