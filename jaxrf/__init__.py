@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from jaxrf.pieces.tiles import tile
     from jaxrf.report.curves import plot_measure, plot_profiles
     from jaxrf.report.grid import plot_grid
+    from jaxrf.results.comparisons import compare
     from jaxrf.results.result import load
-    from jaxrf.results.several import compare
     from jaxrf.statistics import Until
     from jaxrf.sweeps.call import sweep
     from jaxrf.sweeps.held import task
@@ -67,7 +67,7 @@ _HOMES = {
     "Until": "jaxrf.statistics",
     "check": "jaxrf.api",
     "clear_cache": "jaxrf.fields.opening",
-    "compare": "jaxrf.results.several",
+    "compare": "jaxrf.results.comparisons",
     "compiler_options": "jaxrf.base.compiler",
     "erf": "jaxrf.api",
     "load_variables": "jaxrf.loading.variables",

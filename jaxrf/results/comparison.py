@@ -81,15 +81,6 @@ def compare_two(
         InputError: nothing to leave out, different units, or `paired=True` on different seeds or images.
         UnknownNameError: there is no such measure.
 
-    Example:
-        >>> import jaxrf
-        >>> from jaxrf import zoo
-        >>> call = {"inputs": jaxrf.noise(1), "input_shape": (20, 20, 3), "seeds": 4}
-        >>> deep, flat = (jaxrf.erf(zoo.conv_stack(depth=n, width=4), **call) for n in (6, 3))
-        >>> found = compare_two(deep, flat, measure="sigma")
-        >>> found.paired, bool((found.difference.value > 0).all())
-        (True, True)
-
     References:
         Welch (1947), The generalization of Student's problem when several different population variances are involved.
     """

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
-from jaxrf.results.many import Entry, axes_of, outcome, stack, table
 from jaxrf.results.result import Result
+from jaxrf.results.stacked import Entry, axes_of, outcome, stack, table
 from jaxrf.store.blocks import Block
 from jaxrf.sweeps import record
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task

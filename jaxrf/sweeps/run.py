@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import EngineError, InputError, StoreError
-from jaxrf.results.many import Outcome, outcome
+from jaxrf.results.stacked import Outcome, outcome
 from jaxrf.store.blocks import Block
 from jaxrf.sweeps import record
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task

@@ -13,7 +13,7 @@ from typing import Any
 from jaxrf.errors import InputError, visible
 from jaxrf.inputs.named import Inputs
 from jaxrf.loading.sources import environment, files_hash, source_hash
-from jaxrf.results.many import Entry
+from jaxrf.results.stacked import Entry
 from jaxrf.sweeps.blocks import Chunks
 from jaxrf.sweeps.ranges import Ranges
 from jaxrf.sweeps.specification import Asked, Specification

@@ -15,7 +15,7 @@ from typing import Any
 
 from jaxrf import store
 from jaxrf.errors import StoreError, cell
-from jaxrf.results.many import Outcome, digest, parquet, stack, table
+from jaxrf.results.stacked import Outcome, digest, parquet, stack, table
 from jaxrf.store import text_axis
 from jaxrf.store.location import to_json
 from jaxrf.sweeps.folder import Folder

@@ -13,7 +13,7 @@ import pytest
 
 import jaxrf
 from jaxrf.errors import InputError, StoreError, UnknownNameError
-from jaxrf.results.many import digest
+from jaxrf.results.stacked import digest
 from jaxrf.store.location import Location
 from tests.sweeps.small import MODEL, last, made
 

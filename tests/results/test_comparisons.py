@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from jaxrf.errors import InputError
-from jaxrf.results.several import compare, holm
+from jaxrf.results.comparisons import compare, holm
 from tests.results.test_comparison import pair
 
 
