@@ -12,7 +12,7 @@ demo: $(VENV)/.installed-demo
 	$(RUN) -m jaxrf.cli demo --out runs/demo
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not every_layer"
+	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow and not every_layer"
 
 # What `make test` leaves out.
 test-slow: $(VENV)/.installed-dev

@@ -29,7 +29,11 @@ def both(model, variables=None, shape=SHAPE, **options):
         (zoo.resnet18(width=8, stages=2, padding="SAME"), {"units": np.array([[9, 10], [10, 12]])}),
         (zoo.conv_stack(depth=4, width=8), {"units": np.array([[0, 0]])}),
         (zoo.conv_stack(depth=4, width=8), {"units": np.array([[159, 191], [150, 180]])}),
-        (zoo.unet(depth=2, width=4, up="nearest"), {"units": np.array([[77, 91]]), "shape": (160, 192, 1)}),
+        pytest.param(
+            zoo.unet(depth=2, width=4, up="nearest"),
+            {"units": np.array([[77, 91]]), "shape": (160, 192, 1)},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             zoo.mobilenet_v2(width=0.25), {"units": np.array([[10, 11]]), "layer": "block_4"}, marks=pytest.mark.slow
         ),

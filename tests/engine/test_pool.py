@@ -16,7 +16,10 @@ from jaxrf.errors import InputError
 
 @pytest.mark.parametrize(
     "model, shape, per_batch",
-    [(zoo.conv_stack(depth=3, width=8), (20, 17, 3), 3), (zoo.unet(depth=2, width=4), (24, 20, 1), 20)],
+    [
+        (zoo.conv_stack(depth=3, width=8), (20, 17, 3), 3),
+        pytest.param(zoo.unet(depth=2, width=4), (24, 20, 1), 20, marks=pytest.mark.slow),
+    ],
     ids=["stack", "phases"],
 )
 def test_pooling_is_the_mean_of_shifted_maps(model, shape, per_batch, monkeypatch):

@@ -52,7 +52,9 @@ def prepared(parts):
     return images, variables, jaxrf.prepare(Net(parts), variables, images, units=UNITS, score="square")
 
 
-@pytest.mark.parametrize("parts", [("relu", "unet"), ("norm", "tanh")], ids="-".join)
+@pytest.mark.parametrize(
+    "parts", [pytest.param(("relu", "unet"), marks=pytest.mark.slow), ("norm", "tanh")], ids="-".join
+)
 def test_derivatives_by_the_weights_are_those_of_differences(parts):
     """Of several measures, along random directions in the space of all weights, in double precision, to 1e-6."""
     images, variables, field = prepared(parts)

@@ -29,7 +29,13 @@ def compare(model, shape, tile, limit=1e-6, **options):
 
 
 @pytest.mark.parametrize(
-    ("depth", "up", "tile"), [(1, "transposed", 40), (2, "bilinear", 100), (3, "nearest", 200), (4, "transposed", 420)]
+    ("depth", "up", "tile"),
+    [
+        (1, "transposed", 40),
+        pytest.param(2, "bilinear", 100, marks=pytest.mark.slow),
+        (3, "nearest", 200),
+        (4, "transposed", 420),
+    ],
 )
 def test_u_nets_of_four_depths(depth, up, tile):
     """Tiles of U-Nets begin at multiples of their period, and no seam is seen."""
