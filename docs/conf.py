@@ -6,6 +6,9 @@ import importlib.metadata
 import re
 from typing import Any
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 project = "jaxrf"
 author = "The jaxrf authors"
 copyright = "The jaxrf authors"
@@ -26,6 +29,7 @@ napoleon_attr_annotations = False
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
+html_math_renderer = "mathml"  # in the page itself: nothing is fetched when it is read
 
 # A page whose code fails is an error of the build.
 nb_execution_mode = "force"
@@ -44,6 +48,15 @@ def escape_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lin
             lines[i] = "".join(parts)
 
 
+def write_formula(translator: Any, node: Any) -> None:
+    """A formula as MathML, which browsers draw by themselves; one of its own stands in a block."""
+    block = "block" if isinstance(node, nodes.math_block) else "inline"
+    formula = convert(node.astext(), display=block)
+    translator.body.append(f'<div class="formula">{formula}</div>' if block == "block" else formula)
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx; the number places the hook before napoleon, which makes markup of its own."""
     app.connect("autodoc-process-docstring", escape_docstring, priority=400)
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
