@@ -1,7 +1,8 @@
 """How long does the first map take, and with what, against the first call of a jitted pull-back of one unit in plain JAX?
 
 Everything is measured in processes that have just begun: in one the first call of `jaxrf.erf`, in one the same without
-its certificate, in one the parts (`jaxrf.prepare`, lowering, compilation, a run), and in one plain JAX. Imports and the
+its certificate, in one the parts (`jaxrf.prepare`, lowering, compilation, a run), in three the compilation of what is left
+without rewrites of convolutions, without looks at the range of cotangents, and without both, and in one plain JAX. Imports and the
 weights come before the clock. Rounds go through all of them in turn. Beside the seconds on the wall stand those of the
 processors, which count what two threads do at once twice, and other programs not at all.
 
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,6 +28,8 @@ import numpy as np
 from _common import Report, parser
 
 import jaxrf.adapters
+import jaxrf.engine.range
+import jaxrf.lowering.choice
 import jaxrf.planning.programs
 from jaxrf import zoo
 from jaxrf.base.compiler import compiler_options
@@ -132,7 +136,21 @@ def parts(job: Job, variables: Any, image: jax.Array, clock: Clock) -> None:
     clock.seconds["analysis"] = whole[0] - tracing[0], whole[1] - tracing[1]
 
 
-KINDS = {"plain": plain, "erf": erf, "uncertified": uncertified, "parts": parts}
+def compiled(job: Job, variables: Any, image: jax.Array, clock: Clock, *, without: tuple[str, ...]) -> None:
+    """Compilation of the same program, and of one without a part of it, whose numbers are then slower to come by or less safe."""
+    if "rewrites" in without:
+        jaxrf.lowering.choice.TABLE = ()
+    if "looks" in without:
+        jaxrf.engine.range.Scaled.looked_at = lambda self, *_: self
+    field = jaxrf.prepare(job.model, variables, image, **job.options)
+    lowered = jax.jit(field).lower(variables, image, jax.random.key(0))
+    with clock.part(f"without {', '.join(without)}"):
+        lowered.compile(compiler_options())
+
+
+WITHOUT = (("rewrites",), ("looks",), ("rewrites", "looks"))
+KINDS: dict[str, Callable[..., None]] = {"plain": plain, "erf": erf, "uncertified": uncertified, "parts": parts}
+KINDS |= {f"without {', '.join(some)}": partial(compiled, without=some) for some in WITHOUT}
 
 
 def measure_one(job: Job, kind: str) -> Seconds:
@@ -165,6 +183,11 @@ def add_row(report: Report, name: str, rounds: list[Seconds]) -> None:
         columns |= {part: median(part, of) for part in PARTS}
         columns["certificate"] = first - median("uncertified", of)
         report.add(title, name, columns, {"rounds": [{k: v[of] for k, v in one.items()} for one in rounds]})
+    columns = {"all": median("compilation", 1)}
+    columns |= {kind: median(kind, 1) for kind in KINDS if kind.startswith("without")}
+    report.add(
+        "Compilation, seconds of processors", name, {**columns, "plain JAX, all of its call": median("plain", 1)}, {}
+    )
 
 
 def main() -> None:
