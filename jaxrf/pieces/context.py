@@ -16,7 +16,7 @@ from jaxrf.errors import InputError
 from jaxrf.inputs.images import Images, Noise, as_images
 from jaxrf.pieces.cuts import AxisCut
 from jaxrf.pieces.layer import PieceLayer, Shaped
-from jaxrf.pieces.tiles import prepare_tiles, relative, step_of
+from jaxrf.pieces.tiles import apart, prepare_tiles, relative, step_of
 
 
 @dataclass(frozen=True)
@@ -185,14 +185,14 @@ class _Measured:
         worst = np.zeros(units)
         for batch, whole in self.parts:
             piece = np.asarray(self.layer.value(jnp.asarray(np.take(batch, np.arange(start, start + length), at))))
-            difference = np.abs(piece - np.take(whole, np.arange(first, first + units), along))
-            worst = np.maximum(worst, np.nanmax(np.moveaxis(difference, along, 0).reshape(units, -1), axis=1))
+            difference = apart(piece, np.take(whole, np.arange(first, first + units), along))
+            worst = np.maximum(worst, np.moveaxis(difference, along, 0).reshape(units, -1).max(axis=1))
         return worst / self.peak
 
     def _error(self, context: list[tuple[int, int]]) -> float:
         tiles = [self._tile(axis, one) for axis, one in enumerate(context)]
         tiled = prepare_tiles(self.layer, tiles, [1] * len(tiles), context)
-        return max(relative(tiled.run(batch, None, False) - whole, whole) for batch, whole in self.parts)
+        return max(relative(tiled.run(batch, None, False), whole) for batch, whole in self.parts)
 
     def _tile(self, axis: int, context: tuple[int, int]) -> int:
         """The length of tiles of which there are several."""

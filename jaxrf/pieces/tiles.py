@@ -61,7 +61,7 @@ class Tiled:
         for axis, place in zip(self.unit_axes, piece.place):
             index[axis] = place
         there = np.asarray(value[tuple(index)])
-        worst = relative(there - mine, there)
+        worst = relative(mine, there)
         limit = LIMIT.get(str(there.dtype), COARSE)
         if worst > limit:
             raise CheckError(
@@ -72,11 +72,21 @@ class Tiled:
             )
 
 
-def relative(difference: np.ndarray, value: np.ndarray) -> float:
-    """The largest difference as a share of the largest value; places that are not finite are left out."""
-    known = np.isfinite(difference) & np.isfinite(value)
-    peak = float(np.abs(value[known]).max(initial=0))
-    return float(np.abs(difference[known]).max(initial=0)) / (peak or 1.0)
+def apart(mine: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """How far values of a piece are from those of the whole, place by place.
+
+    0 where both are the same infinity or both NaN, as behind inputs that are; infinity where one of them alone is.
+    """
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(mine - whole)
+    same = (mine == whole) | (np.isnan(mine) & np.isnan(whole))
+    return np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
+
+
+def relative(mine: np.ndarray, whole: np.ndarray) -> float:
+    """The largest difference as a share of the largest finite value of the whole."""
+    peak = float(np.abs(whole[np.isfinite(whole)]).max(initial=0))
+    return float(apart(mine, whole).max(initial=0)) / (peak or 1.0)
 
 
 def prepare_tiles(

@@ -16,6 +16,7 @@ from flax import linen as nn
 import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import CheckError, InputError
+from jaxrf.pieces.tiles import relative
 from tests.pieces.models import Generator, Trunk, drawn
 
 
@@ -151,6 +152,17 @@ def test_values_that_depend_on_more_than_derivatives_are_found(gate):
     """A box is of derivatives; one more tile over the seam shows what else a value depends on."""
     with pytest.raises(CheckError, match="depend on more than its derivative"):
         jaxrf.tile(lambda x: moving(x * gate(x)), None, IMAGE, 32)
+
+
+def test_nan_on_one_side_is_a_difference():
+    """NaN, or an infinity, of a tile alone is told; of both it is what the image gives."""
+    whole = np.array([2.0, np.nan, np.inf, 4.0])
+    assert relative(whole.copy(), whole) == 0
+    for place, value in ((0, np.nan), (1, 1.0), (2, -np.inf), (3, np.inf)):
+        mine = whole.copy()
+        mine[place] = value
+        assert relative(mine, whole) == np.inf
+    assert relative(np.array([2.0, np.nan, np.inf, 5.0]), whole) == 0.25
 
 
 @pytest.mark.slow
