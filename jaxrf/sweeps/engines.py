@@ -20,6 +20,9 @@ from typing import Any
 from jaxrf.errors import InputError
 from jaxrf.sweeps.job import Answer, Job, compute
 
+PATIENCE = 10.0
+"""Seconds in which a scheduler must answer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Engine:
@@ -107,7 +110,7 @@ def _dask(address: str) -> Iterator[Engine]:
     except ImportError as error:
         raise InputError("Dask is not installed. Use pip install 'jaxrf[dask]'.") from error
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(f"There is no Dask scheduler at {address}: {error}. Check its address.") from error
     with client:

@@ -73,6 +73,7 @@ def test_means_over_the_pixels_inside(units):
     np.testing.assert_allclose(cropped.mean, whole.mean, rtol=0, atol=2e-4 * whole.mean.max())
 
 
+@pytest.mark.slow
 def test_inception_is_cropped():
     """Its modules hold such means, and its stem has no padding."""
     options = {"input_shape": (512, 480, 3), "layer": "Mixed_5c"}

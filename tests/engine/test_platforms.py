@@ -19,7 +19,9 @@ from tests.running import drawn_run
     "model, shape, request_",
     [
         (zoo.resnet18(width=8), (64, 64, 3), {"layer": "layer2", "units": "all"}),
-        (zoo.unet(depth=2, width=4, up="bilinear"), (32, 40, 1), {"units": jaxrf.grid(3, 3)}),
+        pytest.param(
+            zoo.unet(depth=2, width=4, up="bilinear"), (32, 40, 1), {"units": jaxrf.grid(3, 3)}, marks=pytest.mark.slow
+        ),
     ],
     ids=["resnet", "unet"],
 )

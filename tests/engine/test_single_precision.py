@@ -11,7 +11,7 @@ from tests.engine import models
 from tests.engine.dense import errors
 
 
-@pytest.mark.parametrize("layer", ["block", "expand"])
+@pytest.mark.parametrize("layer", ["block", pytest.param("expand", marks=pytest.mark.slow)])
 def test_smooth_networks(layer):
     """Where coefficients are continuous, every map is within 1e-5 of the dense Jacobian's, as a share of the peak."""
     w = models.weights(*models.NEXT, dtype=np.float32)

@@ -17,7 +17,8 @@ def test_boxes_are_hulls_and_maps_are_gradients(seed):
     assert verdict.refused in ("", NO_PATH), (verdict.refused, verdict.steps)
 
 
-@pytest.mark.parametrize("seed", [187, pytest.param(913, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [187, 913])
 def test_models_that_xla_computes_wrongly_are_mapped(seed):
     """Fused, their own forward passes are garbage on CPUs with jaxlib 0.10.2, which is not a fault of the maps."""
     verdict = judge(seed)

@@ -15,7 +15,7 @@ import pytest
 
 from jaxrf.errors import EngineError, InputError, StoreError
 from jaxrf.store.location import Location
-from jaxrf.sweeps import course
+from jaxrf.sweeps import course, engines
 from jaxrf.sweeps.engines import engine, width
 from jaxrf.sweeps.run import run
 from tests.sweeps.small import MODEL, digests, last, made
@@ -84,11 +84,12 @@ def test_a_worker_of_another_kind_is_refused(monkeypatch):
         last(made(), "memory://unlike")
 
 
-def test_engines_are_named():
+def test_engines_are_named(monkeypatch):
     """What is not an engine, or has no scheduler, is said."""
     with pytest.raises(InputError, match="There is no engine 'processes:0'"), engine("processes:0"):
         pass
     pytest.importorskip("distributed")
+    monkeypatch.setattr(engines, "PATIENCE", 0.5)
     with pytest.raises(InputError, match="There is no Dask scheduler at 127.0.0.1:1"), engine("dask://127.0.0.1:1"):
         pass
 
