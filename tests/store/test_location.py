@@ -110,7 +110,7 @@ def test_of_two_processes_one_adds(tmp_path):
     runs = [
         subprocess.Popen([sys.executable, "-c", code, start, name], stdout=subprocess.PIPE, text=True) for name in "ab"
     ]
-    mine = [set(json.loads(run.communicate(timeout=60)[0])) for run in runs]
+    mine = [set(json.loads(run.communicate(timeout=240)[0])) for run in runs]
     assert not mine[0] & mine[1] and mine[0] | mine[1] == set(range(100))
     for name, keys in zip("ab", mine):
         assert all(Location.at(tmp_path).read(f"k{i}") == name.encode() for i in keys)

@@ -103,7 +103,7 @@ def test_a_folder_without_a_right_to_read_is_named_at_once(folder):
 def test_rights_that_are_lost_on_the_way_damage_nothing(folder, tmp_path):
     """The next block cannot be written: it is said, and what is there is sound; with rights again, the rest follows."""
     process = start(folder, pause=0.1)
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 240
     while len(list(folder.glob("out/blocks/*/*/*-*[0-9]"))) < 4 and time.monotonic() < limit:
         time.sleep(0.02)
     lock(folder / "out")
