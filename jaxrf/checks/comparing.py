@@ -46,7 +46,7 @@ def compare(
         some = layer.units[np.unique(np.linspace(0, len(layer.units) - 1, sampled).astype(int))]
         if len(some) < len(layer.units):
             opened = open_call(model, variables, images, replace(one, units=some, protocol=None, **_fixed(asked)))
-        _compare_layer(opened, next(images.batches(layer.side)), tolerance)
+        _compare_layer(opened, next(images.batches(layer.images_per_call)), tolerance)
 
 
 def _fixed(settled: Settled) -> dict[str, Any]:

@@ -41,12 +41,12 @@ class Fixed:
     padded: int
 
 
-def unit_cost(plan: Windows) -> Cost:
+def unit_cost(windows: Windows) -> Cost:
     """The cost of pulling one unit back."""
     flops = full = moved = worst = 0
-    pending: dict[Variable, int] = {plan.target: window_bytes(plan.target, plan.regions[plan.target])}
-    for step in plan.steps:
-        eqn, out = step.equation, plan.regions[step.equation.result]
+    pending: dict[Variable, int] = {windows.target: window_bytes(windows.target, windows.regions[windows.target])}
+    for step in windows.steps:
+        eqn, out = step.equation, windows.regions[step.equation.result]
         cost = rules[eqn.primitive].flops(eqn) * len(step.into)
         flops, full = flops + int(cost * fraction(out)), full + cost
         arriving = pending.pop(eqn.result, 0)
@@ -59,7 +59,7 @@ def unit_cost(plan: Windows) -> Cost:
         for i in step.into:
             operand = eqn.operands[i]
             assert isinstance(operand, Variable)
-            pending[operand] = window_bytes(operand, plan.regions[operand])
+            pending[operand] = window_bytes(operand, windows.regions[operand])
         moved += arriving + read + made
         worst = max(worst, arriving + read + _scratch(step) * made + sum(pending.values()))
     return Cost(flops, full, moved, worst)
@@ -70,17 +70,17 @@ def _scratch(step: Step) -> int:
     return 4
 
 
-def image_cost(program: TangentProgram, plan: Windows) -> Fixed:
+def image_cost(program: TangentProgram, windows: Windows) -> Fixed:
     """The memory that one image takes beside its units."""
-    coefficients = plan.coefficients()
+    coefficients = windows.coefficients()
     images = [v for v in coefficients if v in program.image_dependent]
     kept = sum(map(array_bytes, images))
     way = [sum(map(array_bytes, eqn.results)) for eqn in program.needed(coefficients)]
     padded = 0
-    for step in plan.steps:
+    for step in windows.steps:
         for v in step.equation.operands:
             if isinstance(v, Variable) and not v.tangent:
-                padded += _padded_bytes(v, plan, plan.regions[step.equation.result])
+                padded += _padded_bytes(v, windows, windows.regions[step.equation.result])
     return Fixed(kept + 4 * max(way, default=0), padded)
 
 
@@ -97,7 +97,7 @@ def forward_bytes(program: TangentProgram, value: Variable) -> int:
     return worst
 
 
-def _padded_bytes(variable: Variable, plan: Windows, out: Spans) -> int:
+def _padded_bytes(variable: Variable, windows: Windows, out: Spans) -> int:
     if len(variable.shape) != len(out):
         return 0
     sizes = []
@@ -105,7 +105,7 @@ def _padded_bytes(variable: Variable, plan: Windows, out: Spans) -> int:
         if n != span.extent or span.start is None:
             sizes.append(n)
             continue
-        lo, hi = plan.starts.bounds(span.start)
+        lo, hi = windows.starts.bounds(span.start)
         sizes.append(n + max(0, -lo) + max(0, hi + span.size - span.extent))
     return math.prod(sizes) * variable.dtype.itemsize
 
@@ -125,10 +125,10 @@ def array_bytes(variable: Variable) -> int:
     return math.prod(variable.shape) * variable.dtype.itemsize
 
 
-def region_sizes(program: TangentProgram, plan: Windows) -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+def region_sizes(program: TangentProgram, windows: Windows) -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Window and array shape of each named layer that the pull-back passes."""
     return {
-        layer.name: (tuple(s.size for s in plan.regions[layer.tangent]), layer.tangent.shape)
+        layer.name: (tuple(s.size for s in windows.regions[layer.tangent]), layer.tangent.shape)
         for layer in program.layers.values()
-        if layer.tangent is not None and layer.tangent in plan.regions
+        if layer.tangent is not None and layer.tangent in windows.regions
     }

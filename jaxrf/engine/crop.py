@@ -44,28 +44,28 @@ class Crop:
         return f"crop to {self.box}" if self.box else f"whole image: {self.why}"
 
 
-def find_crop(program: TangentProgram, plan: Windows, spatial: tuple[int, ...], step: tuple[int, ...]) -> Crop:
+def find_crop(program: TangentProgram, windows: Windows, spatial: tuple[int, ...], step: tuple[int, ...]) -> Crop:
     """The smallest exact crop of the image for the units of a plan.
 
     Args:
         program: traced on the whole image.
-        plan: the windows of all units.
+        windows: the windows of all units.
         spatial: the image's spatial axes.
         step: per spatial axis, how far the whole network moves in one period of all its layers; a crop starts at a
             multiple of it, and has the image's length modulo it, so that strides and SAME paddings fall as before.
     """
     extents = [program.image.shape[a] for a in spatial]
-    fields = value_fields(program, plan)
+    fields = value_fields(program, windows)
     if isinstance(fields, str):
         return Crop(None, fields)
-    needed = _places(fields, plan, spatial)
+    needed = _places(fields, windows, spatial)
     lows = [min([n, *(lo for lo, _ in needed[i :: len(spatial)])]) for i, n in enumerate(extents)]
     highs = [max([0, *(hi for _, hi in needed[i :: len(spatial)])]) for i in range(len(spatial))]
-    region = plan.regions[plan.source]
+    region = windows.regions[windows.source]
     box = []
     for i, (a, n, s) in enumerate(zip(spatial, extents, step)):
-        if plan.source is program.input:
-            lo, hi = _reach(region[a], plan)
+        if windows.source is program.input:
+            lo, hi = _reach(region[a], windows)
             lows[i], highs[i] = min(lows[i], lo), max(highs[i], hi)
         wide = (
             region[a].size + 1 if region[a].moving else 0
@@ -95,23 +95,23 @@ def same_places(crop: Crop, cropped: TangentProgram, moved: Windows, spatial: tu
     )
 
 
-def _places(fields: Mapping[Variable, Fields], plan: Windows, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
+def _places(fields: Mapping[Variable, Fields], windows: Windows, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
     """The hull of the places that each coefficient of a step depends on, one per spatial axis."""
     return [
-        _needed(fields[operand][a], window, plan)
-        for step in plan.steps
+        _needed(fields[operand][a], window, windows)
+        for step in windows.steps
         for operand in step.equation.operands
         if isinstance(operand, Variable) and operand in fields
-        for window in _windows_of(operand, step, plan.regions[step.equation.result])
+        for window in _windows_of(operand, step, windows.regions[step.equation.result])
         for a in spatial
     ]
 
 
-def value_fields(program: TangentProgram, plan: Windows) -> Mapping[Variable, Fields] | str:
+def value_fields(program: TangentProgram, windows: Windows) -> Mapping[Variable, Fields] | str:
     """The places of the image that each coefficient's value depends on, or a reason why they are not known."""
     shape = program.image.shape
     fields: dict[Variable, Fields] = {program.image: tuple(source(shape, a) for a in range(len(shape)))}
-    for eqn in program.needed(plan.coefficients()):
+    for eqn in program.needed(windows.coefficients()):
         used = [i for i, v in enumerate(eqn.operands) if v in fields]
         if about(eqn.primitive).kind is Kind.DRAW:
             return f"{eqn.primitive} draws at random over the whole array"
@@ -137,23 +137,23 @@ def _windows_of(operand: Variable, step: Step, out: Spans) -> list[Spans | None]
     return [rule.reads(eqn, i, j, out, into) for i, into in step.into.items() for j in places]
 
 
-def _needed(field: Field, spans: tuple[Span, ...] | None, plan: Windows) -> tuple[int, int]:
+def _needed(field: Field, spans: tuple[Span, ...] | None, windows: Windows) -> tuple[int, int]:
     """The hull of a field over all windows of a coefficient; over the whole coefficient where it has none."""
     lo, hi = field.lo, field.hi
     for axis in range(lo.ndim):
         if spans is None or lo.shape[axis] == 1:
             continue
-        first, last = _reach(spans[axis], plan)
+        first, last = _reach(spans[axis], windows)
         cut = tuple(slice(max(0, first), last) if a == axis else slice(None) for a in range(lo.ndim))
         lo, hi = lo[cut], hi[cut]
     return (int(lo.min()), int(hi.max())) if lo.size else (field.extent, 0)
 
 
-def _reach(span: Span, plan: Windows) -> tuple[int, int]:
+def _reach(span: Span, windows: Windows) -> tuple[int, int]:
     """From the first to the last position that any unit's window holds."""
     if span.start is None:
         return 0, span.extent
-    lo, hi = plan.starts.bounds(span.start)
+    lo, hi = windows.starts.bounds(span.start)
     return lo, hi + span.size
 
 
@@ -192,15 +192,15 @@ def same_boxes(whole: Windows, cropped: Windows, shift: tuple[int, ...], spatial
     return bool(np.all(np.array(shift) >= 0))
 
 
-def _outside(plan: Windows, span: Span) -> np.ndarray:
+def _outside(windows: Windows, span: Span) -> np.ndarray:
     """(2, unit): by how much each window leaves its array, before and behind."""
     assert span.start is not None
-    starts = plan.starts.rows[span.start]
+    starts = windows.starts.rows[span.start]
     return np.maximum(0, [-starts, starts + span.size - span.extent])
 
 
 def same_constants(
-    geometry: Geometry, plan: Windows, cropped: TangentProgram, moved: Windows, box: Sequence[tuple[int, int]]
+    geometry: Geometry, windows: Windows, cropped: TangentProgram, moved: Windows, box: Sequence[tuple[int, int]]
 ) -> bool:
     """Whether two plans compute with the same constants, where these meet what depends on the image.
 
@@ -211,8 +211,8 @@ def same_constants(
     """
     whole, spatial = geometry.program, geometry.spatial
     used = [
-        [*program.needed(windows.coefficients()), *(step.equation for step in windows.steps)]
-        for program, windows in ((whole, plan), (cropped, moved))
+        [*program.needed(found.coefficients()), *(step.equation for step in found.steps)]
+        for program, found in ((whole, windows), (cropped, moved))
     ]
     if len(used[0]) != len(used[1]):
         return False
@@ -228,7 +228,7 @@ def same_constants(
             what = about(mine.primitive)
             if _same(a, b) or (what.steers(mine, i) and what.letters(mine, i) is None):
                 continue
-            fields = fields or _seen(geometry, plan)
+            fields = fields or _seen(geometry, windows)
             if a is None or b is None:
                 return False
             pair, places = ((mine, a), (theirs, b)), (fields, box, spatial)
@@ -269,9 +269,9 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a.size > 0 and b.size > 0 and bool((a == a.flat[0]).all() and (b == a.flat[0]).all())
 
 
-def _seen(geometry: Geometry, plan: Windows) -> Mapping[Variable, Fields]:
+def _seen(geometry: Geometry, windows: Windows) -> Mapping[Variable, Fields]:
     """The places of the image that values and derivatives depend on."""
-    values = value_fields(geometry.program, plan)
+    values = value_fields(geometry.program, windows)
     assert not isinstance(values, str), "a crop was found by them"
     return {**values, **geometry.all_boxes.fields}
 

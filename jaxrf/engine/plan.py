@@ -43,7 +43,7 @@ class Plan:
         units: how many.
         units_per_batch: how many are pulled back at once.
         images_at_once: how many images go through side by side.
-        turns: how often a call does that, with other images each time.
+        sequential_passes: how often a call does that, with other images each time.
         batches_per_call: how many batches of units one call of the compiled program takes.
         cost: of one unit.
         memory: predicted bytes in use, weights and results included.
@@ -61,7 +61,7 @@ class Plan:
     units: int
     units_per_batch: int
     images_at_once: int
-    turns: int
+    sequential_passes: int
     batches_per_call: int
     cost: Cost
     memory: int
@@ -78,7 +78,7 @@ class Plan:
         lines = [
             f"Plan for {self.units} unit{'s' * (self.units != 1)} of {self.layer!r}",
             f"  batches     {self.units_per_batch} units, {self.images_at_once} images side by side"
-            f"{f' in {self.turns} turns' * (self.turns > 1)}, {self.batches_per_call} batches a call",
+            f"{f' in {self.sequential_passes} passes' * (self.sequential_passes > 1)}, {self.batches_per_call} batches a call",
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
             f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
@@ -131,16 +131,18 @@ def make_plan(
     together = 1 if images_interact else even(each, max(1, wanted // units))
     least, room = ABREAST.get(where, (together, 0))
     images = divisor(together, max(least, room // max(1, needs.gradients(units))))
-    units, images, turns = _within(limit, needs, extents, units, images, together)
+    units, images, passes = _within(limit, needs, extents, units, images, together)
     why = []
-    if units * images * turns < _side_by_side(extents, wanted):
+    if units * images * passes < _side_by_side(extents, wanted):
         why.append(f"larger batches would need more than {human(limit)}")
     why.append(f"{wanted} gradients of at most {human(largest)} at a time suit a {where}")
-    if turns > 1:
-        why.append(f"images go in turns: {images} take {human(images * needs.gradients(units))} with their gradients")
+    if passes > 1:
+        why.append(
+            f"images go in passes: {images} at once take {human(images * needs.gradients(units))} with their gradients"
+        )
     batches = -(-windows.count // units)
-    returned = units * images * turns * map_bytes
-    while batches > 1 and (needs.total(units, images, turns, batches) > limit or batches * returned > RESULT):
+    returned = units * images * passes * map_bytes
+    while batches > 1 and (needs.total(units, images, passes, batches) > limit or batches * returned > RESULT):
         batches = -(-batches // 2)
     if devices > 1 and windows.count <= units and not images_interact:
         images *= devices
@@ -149,7 +151,7 @@ def make_plan(
         batches = -(-batches // devices) * devices
         why.append(f"units are spread over {devices} devices")
     return Plan(
-        layer, windows.count, units, images, turns, batches, cost, needs.total(units, images, turns, batches), limit, reads,
+        layer, windows.count, units, images, passes, batches, cost, needs.total(units, images, passes, batches), limit, reads,
         dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate,
     )  # fmt: skip
 
@@ -176,9 +178,9 @@ class Needs:
         """Of one image with the gradients of a batch of units."""
         return self.forward + units * self.unit
 
-    def total(self, units: int, images: int, turns: int, batches: int) -> int:
-        """Of a call of so many batches of units for images side by side, in so many turns."""
-        passed = images * turns * (self.image + units * 3 * batches * self.map)
+    def total(self, units: int, images: int, passes: int, batches: int) -> int:
+        """Of a call of so many batches of units for images side by side, in so many passes."""
+        passed = images * passes * (self.image + units * 3 * batches * self.map)
         return self.weights + images * self.gradients(units) + passed
 
 
@@ -190,7 +192,7 @@ def _side_by_side(extents: tuple[int, ...], most: int) -> int:
 def _within(
     limit: int, needs: Needs, extents: tuple[int, ...], units: int, images: int, together: int
 ) -> tuple[int, int, int]:
-    """Units, images side by side, and turns that stay under the limit: first fewer images at once, then fewer, then units.
+    """Units, images side by side, and passes that stay under the limit: first fewer images at once, then fewer, then units.
 
     Raises:
         PlanError: not even one unit and one image fit.

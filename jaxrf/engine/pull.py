@@ -147,7 +147,7 @@ def pull_back(
     ct: jax.Array,
     others: Mapping[Equation, Transpose] | None = None,
     patient: float = 1.0,
-    apart: Collection[Variable] = (),
+    in_squares: Collection[Variable] = (),
 ) -> Scaled:
     """Pull cotangents `ct` (units, *unit sizes) of the target back to the source.
 
@@ -158,7 +158,7 @@ def pull_back(
         ct: cotangents.
         others: equations that are pulled back in another way than by their rule.
         patient: by this factor longer than needed between two looks at the range of a cotangent.
-        apart: variables where cotangents meet whose signs are independent, so that their squares add.
+        in_squares: variables where cotangents meet whose signs are independent, so that their squares add.
 
     Returns:
         (units, *sizes of the source's window), with an exponent of two for each unit.
@@ -175,8 +175,8 @@ def pull_back(
         rule = rules[step.equation.primitive]
         # The product by a power of two costs nothing where it is fused with an elementwise one,
         # and where no other cotangent is on its way all of them share the exponent.
-        handy = rule.pointwise and not pending
-        allowed, limit = _look(step.equation, arriving, step.equation in others, handy)
+        rescaling_is_free = rule.pointwise and not pending
+        allowed, limit = _look(step.equation, arriving, step.equation in others, rescaling_is_free)
         arriving = arriving.looked_at(patient * allowed, limit)
         transpose = others.get(step.equation, rule.transpose)
         for i, into in step.into.items():
@@ -191,7 +191,7 @@ def pull_back(
             drift = rule.drift(step.equation) if len(steady) == len(powers) else math.inf
             pulled = arriving.then(pulled, drift, tuple((_scale(step.equation, j), powers[j]) for j in steady))
             if operand in pending:
-                pulled = pending[operand].met(pulled, shared.scales, operand in apart)
+                pulled = pending[operand].met(pulled, shared.scales, operand in in_squares)
             pending[operand] = pulled
     region = plan.regions[plan.source]
     if plan.source not in pending:
@@ -200,14 +200,14 @@ def pull_back(
     return final.looked_at(min(patient, 1.0), room(final.array.dtype))
 
 
-def _look(equation: Equation, arriving: Scaled, squared: bool, handy: bool) -> tuple[float, int]:
+def _look(equation: Equation, arriving: Scaled, squared: bool, rescaling_is_free: bool) -> tuple[float, int]:
     """After which drift a cotangent is looked at before an equation, and by how much it may then be away from one.
 
     Args:
         equation: what is pulled back through.
         arriving: the cotangent.
         squared: whether its square is pulled back.
-        handy: whether rescaling costs nothing here.
+        rescaling_is_free: whether rescaling costs nothing here.
     """
     dtype = arriving.array.dtype
     limit = min(room(dtype), *(room(equation.operands[i].dtype) for i in equation.tangents))
@@ -215,7 +215,7 @@ def _look(equation: Equation, arriving: Scaled, squared: bool, handy: bool) -> t
         return 0.0, limit
     if squared:
         return limit - 4.0, limit
-    return patience(dtype) * (1.0 if handy else LATEST), limit
+    return patience(dtype) * (1.0 if rescaling_is_free else LATEST), limit
 
 
 def _scale(equation: Equation, operand: int) -> Key:

@@ -48,8 +48,8 @@ class Scaled:
         """What an equation of that drift made of it, by coefficients from which scales were taken."""
         return Scaled(array, self.exponent, self.drift + drift, plus(self.taken, taken))
 
-    def met(self, other: Scaled, found: Scales, apart: bool = False) -> Scaled:
-        """The sum of both; or, `apart`, the root of the sum of squares, for magnitudes whose signs are independent."""
+    def met(self, other: Scaled, found: Scales, in_squares: bool = False) -> Scaled:
+        """The sum of both; or, `in_squares`, the root of the sum of squares, for magnitudes whose signs are independent."""
         drift, difference = max(self.drift, other.drift), plus(self.taken, other.taken, -1)
         if self.exponent is not other.exponent:
             mine, theirs = self.exponents() + found.exponent(difference), other.exponents()
@@ -62,7 +62,7 @@ class Scaled:
             exponent, taken = self.exponent, plus(other.taken, ((difference, 1),))
         else:
             a, b, exponent, taken = self.array, other.array, self.exponent, self.taken
-        return Scaled(jnp.sqrt(a * a + b * b) if apart else a + b, exponent, drift, taken)
+        return Scaled(jnp.sqrt(a * a + b * b) if in_squares else a + b, exponent, drift, taken)
 
     def complete(self, found: Scales) -> Scaled:
         """The same with what was taken in its exponent."""

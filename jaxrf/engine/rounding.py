@@ -36,5 +36,5 @@ def changed_share(maps: np.ndarray, again: np.ndarray) -> float:
     """
     spatial = tuple(range(2, maps.ndim))
     size = np.maximum(np.abs(maps).sum(spatial), np.abs(again).sum(spatial))
-    apart = np.abs(maps - again).sum(spatial)[size > 0]
-    return float(np.mean(apart > LIMIT * size[size > 0])) if apart.size else 0.0
+    change = np.abs(maps - again).sum(spatial)[size > 0]
+    return float(np.mean(change > LIMIT * size[size > 0])) if change.size else 0.0

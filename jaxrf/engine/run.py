@@ -1,4 +1,4 @@
-"""The compiled program: forward pass, pull-back in batches of units, score; images side by side, and in turns.
+"""The compiled program: forward pass, pull-back in batches of units, score; images side by side, and in passes.
 
 One program serves all samples: weights, images, starts and keys are its arguments.
 """
@@ -36,12 +36,12 @@ class Part(NamedTuple):
 
     Attributes:
         maps: (image, unit, *map_shape).
-        elsewhere: (image, unit), what their gradients held on other images.
+        other_images: (image, unit), what their gradients held on other images.
         values: (image, unit, channel), forward values of the units; no channels where the program does not hold them.
     """
 
     maps: np.ndarray
-    elsewhere: np.ndarray
+    other_images: np.ndarray
     values: np.ndarray
 
 
@@ -56,9 +56,9 @@ class Pullback:
         below: how the axes of the source are read: its units are the positions of a map.
         score: name of the score.
         channels: the rule for a unit's channels.
-        per_batch: units per batch.
-        side: images per call.
-        turns: in how many turns a call takes them.
+        units_per_batch: units per batch.
+        images_per_call: images per call.
+        sequential_passes: in how many passes, one behind the other, a call takes them.
         batches_per_call: batches of units per call.
         images_interact: whether a map is cut from the gradient of the whole batch of images.
         pool: the frame in which units are averaged; None to keep them apart.
@@ -73,10 +73,10 @@ class Pullback:
     below: UnitAxes
     score: str
     channels: str | int
-    per_batch: int
-    side: int
+    units_per_batch: int
+    images_per_call: int
     batches_per_call: int
-    turns: int = 1
+    sequential_passes: int = 1
     images_interact: bool = False
     pool: Pool | None = None
     devices: tuple[Device, ...] = ()
@@ -122,7 +122,7 @@ class Pullback:
     def dealt(self) -> Batches:
         """The units in batches, which fill whole calls."""
         cells = np.arange(self.count) if self.reads == "slices" else product(self.windows.units, self.count)
-        return Batches(cells, self.per_batch, self.batches_per_call)
+        return Batches(cells, self.units_per_batch, self.batches_per_call)
 
     @cached_property
     def lines(self) -> Lines | None:
@@ -182,39 +182,42 @@ class Pullback:
         wide = [(np.asarray(m, np.float64), np.asarray(e, np.float64), np.asarray(x)) for m, x, e, _ in results]
         each = self.count // self.groups
         total = np.sum([unscaled(maps, x).sum(axis=1) for maps, _, x in wide], axis=0) / each
-        elsewhere = np.sum([unscaled(e, x).sum(axis=1) for _, e, x in wide], axis=0) / each
+        other_images = np.sum([unscaled(e, x).sum(axis=1) for _, e, x in wide], axis=0) / each
         values = np.concatenate([v.reshape(len(v), -1, v.shape[-1]) for *_, v in results], axis=1)
-        return Part(total, elsewhere, self.dealt.restored(values))
+        return Part(total, other_images, self.dealt.restored(values))
 
-    def joined(self, maps, exponents, elsewhere, _=None):
+    def joined(self, maps, exponents, other_images, _=None):
         """What all batches of some images gave, as maps of all units.
 
         Args:
-            maps, exponents, elsewhere: (image, batch, unit, ...), as `_one_image` makes them.
+            maps, exponents, other_images: (image, batch, unit, ...), as `_one_image` makes them.
 
         Returns:
             Maps (image, unit, *map_shape), exponents (image, unit), and what gradients held on other images (image, unit).
             With a pool their means (image, 1, *pool.shape).
         """
         if self.pool is not None:  # sums over the units of each batch
-            (maps, common), (elsewhere, _) = jax.vmap(alike)(maps, exponents), jax.vmap(alike)(elsewhere, exponents)
+            (maps, common), (other_images, _) = (
+                jax.vmap(alike)(maps, exponents),
+                jax.vmap(alike)(other_images, exponents),
+            )
             each = self.count // self.groups
-            exponents = jnp.broadcast_to(common[:, None], elsewhere.shape[::2])
-            result = [maps.sum(1) / each, exponents, elsewhere.sum(1) / each]
+            exponents = jnp.broadcast_to(common[:, None], other_images.shape[::2])
+            result = [maps.sum(1) / each, exponents, other_images.sum(1) / each]
         else:
-            each = [a.reshape(len(a), -1, *a.shape[3:]) for a in (maps, exponents, elsewhere)]
+            each = [a.reshape(len(a), -1, *a.shape[3:]) for a in (maps, exponents, other_images)]
             result = [self.dealt.restored(a) for a in each]
         if self.images_interact:
             return [a.reshape(self.program.image.shape[0], -1, *a.shape[2:]) for a in result]
         return result
 
     def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
-        """What `_one_image` gives, for images on one device: some side by side, in turns."""
+        """What `_one_image` gives, for images on one device: some side by side, in passes."""
         run = self._abreast
-        if self.turns == 1:
+        if self.sequential_passes == 1:
             return run(leaves, images, numbers, tables, shifts, weights, keys)
-        turns = [a.reshape(self.turns, -1, *a.shape[1:]) for a in (images, keys)]
-        results = jax.lax.map(lambda turn: run(leaves, turn[0], numbers, tables, shifts, weights, turn[1]), turns)
+        passes = [a.reshape(self.sequential_passes, -1, *a.shape[1:]) for a in (images, keys)]
+        results = jax.lax.map(lambda one: run(leaves, one[0], numbers, tables, shifts, weights, one[1]), passes)
         return [a.reshape(-1, *a.shape[2:]) for a in results]
 
     @property
@@ -251,15 +254,15 @@ class Pullback:
                 here = read(shared, v, lambda v=v: shared.value(v), plan.unit, table, 0.0)
                 values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
                 ct = self.rule.gated(ct, here)
-            others, apart = (self.signs.pulls(key, units), self.signs.apart) if self.signs else ({}, ())
-            pulled = pull_back(plan, shared, table, ct, others, apart=apart)
-            maps, elsewhere = self._score(pulled.array, units * program.image.shape[0] // self.count)
+            others, in_squares = (self.signs.pulls(key, units), self.signs.in_squares) if self.signs else ({}, ())
+            pulled = pull_back(plan, shared, table, ct, others, in_squares=in_squares)
+            maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
             exponents = degree(self.score) * pulled.exponents()
             if self.pool:
-                (maps, _), (elsewhere, exponents) = alike(maps, exponents), alike(elsewhere, exponents)
+                (maps, _), (other_images, exponents) = alike(maps, exponents), alike(other_images, exponents)
                 own = jax.nn.one_hot(units // (self.count // self.groups), self.groups) * weight[:, None]
-                maps, elsewhere = self.pool.add(maps, shift, own.astype(maps.dtype)), elsewhere @ own
-            return maps, exponents, elsewhere, values
+                maps, other_images = self.pool.add(maps, shift, own.astype(maps.dtype)), other_images @ own
+            return maps, exponents, other_images, values
 
         batches = (numbers, tables, shifts, weights)
         shared.prepare(batch, *(a[0] for a in batches))
@@ -282,9 +285,9 @@ class Pullback:
             score = self._scored(gradient, kept)
             return score, jnp.zeros(len(score), score.dtype)
         images = self.program.image.shape[0]
-        apart = jnp.moveaxis(gradient, batch + 1, 1)
-        apart = apart.reshape(len(apart), images, -1, *apart.shape[2:])
-        score = self._scored(jnp.moveaxis(apart, 2, batch + 2), (0, *(a + 1 for a in kept)))
+        by_image = jnp.moveaxis(gradient, batch + 1, 1)
+        by_image = by_image.reshape(len(by_image), images, -1, *by_image.shape[2:])
+        score = self._scored(jnp.moveaxis(by_image, 2, batch + 2), (0, *(a + 1 for a in kept)))
         cut = jax.vmap(lambda s, b: s[b])(score, own)
         return cut, jnp.abs(score).sum(axis=range(1, score.ndim)) - jnp.abs(cut).sum(axis=range(1, cut.ndim))
 
@@ -298,8 +301,8 @@ class Pullback:
 
 def _fetched(result: Any) -> Part:
     """What one call gave, on the host: (image, batch * unit, ...)."""
-    maps, exponents, elsewhere, values = (a.reshape(len(a), -1, *a.shape[3:]) for a in map(np.asarray, result))
-    return Part(unscaled(maps, exponents), unscaled(elsewhere, exponents), values)
+    maps, exponents, other_images, values = (a.reshape(len(a), -1, *a.shape[3:]) for a in map(np.asarray, result))
+    return Part(unscaled(maps, exponents), unscaled(other_images, exponents), values)
 
 
 def forward(program: TangentProgram, wanted: Sequence[Operand], leaves: Sequence[jax.Array], image: jax.Array):

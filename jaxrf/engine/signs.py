@@ -44,20 +44,20 @@ class Signs:
         weights: all products with random weights, from the target to the source.
         averaged: those that are averaged, and their numbers in the program, which make their keys.
         notes: what keeps the average from being exact.
-        apart: variables whose cotangents are magnitudes with independent signs, which need not be drawn.
+        in_squares: variables whose cotangents are magnitudes with independent signs, which need not be drawn.
         gathering: equations that add up such magnitudes of several elements.
     """
 
     weights: tuple[Weight, ...]
     averaged: Mapping[Equation, int]
     notes: tuple[str, ...]
-    apart: frozenset[Variable] = frozenset()
+    in_squares: frozenset[Variable] = frozenset()
     gathering: frozenset[Equation] = frozenset()
 
     @property
     def drawn(self) -> tuple[Equation, ...]:
         """Averaged equations behind which signs are drawn."""
-        return tuple(eqn for eqn in self.averaged if not self.apart.intersection(eqn.operands))
+        return tuple(eqn for eqn in self.averaged if not self.in_squares.intersection(eqn.operands))
 
     def pulls(self, key: jax.Array, units: jax.Array) -> dict[Equation, Transpose]:
         """How the averaged equations are pulled back in one sample, in place of their own rule.
@@ -188,40 +188,42 @@ def check_request(estimator: str, score: str, given: bool) -> bool:
     return True
 
 
-def make_signs(geometry: Geometry, plan: Windows, channels: str | int) -> Signs:
+def make_signs(geometry: Geometry, windows: Windows, channels: str | int) -> Signs:
     """Find the random weights between the unit and the source, and which of them can be averaged.
 
     Args:
         geometry: of the traced model.
-        plan: the windows of the pull-back.
+        windows: the windows of the pull-back.
         channels: the rule for a unit's channels.
 
     Raises:
         InputError: the model does not allow it; the message says where and why.
     """
-    program, equations = geometry.program, [step.equation for step in plan.steps]
+    program, equations = geometry.program, [step.equation for step in windows.steps]
     weights = tuple(random_weights(program, equations))
     if not weights:
         raise InputError(f"{REFUSED}no random weight lies between the unit and what it is pulled back to. {INSTEAD}")
     random = {weight.equation for weight in weights}
     if channel_rule(channels).alike:
-        _check_weight_follows(plan, random, channels)
+        _check_weight_follows(windows, random, channels)
     spread, gathered = spread_and_gathered(geometry, equations, random)
     kept = spread & gathered
     numbers = {equation: number for number, equation in enumerate(program.linear)}
     averaged = {weight.equation: numbers[weight.equation] for weight in weights if weight.equation not in kept}
-    notes = _notes(program, plan)
+    notes = _notes(program, windows)
     if spread:
         notes.append("behind what spreads over positions, masks depend on weights that these positions share")
-    apart = magnitudes(plan.target, plan.steps, averaged)
-    gathering = [s.equation for s in plan.steps if rules[s.equation.primitive].gathers and s.equation.result in apart]
-    return Signs(weights, averaged, tuple(notes), apart, frozenset(gathering))
+    in_squares = magnitudes(windows.target, windows.steps, averaged)
+    gathering = [
+        s.equation for s in windows.steps if rules[s.equation.primitive].gathers and s.equation.result in in_squares
+    ]
+    return Signs(weights, averaged, tuple(notes), in_squares, frozenset(gathering))
 
 
-def _check_weight_follows(plan: Windows, random: set[Equation], channels: str | int) -> None:
+def _check_weight_follows(windows: Windows, random: set[Equation], channels: str | int) -> None:
     """Raises an error where a cotangent that is alike in all channels meets anything but a random weight."""
-    alike: set[Variable] = {plan.target}
-    for step in plan.steps:
+    alike: set[Variable] = {windows.target}
+    for step in windows.steps:
         eqn = step.equation
         if eqn.result not in alike or eqn in random:
             continue
@@ -233,17 +235,17 @@ def _check_weight_follows(plan: Windows, random: set[Equation], channels: str | 
                 'estimator="sampled".'
             )
         alike.update(eqn.operands[i] for i in step.into)  # type: ignore[misc]
-    if plan.source in alike:
+    if windows.source in alike:
         raise InputError(
             f"{REFUSED}channels={channels!r} reaches what it is pulled back to on a path without "
             f'random weights. Use channels="probe" or an index, or estimator="sampled".'
         )
 
 
-def _notes(program: TangentProgram, plan: Windows) -> list[str]:
+def _notes(program: TangentProgram, windows: Windows) -> list[str]:
     """What makes coefficients depend on the signs of weights in other ways than the masks of a ReLU stack do."""
     dependent, found = program.image_dependent, []
-    for step in plan.steps:
+    for step in windows.steps:
         eqn = step.equation
         varying = any(v in dependent for v in eqn.operands)
         kind = rules[eqn.primitive].kind
@@ -254,7 +256,7 @@ def _notes(program: TangentProgram, plan: Windows) -> list[str]:
         elif len(step.into) > 1:
             found.append("paths that share masks meet again")
     variables = set(program.arguments)
-    for eqn in program.needed(plan.coefficients()):
+    for eqn in program.needed(windows.coefficients()):
         if about(eqn.primitive).kind is Kind.ADD and any(v in dependent for v in eqn.operands):
             others = [v for v in eqn.operands if isinstance(v, Variable) and v not in dependent]
             if any(variables & _inputs(program, v) for v in others):

@@ -49,8 +49,8 @@ class Certificate:
         Raises:
             CheckError: they differ by more than rounding.
         """
-        apart = not self.prepared.pullback.images_interact
-        calls = [images[i : i + 1] for i in range(len(images))] if apart else [images]
+        together = self.prepared.pullback.images_interact
+        calls = [images] if together else [images[i : i + 1] for i in range(len(images))]
         self.outcome, self.made = self._compared(leaves, calls, mine), True
 
     def _compared(self, leaves: Sequence[jax.Array], calls: Sequence[np.ndarray], mine: np.ndarray) -> float | None:

@@ -33,7 +33,7 @@ from jaxrf.statistics import gathered
 from jaxrf.statistics.gathered import blocks_of
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["values", "exponent", "elsewhere"], meta_fields=[])
+@partial(jax.tree_util.register_dataclass, data_fields=["values", "exponent", "other_images"], meta_fields=[])
 @dataclass(frozen=True)
 class Maps:
     """Maps of units, one for each image: `values * 2**exponent`.
@@ -43,12 +43,12 @@ class Maps:
     Attributes:
         values: (image, unit, *map).
         exponent: (image, unit), of two.
-        elsewhere: (image, unit), the score on other images, where images see each other; in units of the same exponent.
+        other_images: (image, unit), the score on other images, where images see each other; in units of the same exponent.
     """
 
     values: Float[Array, "image unit *map"]
     exponent: Int[Array, "image unit"]
-    elsewhere: Float[Array, "image unit"]
+    other_images: Float[Array, "image unit"]
 
     def array(self) -> Float[Array, "image unit *map"]:
         """The maps as plain numbers, which may be zero or infinite where the exponent leaves the range of their type."""
@@ -274,7 +274,7 @@ def _statistics(
             f"The maps have shape {maps.values.shape}; those of one call have shape (image, "
             f"{', '.join(map(str, shape))}). Inside of `jax.vmap`, take their statistics there too."
         )
-    arrays = maps.values, maps.exponent, maps.elsewhere, _number(seed), _number(first)
+    arrays = maps.values, maps.exponent, maps.other_images, _number(seed), _number(first)
 
     def made(*arrays: jax.Array) -> Statistics:
         return of_maps(*arrays, average=average, blocks=blocks)
@@ -293,7 +293,7 @@ def _summarized(layer: Prepared, maps: Maps | Statistics) -> Result:
     samples = values if average == "normalized" else unscaled(values, exponent)  # the power takes the exponent too
     total = gathered.update(gathered.init(values.shape[1:], average), samples, 0, range(len(values)))
     spatial = tuple(range(2, values.ndim))
-    scores = [np.abs(values).sum(spatial), np.abs(np.asarray(maps.elsewhere, np.float64))]
+    scores = [np.abs(values).sum(spatial), np.abs(np.asarray(maps.other_images, np.float64))]
     own = np.ldexp(scores, exponent - exponent.max(initial=NOTHING)).sum((1, 2))
     return layer.summarized(total, facts, own)
 

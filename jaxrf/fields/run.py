@@ -32,14 +32,14 @@ class Sample:
 
     Attributes:
         maps: (image, unit, *spatial).
-        elsewhere: (image, unit), what their gradients held on other images.
+        other_images: (image, unit), what their gradients held on other images.
         values: (image, unit, channel), forward values of the units.
         keys: of the images.
         lost: how many maps the forward pass spoiled, by cause; they are NaN throughout.
     """
 
     maps: np.ndarray
-    elsewhere: np.ndarray
+    other_images: np.ndarray
     values: np.ndarray
     keys: jax.Array
     lost: dict[str, int] = field(default_factory=dict)
@@ -76,12 +76,12 @@ class Compiled:
     def maps(self, leaves: Sequence[jax.Array], batch: np.ndarray, keys: jax.Array) -> Sample:
         """The sample of some images, at most `Prepared.side` of them."""
         prepared, images_interact = self.prepared, self.prepared.pullback.images_interact
-        images = _side_by_side(prepared.cropped(batch), prepared.side, images_interact)
+        images = _side_by_side(prepared.cropped(batch), prepared.images_per_call, images_interact)
         arrays = list(prepared.pullback.maps(leaves, images, keys))
         if images_interact:
-            arrays = [a.reshape(prepared.side, -1, *a.shape[2:]) for a in arrays]
-        maps, elsewhere, values = (a[: len(batch)] for a in arrays)
-        return Sample(maps, elsewhere, values, keys)
+            arrays = [a.reshape(prepared.images_per_call, -1, *a.shape[2:]) for a in arrays]
+        maps, other_images, values = (a[: len(batch)] for a in arrays)
+        return Sample(maps, other_images, values, keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,21 +117,23 @@ class Run:
         """One `Sample` per batch of images, under one set of variables; the images are numbered from `first` on."""
         _ = self.compiled.symmetric
         prepared, leaves, number = self.prepared, self.leaves(seed), first
-        images_interact, side = prepared.pullback.images_interact, prepared.side
-        for batch in images.batches(None if images_interact else side):
-            if images_interact and len(batch) != side:
+        images_interact, images_per_call = prepared.pullback.images_interact, prepared.images_per_call
+        for batch in images.batches(None if images_interact else images_per_call):
+            if images_interact and len(batch) != images_per_call:
                 cause = prepared.row.global_cause.get("batch")
                 why = f"see each other ({cause})" if cause else "have random numbers of their own"
                 raise InputError(
                     f"Images of {prepared.subject.name} {why}, so that a batch is one call of the model and all batches "
-                    f"need the same size; found {len(batch)} after {side}."
+                    f"need the same size; found {len(batch)} after {images_per_call}."
                 )
-            sample = self.compiled.maps(leaves, batch, sample_keys(seed, number, 1 if images_interact else side))
+            sample = self.compiled.maps(
+                leaves, batch, sample_keys(seed, number, 1 if images_interact else images_per_call)
+            )
             if self.certify and not number and not self.compiled.certificate.made:
                 self.compiled.certificate.make(leaves, batch, sample.values)
                 self._check_steady(leaves, batch, sample)
             maps, lost = self.compiled.lost.marked(sample.maps, sample.values, prepared.cropped(batch), leaves)
-            yield Sample(maps, sample.elsewhere, sample.values, sample.keys, lost)
+            yield Sample(maps, sample.other_images, sample.values, sample.keys, lost)
             number += len(batch)
 
     def _check_steady(self, leaves: Sequence[jax.Array], batch: np.ndarray, sample: Sample) -> None:
@@ -220,7 +222,7 @@ class Found:
         total = gathered.update(self.total, sample.maps, seed, range(first, first + len(sample.maps)))
         own = self.own
         if prepared.pullback.images_interact:
-            own = own + (np.abs(sample.maps).sum(dtype=np.float64), sample.elsewhere.sum(dtype=np.float64))
+            own = own + (np.abs(sample.maps).sum(dtype=np.float64), sample.other_images.sum(dtype=np.float64))
         return Found(total, own, self.lost + Counter(sample.lost))
 
 
@@ -257,9 +259,9 @@ def _keys(key: jax.Array, numbers: np.ndarray) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
 
 
-def _side_by_side(batch: np.ndarray, side: int, images_interact: bool) -> np.ndarray:
+def _side_by_side(batch: np.ndarray, images_per_call: int, images_interact: bool) -> np.ndarray:
     """Images as the compiled program takes them: (side, 1, ...), the last repeated; or (1, batch, ...) where they interact."""
     if images_interact:
         return batch[None]
-    lack = side - len(batch)
+    lack = images_per_call - len(batch)
     return (np.concatenate([batch, np.repeat(batch[-1:], lack, 0)]) if lack else batch)[:, None]

@@ -207,7 +207,7 @@ def checked_blocks(blocks: int) -> int:
 def of_maps(
     maps: jax.Array,
     exponent: jax.Array,
-    elsewhere: jax.Array,
+    other_images: jax.Array,
     seed: int | jax.Array,
     first: int | jax.Array,
     *,
@@ -219,7 +219,7 @@ def of_maps(
     Args:
         maps: (image, unit, *map), times `2**exponent`.
         exponent: (image, unit).
-        elsewhere: (image, unit), scores on other images, times `2**exponent`.
+        other_images: (image, unit), scores on other images, times `2**exponent`.
         seed: number of the seed, from 0.
         first: number of the first image, from 0.
         average: "weighted" or "normalized".
@@ -231,7 +231,7 @@ def of_maps(
     largest, change = jnp.maximum(jnp.abs(low), jnp.abs(high)), exponent
     magnitude = jnp.where(lost | dead, 0, jnp.frexp(largest)[1])
     maps, exponent = times(maps, -magnitude), exponent + magnitude  # the largest score is between 1/2 and 1
-    powers, power_exponent = _powers(jnp.abs(maps).sum(spatial), exponent, elsewhere, change)
+    powers, power_exponent = _powers(jnp.abs(maps).sum(spatial), exponent, other_images, change)
     keep = jnp.ones_like(dead)
     if average == "normalized":
         maps, exponent, keep = _normalized(maps, exponent)
@@ -258,10 +258,16 @@ def _room(dtype: Any) -> int:
     return int(jnp.finfo(dtype).maxexp) * 3 // 8
 
 
-def _powers(own: jax.Array, exponent: jax.Array, elsewhere: jax.Array, apart: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _powers(
+    own: jax.Array, exponent: jax.Array, other_images: jax.Array, other_exponent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Absolute scores (image, unit) on own and on other images, each beside its exponent: sums (2, unit) beside one."""
-    common = jnp.maximum(jnp.where(own > 0, exponent, NOTHING), jnp.where(elsewhere > 0, apart, NOTHING)).max(0)
-    sums = [times(a, jnp.where(a > 0, x - common, 0)).sum(0) for a, x in ((own, exponent), (elsewhere, apart))]
+    common = jnp.maximum(
+        jnp.where(own > 0, exponent, NOTHING), jnp.where(other_images > 0, other_exponent, NOTHING)
+    ).max(0)
+    sums = [
+        times(a, jnp.where(a > 0, x - common, 0)).sum(0) for a, x in ((own, exponent), (other_images, other_exponent))
+    ]
     return jnp.stack(sums), common
 
 

@@ -76,14 +76,14 @@ class MaskedSum:
         rank = len(self.out_shape)
         if all(a < rank for a in varying(self.support)):  # a result sees all that is summed over, or nothing
             return self._some_rows(self.support)
-        apart = [a for a in varying(self.support) if a in self.driven]  # driven axes of the result drive no other
-        numbers, masks = classes(self.support, apart)
+        driven = [a for a in varying(self.support) if a in self.driven]  # driven axes of the result drive no other
+        numbers, masks = classes(self.support, driven)
         parts = [self._patterned(mask) or self._some_rows(mask) for mask in masks[: MANY + 1]]
         if len(masks) > MANY or any(part is None for part in parts):
             return None
         if len(parts) == 1:
             return parts[0]
-        hull = self._patterned(onto(self.support, [a for a in range(self.support.ndim) if a not in apart]))
+        hull = self._patterned(onto(self.support, [a for a in range(self.support.ndim) if a not in driven]))
         return Choice(tuple(filter(None, parts)), numbers.reshape(numbers.shape[:rank]), hull or self.whole, self)
 
     def _some_rows(self, support: np.ndarray) -> Masked | None:

@@ -182,12 +182,12 @@ def _made(link: Link, relation: Product, origin: Origin, program: TangentProgram
     mixed = [axis for axis, own in zip(origin.axes, taken) if not own]
     kept = [axis for axis, own in zip(origin.axes, taken) if own]
     fixed = link.equation.operands[1 - link.operand] not in program.image_dependent
-    apart = any(marks(axis) == FEATURES for axis in kept)
-    elsewhere: Marks = frozenset().union(*map(marks, kept)) - FEATURES
+    has_features = any(marks(axis) == FEATURES for axis in kept)
+    kept_positions: Marks = frozenset().union(*map(marks, kept)) - FEATURES
     alone = bool(mixed) and all(
-        placed(axis) and not (marks(axis) >= FEATURES and marks(axis) & elsewhere) for axis in mixed
+        placed(axis) and not (marks(axis) >= FEATURES and marks(axis) & kept_positions) for axis in mixed
     )
-    return frozenset().union(*map(marks, mixed)) if fixed and apart and alone else FEATURES
+    return frozenset().union(*map(marks, mixed)) if fixed and has_features and alone else FEATURES
 
 
 def _moved(link: Link, relation: Product, origin: Origin, made: Marks | None) -> Origin:

@@ -16,7 +16,7 @@ from jaxrf.errors import InputError
 from jaxrf.inputs.images import Images, Noise, as_images
 from jaxrf.pieces.cuts import AxisCut
 from jaxrf.pieces.layer import PieceLayer, Shaped
-from jaxrf.pieces.tiles import apart, prepare_tiles, relative, step_of
+from jaxrf.pieces.tiles import differences, prepare_tiles, relative, step_of
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class _Measured:
         worst = np.zeros(units)
         for batch, whole in self.parts:
             piece = np.asarray(self.layer.value(jnp.asarray(np.take(batch, np.arange(start, start + length), at))))
-            difference = apart(piece, np.take(whole, np.arange(first, first + units), along))
+            difference = differences(piece, np.take(whole, np.arange(first, first + units), along))
             worst = np.maximum(worst, np.moveaxis(difference, along, 0).reshape(units, -1).max(axis=1))
         return worst / self.peak
 

@@ -72,7 +72,7 @@ class Tiled:
             )
 
 
-def apart(mine: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def differences(mine: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """How far values of a piece are from those of the whole, place by place.
 
     0 where both are the same infinity or both NaN, as behind inputs that are; infinity where one of them alone is.
@@ -86,7 +86,7 @@ def apart(mine: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def relative(mine: np.ndarray, whole: np.ndarray) -> float:
     """The largest difference as a share of the largest finite value of the whole."""
     peak = float(np.abs(whole[np.isfinite(whole)]).max(initial=0))
-    return float(apart(mine, whole).max(initial=0)) / (peak or 1.0)
+    return float(differences(mine, whole).max(initial=0)) / (peak or 1.0)
 
 
 def prepare_tiles(

@@ -216,7 +216,7 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     devices = tuple(request.devices or ())
     pull = Pullback(
         program, program.layers[place.layer], plan, place.below, request.score, request.channels,
-        per_batch=1, side=1, batches_per_call=1, images_interact=place.images_interact, devices=devices,
+        units_per_batch=1, images_per_call=1, batches_per_call=1, images_interact=place.images_interact, devices=devices,
     )  # fmt: skip
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
     chosen = make_plan(
@@ -237,9 +237,9 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
         pool = make_pool(pull.origin + shift, centers, pull.map_shape)
     pull = replace(
         pull,
-        per_batch=chosen.units_per_batch,
-        side=chosen.images_at_once * chosen.turns,
-        turns=chosen.turns,
+        units_per_batch=chosen.units_per_batch,
+        images_per_call=chosen.images_at_once * chosen.sequential_passes,
+        sequential_passes=chosen.sequential_passes,
         batches_per_call=chosen.batches_per_call,
         pool=pool,
         reads=chosen.reads,

@@ -44,9 +44,9 @@ class Prepared:
     facts: dict[str, Any]
 
     @property
-    def side(self) -> int:
+    def images_per_call(self) -> int:
         """Images per call of the compiled program."""
-        return self.pullback.program.image.shape[0] if self.pullback.images_interact else self.pullback.side
+        return self.pullback.program.image.shape[0] if self.pullback.images_interact else self.pullback.images_per_call
 
     @property
     def count(self) -> int:

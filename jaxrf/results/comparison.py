@@ -130,9 +130,9 @@ def _difference(a: _Side, b: _Side, paired: bool, known: Uncertainty, level: flo
         blocks = min(len(side.groups.blocks) for side in (a, b))
         return Interval(value, none, none, none, none, level, factor, blocks, none, known.missing)
     if paired:
-        apart = [one - other for one, other in zip(a.left_out, b.left_out, strict=True)]
+        differences = [one - other for one, other in zip(a.left_out, b.left_out, strict=True)]
         counts = np.minimum(a.groups.counts(), b.groups.counts())
-        stderr = jackknife.jackknifed(a.value - b.value, apart, counts).stderr
+        stderr = jackknife.jackknifed(a.value - b.value, differences, counts).stderr
         freedom = np.minimum(*freedoms)
     else:
         stderr = np.hypot(a.stderr, b.stderr)

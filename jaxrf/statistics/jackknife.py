@@ -198,12 +198,12 @@ def difference(a: Interval, b: Interval, stderr: np.ndarray) -> Interval:
     shared = np.square(a.stderr) + np.square(b.stderr) - np.square(stderr)
     correlation = np.clip(np.divide(shared, 2 * both, out=np.zeros(both.shape), where=both > 0), -1, 1)
 
-    def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    def root_of_squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(np.square(one) + np.square(other) - 2 * correlation * one * other, 0))
 
     value, middle = a.value - b.value, a.middle - b.middle
-    low = middle - apart(a.middle - a.low, b.high - b.middle)
-    high = middle + apart(a.high - a.middle, b.middle - b.low)
+    low = middle - root_of_squares(a.middle - a.low, b.high - b.middle)
+    high = middle + root_of_squares(a.high - a.middle, b.middle - b.low)
     middle, low, high = (np.where(stderr == 0, value, end) for end in (middle, low, high))
     blocks, freedom = min(a.blocks, b.blocks), np.minimum(a.freedom, b.freedom)
     return Interval(value, middle, stderr, low, high, a.level, a.over, blocks, freedom, a.missing or b.missing)

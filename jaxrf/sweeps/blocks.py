@@ -26,7 +26,7 @@ Work = tuple[int | None, Span]
 GIVEN = -1
 """The seed of the given weights, where all seeds are numbers."""
 KEY = re.compile(r"blocks/(\w+)/(?:given|(\d+)-(\d+))/(\d+)-(\d+)")
-ARRAYS = ("maps", "elsewhere")
+ARRAYS = ("maps", "other_images")
 SLAB = 4096
 """Blocks that are looked at together: what that takes of memory does not grow with their number."""
 
@@ -96,7 +96,7 @@ class Made:
 
     Attributes:
         work: which.
-        arrays: "maps" (image, unit, *spatial) and "elsewhere" (image, unit).
+        arrays: "maps" (image, unit, *spatial) and "other_images" (image, unit).
         bad: name and fault of each image that was left out.
     """
 

@@ -89,7 +89,7 @@ class Merger:
         if len(maps):  # none of photos that cannot be read
             self.total = gathered.update(self.total, maps, level, range(first, first + len(maps)))
         if self.plan[0]["tied"]:
-            self._own += np.abs(maps).sum(dtype=np.float64), made.arrays["elsewhere"].sum(dtype=np.float64)
+            self._own += np.abs(maps).sum(dtype=np.float64), made.arrays["other_images"].sum(dtype=np.float64)
         self._hosts.add(header["host"])
         self._bad.update(dict.fromkeys(made.bad))
         self._certificate = header.get("certificate") if self._certificate is None else self._certificate

@@ -27,7 +27,7 @@ NAMED = (
     "layer", "wrt", "output", "channels", "score", "average", "estimator", "protocol", "precision",
 )  # fmt: skip
 """Settings that are options as they stand."""
-BATCHES = ("per_batch", "side", "turns", "batches_per_call")
+BATCHES = ("units_per_batch", "images_per_call", "sequential_passes", "batches_per_call")
 """Numbers of a `Pullback` that its plan chose."""
 
 

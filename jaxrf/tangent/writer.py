@@ -87,12 +87,12 @@ class Writer(ABC):
 
 def _evaluator(eqn: Any) -> Callable[..., Sequence[Any]]:
     # XLA on CPUs (jaxlib 0.10, 0.12) computes a convolution of a scatter's result wrongly where both are vectorized.
-    apart = about(eqn.primitive.name).kind is Kind.WRITE
+    is_write = about(eqn.primitive.name).kind is Kind.WRITE
 
     def evaluate(*values: Any) -> Sequence[Any]:
         result = eqn.primitive.bind(*_alike(values), **eqn.primitive.get_bind_params(eqn.params))
         results = result if eqn.primitive.multiple_results else [result]
-        return jax.lax.optimization_barrier(results) if apart else results
+        return jax.lax.optimization_barrier(results) if is_write else results
 
     return evaluate
 

@@ -22,8 +22,8 @@ def run_of(model, shape, images=1, **request):
 
 def compiled_bytes(run) -> int:
     pull = run.prepared.pullback
-    images = np.zeros((run.prepared.side, *pull.program.image.shape), np.float32)
-    keys = jax.random.split(jax.random.key(0), run.prepared.side)
+    images = np.zeros((run.prepared.images_per_call, *pull.program.image.shape), np.float32)
+    keys = jax.random.split(jax.random.key(0), run.prepared.images_per_call)
     some = [a[: pull.batches_per_call] for a in pull.batches]
     m = pull.compiled.lower(run.leaves(0), images, *some, keys).compile().memory_analysis()
     return m.argument_size_in_bytes + m.temp_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
@@ -53,7 +53,11 @@ def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
     for fewest in (8, 2):
         monkeypatch.setitem(planning.ABREAST, "cpu", (fewest, 0))
         run = run_of(zoo.conv_stack(depth=4, width=8), (96, 100, 3), images=8, crop=False)
-        assert (run.prepared.plan.images_at_once, run.prepared.plan.turns, run.prepared.side) == (
+        assert (
+            run.prepared.plan.images_at_once,
+            run.prepared.plan.sequential_passes,
+            run.prepared.images_per_call,
+        ) == (
             fewest,
             8 // fewest,
             8,
@@ -67,8 +71,8 @@ def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
 def test_images_of_a_large_network_go_in_turns():
     """Two images of a MobileNet-V2 fill the memory that suits a CPU; the others of a call come after them."""
     plan = jaxrf.plan(zoo.mobilenet_v2(), inputs=jaxrf.noise(24), input_shape=(224, 224, 3))
-    assert (plan.images_at_once, plan.turns) == (2, 4)
-    assert "2 images side by side in 4 turns" in str(plan)
+    assert (plan.images_at_once, plan.sequential_passes) == (2, 4)
+    assert "2 images side by side in 4 passes" in str(plan)
 
 
 @pytest.mark.parametrize("count, at_once", [(16, 16), (20, 24), (1, 8)])
@@ -83,9 +87,9 @@ def test_a_small_limit_lets_images_take_turns_first():
     """Fewer images side by side, then fewer units; a call takes all eight images as long as that fits."""
     model, given = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(8), "input_shape": (20, 18, 3)}
     free = jaxrf.plan(model, **given)
-    assert (free.images_at_once, free.turns) == (8, 1)
+    assert (free.images_at_once, free.sequential_passes) == (8, 1)
     tight = jaxrf.plan(model, memory=int(0.4 * free.memory), **given)
-    assert (tight.images_at_once, tight.turns) == (2, 4)
+    assert (tight.images_at_once, tight.sequential_passes) == (2, 4)
     a, b = (jaxrf.erf(model, memory=plan.memory, **given).mean for plan in (free, tight))
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * a.max())
 

@@ -15,19 +15,19 @@ from jaxrf.errors import InputError
 
 
 @pytest.mark.parametrize(
-    "model, shape, per_batch",
+    "model, shape, units_per_batch",
     [
         (zoo.conv_stack(depth=3, width=8), (20, 17, 3), 3),
         pytest.param(zoo.unet(depth=2, width=4), (24, 20, 1), 20, marks=pytest.mark.slow),
     ],
     ids=["stack", "phases"],
 )
-def test_pooling_is_the_mean_of_shifted_maps(model, shape, per_batch, monkeypatch):
+def test_pooling_is_the_mean_of_shifted_maps(model, shape, units_per_batch, monkeypatch):
     """The pooled map is what one gets by laying the single maps over each other at their centers.
 
     In batches of three the last of 20 units stands twice in the last batch, and counts once.
     """
-    monkeypatch.setitem(planning.UNITS, "cpu", (per_batch, per_batch))
+    monkeypatch.setitem(planning.UNITS, "cpu", (units_per_batch, units_per_batch))
     given = {"inputs": jaxrf.noise(2), "input_shape": shape, "units": jaxrf.grid(5, 4)}
     single, pooled = jaxrf.erf(model, **given), jaxrf.erf(model, pool_units=True, **given)
     middle = np.floor(single.center).astype(int)

@@ -20,9 +20,9 @@ from tests.running import drawn_run, with_pullback
 def maps_read(run, reads: str, **changes) -> np.ndarray:
     """Maps (image, unit, *map) of a run, by one way of reading."""
     run = with_pullback(run, reads=reads, **changes)
-    pull, key = run.prepared.pullback, jax.random.split(jax.random.key(1), run.prepared.side)
+    pull, key = run.prepared.pullback, jax.random.split(jax.random.key(1), run.prepared.images_per_call)
     shape = pull.program.image.shape
-    images = np.random.default_rng(0).normal(size=(run.prepared.side, *shape)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(run.prepared.images_per_call, *shape)).astype(np.float32)
     return pull.maps(run.leaves(0), images, key).maps
 
 
@@ -31,7 +31,7 @@ UNEVEN = np.array([(y, x) for x in (9, 2, 5, 6, 11) for y in (7, 0, 4)])
 
 
 @pytest.mark.parametrize(
-    "model, shape, request_, per_batch",
+    "model, shape, request_, units_per_batch",
     [
         (zoo.conv_stack(depth=3, width=4), (9, 13, 3), {"units": UNEVEN[UNEVEN[:, 0] < 9]}, 5),
         (zoo.conv_stack(depth=2, width=4), (9, 13, 3), {"units": UNEVEN, "channels": "each"}, 20),
@@ -47,10 +47,10 @@ UNEVEN = np.array([(y, x) for x in (9, 2, 5, 6, 11) for y in (7, 0, 4)])
     ],
     ids=["no order", "each channel", "resnet", "phases", "pooled"],
 )
-def test_maps_have_the_same_bits(model, shape, request_, per_batch):
+def test_maps_have_the_same_bits(model, shape, request_, units_per_batch):
     """Batches that are products, with rows missing in the last one."""
     run = drawn_run(model, jaxrf.noise(2), shape, **request_)
-    size = {"per_batch": per_batch, "batches_per_call": 2}
+    size = {"units_per_batch": units_per_batch, "batches_per_call": 2}
     wanted = maps_read(run, "slices", **size)
     assert wanted.any()
     exact = run.prepared.pullback.pool is None

@@ -88,7 +88,7 @@ def test_batching_changes_nothing():
     assert opened.prepared.pullback.signs.drawn
     keys = jax.random.split(jax.random.key(0), 2)
     together, single = (
-        maps_of(replace(opened.prepared.pullback, per_batch=n, batches_per_call=1), opened, keys) for n in (5, 1)
+        maps_of(replace(opened.prepared.pullback, units_per_batch=n, batches_per_call=1), opened, keys) for n in (5, 1)
     )
     np.testing.assert_allclose(together, single, rtol=0, atol=1e-6 * single.max())
     assert (together.sum((-1, -2)) > 0).all()
@@ -111,10 +111,10 @@ def test_magnitudes_of_any_scale_meet_as_squares():
     a, b = np.array([[3.0, 0.0], [3.0, 1.0], [2.0, 0.0]]), np.array([[4.0, 2.0], [4.0, 1.0], [0.0, 0.0]])
     exponents = np.array([5, 200, 7], np.int32), np.array([5, 0, NOTHING], np.int32)
     one, other = (Scaled(jnp.array(c), jnp.array(e)) for c, e in zip((a, b), exponents))
-    both = one.met(other, Scales(lambda operand: operand.value), apart=True)
+    both = one.met(other, Scales(lambda operand: operand.value), in_squares=True)
     np.testing.assert_array_equal(both.exponents(), [5, 200, 7])
     np.testing.assert_allclose(both.array, [[5, 2], [3, 1], [2, 0]], rtol=1e-6)
-    plain = Scaled(jnp.array(a)).met(Scaled(jnp.array(b)), Scales(lambda operand: operand.value), apart=True)
+    plain = Scaled(jnp.array(a)).met(Scaled(jnp.array(b)), Scales(lambda operand: operand.value), in_squares=True)
     np.testing.assert_allclose(plain.array, np.hypot(a, b), rtol=1e-6)
 
 
@@ -124,9 +124,9 @@ def test_where_elements_stay_apart_the_map_is_the_mean_over_all_signs():
     signs = opened.prepared.pullback.signs
     assert not signs.drawn
     keys = jax.random.split(jax.random.key(1), 2000)
-    (once, again) = maps_of(replace(opened.prepared.pullback, side=2), opened, keys[:2])[:, 0]
+    (once, again) = maps_of(replace(opened.prepared.pullback, images_per_call=2), opened, keys[:2])[:, 0]
     np.testing.assert_array_equal(once, again)
-    everywhere = replace(signs, apart=frozenset(), gathering=frozenset())
+    everywhere = replace(signs, in_squares=frozenset(), gathering=frozenset())
     assert len(everywhere.drawn) == len(signs.averaged) == 7
     drawn = maps_of(replace(opened.prepared.pullback, signs=everywhere), opened, keys)[:, 0].astype(np.float64)
     bright = once > 1e-3 * once.max()

@@ -141,7 +141,7 @@ def test_nothing_is_the_identity(field, drawn, images):
     variables, key = jax.tree.map(lambda a: a[0], drawn)
     maps = field(variables, images, key)
     some = field.statistics(maps)
-    tiny = field.statistics(jaxrf.fields.field.Maps(maps.values, maps.exponent - 500, maps.elsewhere))
+    tiny = field.statistics(jaxrf.fields.field.Maps(maps.values, maps.exponent - 500, maps.other_images))
     zeros = jax.tree.map(jnp.zeros_like, some)
     for one in (some, tiny):
         for sum_ in (one + field.statistics(), field.statistics() + one, one + zeros, zeros + one):

@@ -22,7 +22,7 @@ PLAN = ({"average": "weighted", "tied": False}, {})
 def made(seed, span, bad=()) -> Made:
     count = span[1] - span[0] - len(bad)
     value = (1 if seed is None else seed + 1) * 100 + span[0]
-    arrays = {"maps": np.full((count, 1, 2, 3), value, np.float32), "elsewhere": np.zeros((count, 1), np.float32)}
+    arrays = {"maps": np.full((count, 1, 2, 3), value, np.float32), "other_images": np.zeros((count, 1), np.float32)}
     return Made((seed, span), arrays, bad)
 
 
@@ -104,7 +104,7 @@ def test_the_cut_changes_no_bit(tmp_path):
     rng = np.random.default_rng(0)
     data = [
         Made(one, {"maps": rng.normal(size=(one[1][1] - one[1][0], 1, 5, 7)).astype(np.float32),
-                   "elsewhere": np.zeros((one[1][1] - one[1][0], 1), np.float32)})
+                   "other_images": np.zeros((one[1][1] - one[1][0], 1), np.float32)})
         for one in chunks[:]
     ]  # fmt: skip
     totals = []
@@ -142,7 +142,7 @@ def test_pages_show_the_same_blocks(tmp_path, monkeypatch, page):
 def peak(count: int, per_block: int, monkeypatch) -> tuple[int, list[str]]:
     """The memory, in bytes, that finding and merging `count` blocks takes at most; and the keys that were read."""
     folder, chunks = Folder.at(f"memory://linear-{count}-{per_block}"), Chunks(Ranges([(0, count * per_block)]), 1, 1)
-    maps = {"maps": np.ones((1, 1, 10, 10), np.float32), "elsewhere": np.zeros((1, 1), np.float32)}
+    maps = {"maps": np.ones((1, 1, 10, 10), np.float32), "other_images": np.zeros((1, 1), np.float32)}
     for first in range(0, count * per_block, per_block):
         part = [Made(work, maps) for work in chunks[first : first + per_block]]
         key = Area(first, first + per_block, 0, 1).key("task")

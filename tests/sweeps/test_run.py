@@ -193,8 +193,8 @@ def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
 
     (task,) = tasks(made())
     header, arrays = Folder.at(finished).plan(task)
-    plan = encode(plan_key(task.id), {**header, "batches": {**header["batches"], "side": 1}}, arrays)
-    assert header["batches"]["side"] == 2
+    plan = encode(plan_key(task.id), {**header, "batches": {**header["batches"], "images_per_call": 1}}, arrays)
+    assert header["batches"]["images_per_call"] == 2
     assert open_task(task, plan, seed=0).run.prepared.side == 1
 
 
