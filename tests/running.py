@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import jax
 
 from jaxrf.adapters import Subject
+from jaxrf.engine.run import Pullback
 from jaxrf.fields.opening import prepare_field
 from jaxrf.fields.run import Compiled, Run
 from jaxrf.inputs.images import Images, as_images
@@ -30,7 +32,12 @@ def drawn_run(model: Any, inputs: Any, input_shape: tuple[int, ...], **options: 
     return Run(Compiled(prepared), None, chosen.certify)
 
 
-def with_pullback(run: Run, **changes: Any) -> Run:
+def batched(pull: Pullback, **portions: int) -> Pullback:
+    """The same with other numbers of units and images at once."""
+    return replace(pull, batching=replace(pull.batching, **portions))
+
+
+def with_pullback(run: Run, batching: Mapping[str, int] | None = None, **changes: Any) -> Run:
     """The same with another pull-back."""
-    pull = replace(run.prepared.pullback, **changes)
+    pull = replace(batched(run.prepared.pullback, **(batching or {})), **changes)
     return replace(run, compiled=Compiled(replace(run.prepared, pullback=pull)))

@@ -10,6 +10,7 @@ import jax
 
 from jaxrf.base.compiler import platform
 from jaxrf.engine.batches import fitting, product
+from jaxrf.engine.batching import Batching
 from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
 from jaxrf.engine.windows import Windows
@@ -41,10 +42,7 @@ class Plan:
     Attributes:
         layer: whose units are pulled back.
         units: how many.
-        units_per_batch: how many are pulled back at once.
-        images_at_once: how many images go through side by side.
-        sequential_passes: how often a call does that, with other images each time.
-        batches_per_call: how many batches of units one call of the compiled program takes.
+        batching: how many units and images are pulled back at once, and one behind the other.
         cost: of one unit.
         memory: predicted bytes in use, weights and results included.
         limit: bytes that may be used.
@@ -59,10 +57,7 @@ class Plan:
 
     layer: str
     units: int
-    units_per_batch: int
-    images_at_once: int
-    sequential_passes: int
-    batches_per_call: int
+    batching: Batching
     cost: Cost
     memory: int
     limit: int
@@ -77,8 +72,7 @@ class Plan:
         c = self.cost
         lines = [
             f"Plan for {self.units} unit{'s' * (self.units != 1)} of {self.layer!r}",
-            f"  batches     {self.units_per_batch} units, {self.images_at_once} images side by side"
-            f"{f' in {self.sequential_passes} passes' * (self.sequential_passes > 1)}, {self.batches_per_call} batches a call",
+            f"  batches     {self.batching}",
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
             f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
@@ -151,7 +145,7 @@ def make_plan(
         batches = -(-batches // devices) * devices
         why.append(f"units are spread over {devices} devices")
     return Plan(
-        layer, windows.count, units, images, passes, batches, cost, needs.total(units, images, passes, batches), limit, reads,
+        layer, windows.count, Batching(units, images, passes, batches), cost, needs.total(units, images, passes, batches), limit, reads,
         dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate,
     )  # fmt: skip
 

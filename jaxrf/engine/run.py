@@ -18,6 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxrf.base.compiler import jit
 from jaxrf.base.typing import Device
 from jaxrf.engine.batches import Batches, product
+from jaxrf.engine.batching import Batching
 from jaxrf.engine.channels import ChannelRule, channel_rule
 from jaxrf.engine.pool import Pool
 from jaxrf.engine.pull import Shared, pull_back, read
@@ -56,10 +57,7 @@ class Pullback:
         below: how the axes of the source are read: its units are the positions of a map.
         score: name of the score.
         channels: the rule for a unit's channels.
-        units_per_batch: units per batch.
-        images_per_call: images per call.
-        sequential_passes: in how many passes, one behind the other, a call takes them.
-        batches_per_call: batches of units per call.
+        batching: how many units and images are pulled back at once, and one behind the other.
         images_interact: whether a map is cut from the gradient of the whole batch of images.
         pool: the frame in which units are averaged; None to keep them apart.
         devices: across which images (or units, where there are too few images) are spread.
@@ -73,10 +71,7 @@ class Pullback:
     below: UnitAxes
     score: str
     channels: str | int
-    units_per_batch: int
-    images_per_call: int
-    batches_per_call: int
-    sequential_passes: int = 1
+    batching: Batching
     images_interact: bool = False
     pool: Pool | None = None
     devices: tuple[Device, ...] = ()
@@ -122,7 +117,7 @@ class Pullback:
     def dealt(self) -> Batches:
         """The units in batches, which fill whole calls."""
         cells = np.arange(self.count) if self.reads == "slices" else product(self.windows.units, self.count)
-        return Batches(cells, self.units_per_batch, self.batches_per_call)
+        return Batches(cells, self.batching.units_per_batch, self.batching.batches_per_call)
 
     @cached_property
     def lines(self) -> Lines | None:
@@ -147,7 +142,7 @@ class Pullback:
             return jit(self._images)
         mesh = Mesh(np.array(self.devices), ("device",))
         one, split = PartitionSpec(), PartitionSpec("device")
-        if self.batches_per_call % len(self.devices):
+        if self.batching.batches_per_call % len(self.devices):
             inputs, outputs = (one, split, one, one, one, one, split), split
         else:
             inputs, outputs = (one, one, split, split, split, split, one), PartitionSpec(None, "device")
@@ -175,8 +170,9 @@ class Pullback:
         return Part(*(self.dealt.restored(p[0] if len(p) == 1 else np.concatenate(p, axis=1)) for p in zip(*parts)))
 
     def _calls(self, leaves, images, keys) -> Iterator[Any]:
-        for first in range(0, len(self.batches[0]), self.batches_per_call):
-            yield self.compiled(leaves, images, *(a[first : first + self.batches_per_call] for a in self.batches), keys)
+        step = self.batching.batches_per_call
+        for first in range(0, len(self.batches[0]), step):
+            yield self.compiled(leaves, images, *(a[first : first + step] for a in self.batches), keys)
 
     def _pooled(self, results: list[Any]) -> Part:
         wide = [(np.asarray(m, np.float64), np.asarray(e, np.float64), np.asarray(x)) for m, x, e, _ in results]
@@ -214,9 +210,9 @@ class Pullback:
     def _images(self, leaves, images, numbers, tables, shifts, weights, keys):
         """What `_one_image` gives, for images on one device: some side by side, in passes."""
         run = self._abreast
-        if self.sequential_passes == 1:
+        if self.batching.sequential_passes == 1:
             return run(leaves, images, numbers, tables, shifts, weights, keys)
-        passes = [a.reshape(self.sequential_passes, -1, *a.shape[1:]) for a in (images, keys)]
+        passes = [a.reshape(self.batching.sequential_passes, -1, *a.shape[1:]) for a in (images, keys)]
         results = jax.lax.map(lambda one: run(leaves, one[0], numbers, tables, shifts, weights, one[1]), passes)
         return [a.reshape(-1, *a.shape[2:]) for a in results]
 

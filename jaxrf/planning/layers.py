@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxrf.adapters import Subject
 from jaxrf.base.provenance import provenance
+from jaxrf.engine.batching import Batching
 from jaxrf.engine.channels import check_channels
 from jaxrf.engine.cost import forward_bytes
 from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, same_places, total_step
@@ -216,7 +217,7 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
     devices = tuple(request.devices or ())
     pull = Pullback(
         program, program.layers[place.layer], plan, place.below, request.score, request.channels,
-        units_per_batch=1, images_per_call=1, batches_per_call=1, images_interact=place.images_interact, devices=devices,
+        batching=Batching(), images_interact=place.images_interact, devices=devices,
     )  # fmt: skip
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
     chosen = make_plan(
@@ -235,13 +236,4 @@ def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, 
         shift = np.array([lo for lo, _ in crop.box]) if crop.box else 0
         centers = np.tile(np.repeat(centers, place.repeats, axis=0), (pull.groups, 1))
         pool = make_pool(pull.origin + shift, centers, pull.map_shape)
-    pull = replace(
-        pull,
-        units_per_batch=chosen.units_per_batch,
-        images_per_call=chosen.images_at_once * chosen.sequential_passes,
-        sequential_passes=chosen.sequential_passes,
-        batches_per_call=chosen.batches_per_call,
-        pool=pool,
-        reads=chosen.reads,
-    )
-    return pull, chosen
+    return replace(pull, batching=chosen.batching, pool=pool, reads=chosen.reads), chosen

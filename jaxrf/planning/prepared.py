@@ -46,7 +46,11 @@ class Prepared:
     @property
     def images_per_call(self) -> int:
         """Images per call of the compiled program."""
-        return self.pullback.program.image.shape[0] if self.pullback.images_interact else self.pullback.images_per_call
+        return (
+            self.pullback.program.image.shape[0]
+            if self.pullback.images_interact
+            else self.pullback.batching.images_per_call
+        )
 
     @property
     def count(self) -> int:

@@ -88,7 +88,7 @@ class Merger:
             self.total = gathered.init(maps.shape[1:], self.plan[0]["average"])
         if len(maps):  # none of photos that cannot be read
             self.total = gathered.update(self.total, maps, level, range(first, first + len(maps)))
-        if self.plan[0]["tied"]:
+        if self.plan[0]["images_interact"]:
             self._own += np.abs(maps).sum(dtype=np.float64), made.arrays["other_images"].sum(dtype=np.float64)
         self._hosts.add(header["host"])
         self._bad.update(dict.fromkeys(made.bad))
@@ -119,7 +119,7 @@ class Merger:
             facts["seeds"] = str(self.chunks.seeds[: self._last + 1])
         if self.rule is not None and self.total is not None:
             facts["until"] = {"error": self.rule.error, "reached": self.reached}
-        if header["tied"]:
+        if header["images_interact"]:
             facts["share_on_own_image"] = float(self._own[0] / self._own.sum()) if self._own.any() else 1.0
         row = Row.from_dict(header["theoretical"])
         return Result(

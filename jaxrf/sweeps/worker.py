@@ -6,7 +6,7 @@ import hashlib
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import tee
 from typing import Any
 
@@ -27,7 +27,6 @@ NAMED = (
     "layer", "wrt", "output", "channels", "score", "average", "estimator", "protocol", "precision",
 )  # fmt: skip
 """Settings that are options as they stand."""
-BATCHES = ("units_per_batch", "images_per_call", "sequential_passes", "batches_per_call")
 """Numbers of a `Pullback` that its plan chose."""
 
 
@@ -210,9 +209,9 @@ def _described(layer: Any, task: Task, images: np.ndarray) -> tuple[dict[str, An
     """What a plan records of a layer: its batches, and all that a result says besides its maps."""
     origin, units = layer.where(layer.count)
     header = {
-        "batches": {name: getattr(layer.pullback, name) for name in BATCHES},
+        "batching": asdict(layer.pullback.batching),
         "device": layer.facts["device"],
-        "tied": layer.pullback.images_interact,
+        "images_interact": layer.pullback.images_interact,
         "score": layer.pullback.score,
         "channels": layer.pullback.channels,
         "average": layer.options.average,
@@ -228,10 +227,11 @@ def _as_begun(run: Any, plan: Block) -> Any:
     """The run with the batches of its plan: other batches give other last bits."""
     from jaxrf.fields.run import Compiled
 
-    pull, batches = run.prepared.pullback, plan[0]["batches"]
-    if all(getattr(pull, name) == number for name, number in batches.items()):
+    pull = run.prepared.pullback
+    begun = replace(pull.batching, **plan[0]["batching"])
+    if pull.batching == begun:
         return run
-    return replace(run, compiled=Compiled(replace(run.prepared, pullback=replace(pull, **batches))))
+    return replace(run, compiled=Compiled(replace(run.prepared, pullback=replace(pull, batching=begun))))
 
 
 def _digest(images: np.ndarray) -> str:

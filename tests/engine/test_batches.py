@@ -32,7 +32,7 @@ def residual_run(batch: np.ndarray, **options) -> Run:
 
 
 def batched(run: Run, units: int) -> Run:
-    return with_pullback(run, units_per_batch=units)
+    return with_pullback(run, {"units_per_batch": units})
 
 
 def on_whole_arrays(run: Run) -> Run:
@@ -47,7 +47,7 @@ def test_batches_of_units_do_not_matter():
     batch = models.images(1, *SHAPE)
     runs = [batched(residual_run(batch, layer="stem", units="all"), n) for n in (1, 3, 8)]
     found = [next(run.samples(as_images(batch, None), None)).maps for run in runs]
-    assert [run.prepared.pullback.units_per_batch for run in runs] == [1, 3, 8]
+    assert [run.prepared.pullback.batching.units_per_batch for run in runs] == [1, 3, 8]
     assert found[0].shape[1] == 35
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=0, atol=EXACT * found[0].max())
@@ -57,7 +57,7 @@ def test_calls_do_not_matter():
     """Maps that do not fit into one call of the compiled program come in several, the last of which is padded."""
 
     def in_calls(run):
-        return with_pullback(run, units_per_batch=8, batches_per_call=4)
+        return with_pullback(run, {"units_per_batch": 8, "batches_per_call": 4})
 
     w, batch = weights(*models.RESIDUAL), models.images(1, *SHAPE)
     found = errors(models.residual, batch, w, layer="stem", channels="each", change=in_calls)
@@ -69,9 +69,9 @@ def test_turns_of_images_do_not_matter():
     """Six images at once, or in turns of two, give the same maps; each image the one of its number."""
     batch = models.images(6, *SHAPE)
     at_once = residual_run(batch, layer="stem", units=[[0, 1], [3, 4]])
-    in_turns = with_pullback(at_once, images_per_call=6, sequential_passes=3)
+    in_turns = with_pullback(at_once, {"images_at_once": 2, "sequential_passes": 3})
     found = [next(run.samples(as_images(batch, None), None)).maps for run in (at_once, in_turns)]
-    assert at_once.prepared.pullback.sequential_passes == 1 and found[0].shape[0] == 6
+    assert at_once.prepared.pullback.batching.sequential_passes == 1 and found[0].shape[0] == 6
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=EXACT * found[0].max())
     assert len(np.unique(found[0].sum((1, 2, 3)))) == 6
 

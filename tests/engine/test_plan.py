@@ -24,7 +24,7 @@ def compiled_bytes(run) -> int:
     pull = run.prepared.pullback
     images = np.zeros((run.prepared.images_per_call, *pull.program.image.shape), np.float32)
     keys = jax.random.split(jax.random.key(0), run.prepared.images_per_call)
-    some = [a[: pull.batches_per_call] for a in pull.batches]
+    some = [a[: pull.batching.batches_per_call] for a in pull.batches]
     m = pull.compiled.lower(run.leaves(0), images, *some, keys).compile().memory_analysis()
     return m.argument_size_in_bytes + m.temp_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
 
@@ -54,8 +54,8 @@ def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
         monkeypatch.setitem(planning.ABREAST, "cpu", (fewest, 0))
         run = run_of(zoo.conv_stack(depth=4, width=8), (96, 100, 3), images=8, crop=False)
         assert (
-            run.prepared.plan.images_at_once,
-            run.prepared.plan.sequential_passes,
+            run.prepared.plan.batching.images_at_once,
+            run.prepared.plan.batching.sequential_passes,
             run.prepared.images_per_call,
         ) == (
             fewest,
@@ -71,7 +71,7 @@ def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
 def test_images_of_a_large_network_go_in_turns():
     """Two images of a MobileNet-V2 fill the memory that suits a CPU; the others of a call come after them."""
     plan = jaxrf.plan(zoo.mobilenet_v2(), inputs=jaxrf.noise(24), input_shape=(224, 224, 3))
-    assert (plan.images_at_once, plan.sequential_passes) == (2, 4)
+    assert (plan.batching.images_at_once, plan.batching.sequential_passes) == (2, 4)
     assert "2 images side by side in 4 passes" in str(plan)
 
 
@@ -80,16 +80,16 @@ def test_images_are_shared_out_among_devices(count, at_once):
     """Eight devices take 16 images two by two, and not 16 each."""
     some = [SimpleNamespace(platform="cpu", id=number) for number in range(8)]  # a plan counts them, and runs nothing
     request = {"inputs": jaxrf.noise(count), "input_shape": (12, 10, 3), "devices": some}
-    assert jaxrf.plan(zoo.conv_stack(depth=2, width=4), **request).images_at_once == at_once
+    assert jaxrf.plan(zoo.conv_stack(depth=2, width=4), **request).batching.images_at_once == at_once
 
 
 def test_a_small_limit_lets_images_take_turns_first():
     """Fewer images side by side, then fewer units; a call takes all eight images as long as that fits."""
     model, given = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(8), "input_shape": (20, 18, 3)}
     free = jaxrf.plan(model, **given)
-    assert (free.images_at_once, free.sequential_passes) == (8, 1)
+    assert (free.batching.images_at_once, free.batching.sequential_passes) == (8, 1)
     tight = jaxrf.plan(model, memory=int(0.4 * free.memory), **given)
-    assert (tight.images_at_once, tight.sequential_passes) == (2, 4)
+    assert (tight.batching.images_at_once, tight.batching.sequential_passes) == (2, 4)
     a, b = (jaxrf.erf(model, memory=plan.memory, **given).mean for plan in (free, tight))
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * a.max())
 
@@ -101,7 +101,10 @@ def test_a_small_limit_makes_smaller_batches_and_the_same_maps():
     tight = int(free.memory * 0.6)
     plan = jaxrf.plan(model, units="all", memory=tight, **given)
     assert plan.memory <= tight
-    assert (plan.units_per_batch, plan.batches_per_call) < (free.units_per_batch, free.batches_per_call)
+    assert (plan.batching.units_per_batch, plan.batching.batches_per_call) < (
+        free.batching.units_per_batch,
+        free.batching.batches_per_call,
+    )
     a, b = (jaxrf.erf(model, units="all", memory=m, **given).mean for m in (None, tight))
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * a.max())
 
@@ -113,8 +116,8 @@ def test_the_prediction_is_what_is_held_against_the_limit():
     assert str(jaxrf.plan(model, units="all", memory=free.memory, **given)).splitlines()[1] == str(free).splitlines()[1]
     less = jaxrf.plan(model, units="all", memory=free.memory - 1, **given)
     assert less.memory < free.memory
-    assert (less.units_per_batch, less.images_at_once, less.batches_per_call) != (
-        free.units_per_batch, free.images_at_once, free.batches_per_call,
+    assert (less.batching.units_per_batch, less.batching.images_at_once, less.batching.batches_per_call) != (
+        free.batching.units_per_batch, free.batching.images_at_once, free.batching.batches_per_call,
     )  # fmt: skip
 
 
@@ -134,7 +137,7 @@ def test_too_small_a_limit_says_what_would_fit():
     with pytest.raises(PlanError, match=r"Plan needs .* for one unit and one image; 10 kB are allowed") as error:
         jaxrf.plan(model, memory="10kB", **given)
     enough = str(error.value).split('memory="')[1].split('"')[0]
-    assert jaxrf.plan(model, memory=parse_memory(enough) * 1.01, **given).units_per_batch == 1
+    assert jaxrf.plan(model, memory=parse_memory(enough) * 1.01, **given).batching.units_per_batch == 1
 
 
 def test_a_plan_prints_its_choices():
@@ -181,7 +184,7 @@ def test_an_unknown_option_of_plan_is_refused():
 def test_no_more_images_go_side_by_side_than_there_are(count, at_once):
     """A batch is never filled up with repeated images that nobody asked for; many images are split evenly."""
     plan = jaxrf.plan(zoo.conv_stack(depth=2, width=4), inputs=jaxrf.noise(count), input_shape=(12, 10, 3))
-    assert plan.images_at_once == at_once
+    assert plan.batching.images_at_once == at_once
 
 
 @pytest.mark.parametrize("model", [zoo.conv_stack(depth=3, width=8), zoo.unet(depth=2, width=4)], ids=["stack", "unet"])

@@ -32,7 +32,7 @@ def test_programs_lower_for_accelerators(platform, model, shape, request_, monke
     pull = run.prepared.pullback
     images = np.zeros((run.prepared.images_per_call, *pull.program.image.shape), np.float32)
     keys = jax.random.split(jax.random.key(0), run.prepared.images_per_call)
-    some = [a[: pull.batches_per_call] for a in pull.batches]
+    some = [a[: pull.batching.batches_per_call] for a in pull.batches]
     exported = jax.export.export(pull.compiled, platforms=(platform,))(run.leaves(0), images, *some, keys)
     assert exported.platforms == (platform,)
     assert len(exported.mlir_module()) > 10_000

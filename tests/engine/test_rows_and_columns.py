@@ -51,12 +51,12 @@ def test_maps_have_the_same_bits(model, shape, request_, units_per_batch):
     """Batches that are products, with rows missing in the last one."""
     run = drawn_run(model, jaxrf.noise(2), shape, **request_)
     size = {"units_per_batch": units_per_batch, "batches_per_call": 2}
-    wanted = maps_read(run, "slices", **size)
+    wanted = maps_read(run, "slices", batching=size)
     assert wanted.any()
     exact = run.prepared.pullback.pool is None
-    found = maps_read(run, "lines", **size)
+    found = maps_read(run, "lines", batching=size)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=0 if exact else 1e-6 * wanted.max())
-    pull = with_pullback(run, reads="lines", **size).prepared.pullback
+    pull = with_pullback(run, size, reads="lines").prepared.pullback
     assert len(pull.dealt.shape) > 1 and set(range(len(pull.windows.starts.rows))) == set(pull.lines.along)
 
 
@@ -100,7 +100,7 @@ def test_the_plan_says_how_windows_are_read():
         return jaxrf.prepare(zoo.conv_stack(depth=2, width=8), None, shape, units=units, platform=platform).plan
 
     assert [plan("all", p).reads for p in ("cpu", "gpu", "tpu")] == ["slices", "slices", "lines"]
-    assert plan("all", "tpu").units_per_batch == 8 * 64 and "reads       windows by rows and columns" in str(
+    assert plan("all", "tpu").batching.units_per_batch == 8 * 64 and "reads       windows by rows and columns" in str(
         plan("all", "tpu")
     )
     for units in ("center", [(3, 4), (5, 9), (6, 6)]):

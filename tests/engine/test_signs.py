@@ -23,6 +23,7 @@ from jaxrf.interpret.weights import random_weights
 from jaxrf.planning.programs import traced
 from tests.engine.models import conv, images
 from tests.engine.random_networks import Net, layer, open_run
+from tests.running import batched
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -88,7 +89,7 @@ def test_batching_changes_nothing():
     assert opened.prepared.pullback.signs.drawn
     keys = jax.random.split(jax.random.key(0), 2)
     together, single = (
-        maps_of(replace(opened.prepared.pullback, units_per_batch=n, batches_per_call=1), opened, keys) for n in (5, 1)
+        maps_of(batched(opened.prepared.pullback, units_per_batch=n, batches_per_call=1), opened, keys) for n in (5, 1)
     )
     np.testing.assert_allclose(together, single, rtol=0, atol=1e-6 * single.max())
     assert (together.sum((-1, -2)) > 0).all()
@@ -124,7 +125,7 @@ def test_where_elements_stay_apart_the_map_is_the_mean_over_all_signs():
     signs = opened.prepared.pullback.signs
     assert not signs.drawn
     keys = jax.random.split(jax.random.key(1), 2000)
-    (once, again) = maps_of(replace(opened.prepared.pullback, images_per_call=2), opened, keys[:2])[:, 0]
+    (once, again) = maps_of(batched(opened.prepared.pullback, images_at_once=2), opened, keys[:2])[:, 0]
     np.testing.assert_array_equal(once, again)
     everywhere = replace(signs, in_squares=frozenset(), gathering=frozenset())
     assert len(everywhere.drawn) == len(signs.averaged) == 7

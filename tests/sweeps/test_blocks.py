@@ -16,7 +16,7 @@ from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.merge import Merger
 from jaxrf.sweeps.ranges import Ranges
 
-PLAN = ({"average": "weighted", "tied": False}, {})
+PLAN = ({"average": "weighted", "images_interact": False}, {})
 
 
 def made(seed, span, bad=()) -> Made:

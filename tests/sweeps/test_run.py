@@ -193,9 +193,9 @@ def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
 
     (task,) = tasks(made())
     header, arrays = Folder.at(finished).plan(task)
-    plan = encode(plan_key(task.id), {**header, "batches": {**header["batches"], "images_per_call": 1}}, arrays)
-    assert header["batches"]["images_per_call"] == 2
-    assert open_task(task, plan, seed=0).run.prepared.side == 1
+    plan = encode(plan_key(task.id), {**header, "batching": {**header["batching"], "images_at_once": 1}}, arrays)
+    assert header["batching"]["images_at_once"] == 2
+    assert open_task(task, plan, seed=0).run.prepared.images_per_call == 1
 
 
 def test_a_task_that_fails_leaves_the_others_alone(tmp_path):
