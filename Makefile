@@ -9,7 +9,7 @@ RUN     := $(VENV)/bin/python
 .PHONY: demo test test-slow test-every-layer test-newest lint format bench bench-tpu bench-h100 docs clean
 
 demo: $(VENV)/.installed-demo
-	$(RUN) -m jaxrf.cli demo --out runs/demo
+	$(RUN) -m jaxrf demo --out runs/demo
 
 test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow and not every_layer"

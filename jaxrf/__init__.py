@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxrf.fields.opening import clear_cache
     from jaxrf.inputs.images import noise
     from jaxrf.loading.variables import load_variables
+    from jaxrf.pages.write import write_report
     from jaxrf.pieces.context import halo
     from jaxrf.pieces.plan import tile_plan
     from jaxrf.pieces.stream import stream
@@ -61,6 +62,7 @@ __all__ = [
     "tile",
     "tile_plan",
     "trf",
+    "write_report",
 ]
 
 _HOMES = {
@@ -81,6 +83,7 @@ _HOMES = {
     "plot_grid": "jaxrf.report.grid",
     "plot_measure": "jaxrf.report.curves",
     "plot_profiles": "jaxrf.report.curves",
+    "write_report": "jaxrf.pages.write",
     "open": "jaxrf.sweeps.results",
     "sweep": "jaxrf.sweeps.call",
     "task": "jaxrf.sweeps.held",

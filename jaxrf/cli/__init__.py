@@ -76,8 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 def find_commands() -> None:
     """Import the modules of this package; those that are commands register themselves."""
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "__main__":
-            importlib.import_module(f"{__name__}.{module.name}")
+        importlib.import_module(f"{__name__}.{module.name}")
 
 
 class _Version(argparse.Action):

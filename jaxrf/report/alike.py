@@ -36,25 +36,40 @@ def named(results: Mapping[str, MapsOfUnits] | Sequence[MapsOfUnits]) -> dict[st
     return found
 
 
+def kind_of(result: MapsOfUnits) -> str:
+    """What results must share for their numbers to be comparable, in words.
+
+    Example: "score 'square', average 'weighted', estimator 'sampled'"
+    """
+    return ", ".join(f"{what} {value!r}" for what, value in _kind(result).items() if value is not None)
+
+
 def check_alike(results: Mapping[str, MapsOfUnits]) -> None:
-    """Refuse results of other scores or averages than the first: widths of their maps mean other things.
+    """Refuse results of other scores, averages, estimators, protocols or sources than the first.
+
+    Widths of their maps mean other things.
 
     Raises:
         InputError: names the first that differs, and in what.
     """
     first = next(iter(results))
+    ours = _kind(results[first])
     for name, one in results.items():
-        for what in ("score", "average"):
-            ours, theirs = getattr(results[first], what), getattr(one, what)
-            if ours != theirs:
+        for what, value in _kind(one).items():
+            if value != ours[what]:
                 raise InputError(
-                    f"{first!r} has {what} {ours!r} and {name!r} has {theirs!r}, whose maps have other widths for the "
-                    f"same field. Make all results with the same {what}."
+                    f"{first!r} has {what} {ours[what]!r} and {name!r} has {value!r}, which cannot be compared: maps of "
+                    f"the same field have other widths, or other errors. Make all results with the same {what}, or put "
+                    "them into figures of their own."
                 )
-        for what in ("protocol", "wrt"):
-            ours, theirs = results[first].provenance.get(what), one.provenance.get(what)
-            if ours != theirs:
-                raise InputError(
-                    f"{first!r} was made with {what} {ours!r} and {name!r} with {theirs!r}, which cannot be compared. "
-                    "Put them into figures of their own."
-                )
+
+
+def _kind(result: MapsOfUnits) -> dict[str, str | None]:
+    how = result.provenance.get("estimator") or {}
+    return {
+        "score": result.score,
+        "average": result.average,
+        "estimator": how.get("name", "sampled"),
+        "protocol": result.provenance.get("protocol"),
+        "wrt": result.provenance.get("wrt"),
+    }

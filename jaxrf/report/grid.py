@@ -82,7 +82,7 @@ def plot_grid(
                 "Use plot_profiles for one, and Result.plot for three."
             )
     look = look_of(list(views.values()), scale, shares, zoom=False)
-    half = max(_half(shown, frame) for shown in views.values())
+    half = max(half_of(shown, frame) for shown in views.values())
     across = columns or min(len(views), 5 if len(views) not in (6, 8) else len(views) // 2)
     down = -(-len(views) // across)
     figure = new_figure(SIDE * across + 0.9, (SIDE + 0.45) * down + 0.5)
@@ -104,7 +104,7 @@ def plot_grid(
     return figure
 
 
-def _half(shown: View, frame: str) -> float:
+def half_of(shown: View, frame: str) -> float:
     """Half of the side of a square about the center that holds what the frame asks for."""
     if frame == "input":
         return max(shown.input_shape) / 2

@@ -63,7 +63,7 @@ def plane(
     last = [shown.origin[a] + shown.values.shape[a] - 0.5 for a in axes]
     image = ax.imshow(
         replace(shown, values=look.scale.drawn(shown)).slice(axes),
-        cmap=_colormap(shown.signed, over_photo=gray is not None),
+        cmap=colormap(shown.signed, over_photo=gray is not None),
         norm=look.norm,
         extent=(first[1], last[1], last[0], first[0]),
         interpolation="nearest",
@@ -198,7 +198,7 @@ def _box(ax: Axes, shown: View, axes: tuple[int, int]) -> None:
     ax.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, zorder=4, **style))
 
 
-def _colormap(signed: bool, over_photo: bool) -> Colormap:
+def colormap(signed: bool, over_photo: bool) -> Colormap:
     """Dark to bright; over a photo the dark end lets it through."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap

@@ -152,6 +152,7 @@ def compare(
     if other is not None:
         if not isinstance(results, Result):
             raise InputError("Two results are compared as compare(a, b), several as one dict or list; both were given.")
+        check_alike(named({"the first result": results, "the second": other}))
         return compare_two(results, other, measure=measure, level=level, **options)
     if isinstance(results, Result):
         raise InputError("A result is compared with another: compare(a, b), or several as a dict or list.")

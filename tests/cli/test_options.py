@@ -139,7 +139,7 @@ def test_every_command_has_a_help_with_all_its_flags(name, capsys):
 
 def test_help_loads_no_jax():
     """`--help` lists the commands and imports neither jax nor numpy, so that it is quick."""
-    run = subprocess.run([sys.executable, "-m", "jaxrf.cli", "--help"], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-m", "jaxrf", "--help"], capture_output=True, text=True, check=True)
     assert {"trf", "erf", "doctor", "demo"} <= set(run.stdout.split())
     code = "import sys; from jaxrf.cli import main; main(['--help']); sys.exit(bool({'jax', 'numpy'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

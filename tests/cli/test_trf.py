@@ -123,7 +123,7 @@ def test_a_reader_that_stops_is_no_error(arguments, status):
     read, write = os.pipe()
     os.close(read)
     run = subprocess.run(
-        [sys.executable, "-m", "jaxrf.cli", *arguments], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "jaxrf", *arguments], stdout=write, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(write)
     assert (run.returncode, run.stderr) == (status, "")

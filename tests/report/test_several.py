@@ -114,8 +114,11 @@ def test_what_cannot_stand_side_by_side_is_refused():
         plot_grid({})
     with pytest.raises(InputError, match="'a' has average 'weighted' and 'b' has 'normalized'"):
         plot_grid({"a": result_of(), "b": result_of(average="normalized")})
-    with pytest.raises(InputError, match="'b' with None, which cannot be compared"):
+    with pytest.raises(InputError, match="'a' has protocol 'luo2016' and 'b' has None, which cannot be compared"):
         plot_profiles({"a": result_of(provenance={"protocol": "luo2016"}), "b": result_of()})
+    averaged = result_of(provenance={"estimator": {"name": "sign_averaged"}})
+    with pytest.raises(InputError, match="'a' has estimator 'sampled' and 'b' has 'sign_averaged'"):
+        plot_grid({"a": result_of(), "b": averaged})
     with pytest.raises(InputError, match="1 spatial axes; a grid shows two"):
         plot_grid([result_of(1)])
     with pytest.raises(UnknownNameError, match="Did you mean 'field'"):

@@ -88,6 +88,8 @@ def test_what_cannot_be_compared_is_named(results):
         compare(results, measure="sigma", baseline="x")
     with pytest.raises(InputError, match="'a' has score 'square' and 'b' has 'abs'"):
         compare({"a": a, "b": replace(a, score="abs")}, measure="sigma")
+    with pytest.raises(InputError, match="'the first result' has score 'square' and 'the second' has 'abs'"):
+        compare(a, replace(a, score="abs"), measure="sigma")
     with pytest.raises(InputError, match="cannot be compared"):
         compare({"a": a, "b": replace(a, provenance={"protocol": "luo2016"})}, measure="sigma")
     with pytest.raises(InputError, match="compare\\(a, b\\)"):

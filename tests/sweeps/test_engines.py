@@ -171,7 +171,7 @@ def test_mpi_computes(alone, tmp_path):
         'input = "8x9x3"\ninputs = "noise:1"\nseeds = "0:30"\n'
         '[model]\nsource = "zoo:conv_stack"\ndepth = [1, 2]\nwidth = 2\n'
     )
-    command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "3", sys.executable, "-m", "jaxrf.cli"]
+    command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "3", sys.executable, "-m", "jaxrf"]
     out = str(tmp_path / "out")
     subprocess.run([*command, "sweep", str(tmp_path / "a.toml"), "--out", out, "--on", "mpi"], check=True, timeout=300)
     assert digests(out) == alone
