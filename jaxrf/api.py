@@ -63,7 +63,7 @@ def trf(
         apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
         args: the call's positional arguments, with `...` in the image's place; the others are the same for all images.
         spatial_axes: axes of the batched input that are positions; all between batch and features if None.
-        dtype: of the input.
+        dtype: of the input; a whole-number one for models of token ids, whose fields begin at their embeddings.
         unknown: "raise" for operations that have no rule, or "global": they count as seeing everything.
         wrt: fields on this layer instead of the input: the rows of the layers behind it, in positions of its units.
         treat_as_constant: layers inside of which reduced statistics (means, variances, pooled gates, attention weights)
@@ -95,7 +95,7 @@ def trf(
         raise InputError(f'unknown={unknown!r} is neither "raise" nor "global".')
     subject = adapt(
         model, input_shape, variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
-        spatial_axes=spatial_axes, dtype=dtype,
+        spatial_axes=spatial_axes, dtype=dtype, embedding=wrt,
     )  # fmt: skip
     geometry = Programs(subject, treat_as_constant, unknown).geometry
     source = choose(geometry.program, wrt, None) if wrt is not None else None

@@ -108,7 +108,9 @@ def _kept(model: Any, variables: PyTree | None, images: Images, options: Settled
 
 def prepare_field(model: Any, variables: PyTree | None, images: Images, options: Settled) -> tuple[Subject, Field]:
     """The model as a subject, and the field of its layers."""
-    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **options.call)
+    call = {**options.call, "embedding": options.wrt}
+    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+    options = replace(options, wrt=options.wrt or subject.embedding)
     if options.protocol is not None:
         protocols[options.protocol].check_size(tuple(images.shape[axis - 1] for axis in subject.spatial_axes))
     if options.init is not None:

@@ -166,6 +166,8 @@ class Stream:
 
     def _keep(self, samples: Any) -> None:
         subject, new = self.plan.layer.subject, np.asarray(samples)
+        if subject.embedding and np.issubdtype(new.dtype, np.integer):
+            new = new.astype(subject.dtype)
         images = None if self._kept is None else self._kept.shape[0]
         fits = new.ndim == len(subject.input_shape) + 1 and new.shape[1:] == self._shape(new.shape[self._axis])
         if not fits or new.dtype != subject.dtype or (images is not None and new.shape[0] != images):
