@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.layer_field import LayerField, Unit
+from jaxrf.geometry.index import Unit
+from jaxrf.geometry.layer_field import LayerField
 
 
 @dataclass(frozen=True)
