@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrf import init, measures
-    from jaxrf.adapters.embedded import embedded
     from jaxrf.adapters.tap import tap
     from jaxrf.api import check, erf, paths, plan, prepare, trf
     from jaxrf.base.compiler import compiler_options
@@ -39,7 +38,6 @@ __all__ = [
     "clear_cache",
     "compare",
     "compiler_options",
-    "embedded",
     "erf",
     "grid",
     "halo",
@@ -88,7 +86,6 @@ _HOMES = {
     "sweep": "jaxrf.sweeps.call",
     "task": "jaxrf.sweeps.held",
     "tap": "jaxrf.adapters.tap",
-    "embedded": "jaxrf.adapters.embedded",
     "halo": "jaxrf.pieces.context",
     "stream": "jaxrf.pieces.stream",
     "tile": "jaxrf.pieces.tiles",

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.core import Tracer
 
 from jaxrf import errors
 from jaxrf.adapters import adapt
@@ -18,7 +17,8 @@ from jaxrf.engine.plan import Plan
 from jaxrf.engine.units import Grid
 from jaxrf.errors import InputError
 from jaxrf.fields.field import Field
-from jaxrf.fields.opening import Opened, open_call, prepare_field
+from jaxrf.fields.opening import open_given, prepare_field
+from jaxrf.geometry.scale import Scale
 from jaxrf.geometry.table import Table
 from jaxrf.init import Initializer
 from jaxrf.inputs.images import as_images, shapes_only
@@ -63,14 +63,14 @@ def trf(
         apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
         args: the call's positional arguments, with `...` in the image's place; the others are the same for all images.
         spatial_axes: axes of the batched input that are positions; all between batch and features if None.
-        dtype: of the input.
+        dtype: of the input; a whole-number one for models of token ids, whose fields begin at their embeddings.
         unknown: "raise" for operations that have no rule, or "global": they count as seeing everything.
         wrt: fields on this layer instead of the input: the rows of the layers behind it, in positions of its units.
         treat_as_constant: layers inside of which reduced statistics (means, variances, pooled gates, attention weights)
             count as constants, while the main path stays; their sublayers are inside. What joins as `x - mean(x)` or
             `x * gate(x)` then has the field of x; a mean that has no other path beside it stays.
-        spacing, unit, rate: how far apart positions of the input are, one number or one per spatial axis, as in
-            `spacing=(0.5, 0.5, 2.0), unit="µm"`; or how many there are in a unit, seconds if `unit` is None, as in
+        spacing, unit, rate: how far apart positions of the input (or of the layer `wrt`) are, one number or one per axis,
+            as in `spacing=(0.5, 0.5, 2.0), unit="µm"`; or how many there are in a unit, seconds if `unit` is None, as in
             `rate=16_000`. Rows then have `physical`.
 
     Returns:
@@ -95,7 +95,7 @@ def trf(
         raise InputError(f'unknown={unknown!r} is neither "raise" nor "global".')
     subject = adapt(
         model, input_shape, variables=variables, method=method, apply_kwargs=apply_kwargs, args=args,
-        spatial_axes=spatial_axes, dtype=dtype,
+        spatial_axes=spatial_axes, dtype=dtype, embedding=wrt,
     )  # fmt: skip
     geometry = Programs(subject, treat_as_constant, unknown).geometry
     source = choose(geometry.program, wrt, None) if wrt is not None else None
@@ -199,6 +199,9 @@ def erf(
     estimator: str = "sampled",
     platform: str | None = None,
     progress: Callable[[int, int | None], None] | None = None,
+    spacing: float | Sequence[float] | None = None,
+    unit: str | None = None,
+    rate: float | None = None,
 ) -> Result | Any:
     """Effective receptive fields of units of a layer: exact gradients, scored and averaged over samples.
 
@@ -209,7 +212,8 @@ def erf(
     Args:
         model: as for `trf`.
         variables: the model's variables; None to draw them at random, once per seed.
-        inputs: images (n, ...), an iterable of batches of them, or `jaxrf.noise(n)`.
+        inputs: images (n, ...), an iterable of batches of them, or `jaxrf.noise(n)`; or ids of tokens, whole numbers
+            (n, *positions), whose maps are on their embeddings, or on `wrt`.
         units: "center", "middle" (position `n // 2` of each axis), "all", `jaxrf.grid(8, 8)`, or positions (n, axes)
             in the layer; "center" if None.
         layer: a name from the table, or a list of them; None for the output.
@@ -246,6 +250,7 @@ def erf(
         platform: for which batches and lowerings are chosen: "cpu", "gpu" or "tpu"; that of JAX's default device if None.
         progress: is called with the number of samples so far and with how many there will be, None where nobody knows,
             after each batch of images with one seed and after each seed with several.
+        spacing, unit, rate: as for `trf`; results then have `physical`, and figures say both.
 
     Returns:
         A `Result`: mean map and standard error per unit, with origins and the theoretical row; with a list of layers a
@@ -273,13 +278,15 @@ def erf(
         seeds=seeds, until=until, input_shape=input_shape, certify=certify, progress=progress,
         crop=crop, memory=memory, devices=devices, precision=precision, platform=platform,
     )  # fmt: skip
-    opened = _opened(model, variables, inputs, options)
+    opened = open_given(model, variables, inputs, options)
+    axes = len(next(iter(opened.field.layers.values())).row.fields)
+    scale = Scale.said(spacing, unit, rate, axes)  # what does not fit is said before anything runs
     images = opened.images.repeatable() if len(opened.runs) > 1 else opened.images
     rule = as_until(until)
     with jax.default_matmul_precision(precision), compiling_for(platform):
         found = {}
         for name, run in opened.runs.items():  # a comprehension would be a frame between a warning and the caller
-            found[name] = run.result(images, opened.seeds, rule, progress)
+            found[name] = run.result(images, opened.seeds, rule, progress).at(scale)
     return found if opened.field.several else next(iter(found.values()))
 
 
@@ -344,7 +351,7 @@ def plan(
         >>> plan.units, plan.windows["conv_0"]
         (4096, ((1, 5, 5, 8), (1, 64, 64, 8)))
     """
-    return _opened(model, variables, inputs, Options.of(options)).field.plan
+    return open_given(model, variables, inputs, Options.of(options)).field.plan
 
 
 def check(
@@ -381,17 +388,3 @@ def check(
     images = as_images(inputs, chosen.input_shape)
     with jax.default_matmul_precision(chosen.precision), compiling_for(chosen.platform):
         compare(model, variables, images, chosen, sampled, tolerance)
-
-
-def _opened(model: Any, variables: PyTree | None, inputs: Any, options: Options) -> Opened:
-    """A call of keyword options, prepared.
-
-    Raises:
-        InputError: it stands inside of somebody's `jit`, `vmap` or `grad`.
-    """
-    if any(isinstance(leaf, Tracer) for leaf in (inputs, *jax.tree.leaves(variables))):
-        raise InputError(
-            "The variables or inputs are traced, as inside of jit, vmap or grad, where an average on the host cannot be. "
-            "Use field = jaxrf.prepare(...) outside, and field(variables, images, key) here."
-        )
-    return open_call(model, variables, as_images(inputs, options.input_shape), options)

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrf.adapters import function, linen, nnx
 from jaxrf.adapters.fit import check_finite
+from jaxrf.adapters.ids import on_embeddings
 from jaxrf.adapters.subject import PyTree, Subject, make_call
 from jaxrf.adapters.tap import intercepting
 from jaxrf.errors import InputError
@@ -33,7 +34,7 @@ def adapt(
     args: tuple[Any, ...] | None = None,
     spatial_axes: tuple[int, ...] | None = None,
     dtype: Any = np.float32,
-    integers: bool = False,
+    embedding: str | None = None,
 ) -> Subject:
     """The subject of a model: what it computes as a pure function of its variables and a batch of images.
 
@@ -51,11 +52,11 @@ def adapt(
         args: positional arguments of the call with `...` in the place of the image; None: the image alone.
             The others are the same for all images and must fit one, as scalars and arrays with a leading axis of 1 do.
         spatial_axes: axes of the batched input that are positions; None: all between batch and features.
-        dtype: floating-point dtype of the images.
-        integers: whether the inputs may be whole numbers, which have no derivative.
+        dtype: of the images; of a whole-number one they are ids of tokens (*positions), all of whose axes are positions.
+        embedding: of ids, the layer at which the derivative begins; None for the first one with features for each id.
 
     Returns:
-        A `Subject`.
+        A `Subject`, of floating-point images in any case.
 
     Raises:
         InputError: the model is of no known kind, cannot take such an input, or has other variables than those given.
@@ -68,12 +69,12 @@ def adapt(
         (1, 2)
     """
     call = make_call(
-        input_shape, dtype=dtype, spatial_axes=spatial_axes, args=args, apply_kwargs=apply_kwargs, method=method,
-        integers=integers,
-    )  # fmt: skip
+        input_shape, dtype=dtype, spatial_axes=spatial_axes, args=args, apply_kwargs=apply_kwargs, method=method
+    )
     for kind in KINDS:
         if kind.accepts(model):
-            return kind.build(model, variables, call)
+            subject = kind.build(model, variables, call)
+            return on_embeddings(subject, embedding) if np.issubdtype(call.dtype, np.integer) else subject
     found = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
     raise InputError(
         f"The model is {found}; needed is a Linen module, an NNX module, or a function f(x) or f(variables, x). "

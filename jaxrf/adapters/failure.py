@@ -47,6 +47,8 @@ def _advice(images: jax.ShapeDtypeStruct, error: Exception, beside: Sequence[tup
     """What to look at: the arguments or the shapes, whichever the error speaks of; nothing where it is neither."""
     if isinstance(error, TypeError) and _ARGUMENTS.search(str(error)):
         yield "Pass what the call takes beside the image by args=(..., value) or apply_kwargs."
+    elif "integer" in str(error):
+        yield "Are these ids of tokens? Pass whole numbers: an array of integers, or dtype=numpy.int32 to jaxrf.trf."
     elif _of_shapes(error):
         yield "Check input_shape (one image, without the batch axis)."
         if images.shape[1] == 1 and len(images.shape) > 4:

@@ -50,6 +50,7 @@ class Subject:
         axes_said: whether the user named them.
         outputs: shapes and dtypes of what `fn` returns for one image.
         beside: shapes of the arrays that the model is called with besides the image.
+        embedding: where the images are ids, the layer at which the derivative begins; None elsewhere.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Subject:
     axes_said: bool = False
     outputs: PyTree = field(default=None, repr=False)
     beside: tuple[tuple[int, ...], ...] = ()
+    embedding: str | None = None
 
     def images(self, batch: int = 1) -> jax.ShapeDtypeStruct:
         """Shape and dtype of `batch` images."""
@@ -143,7 +145,6 @@ def make_call(
     args: tuple[Any, ...] | None = None,
     apply_kwargs: Mapping[str, Any] | None = None,
     method: str | Callable[..., Any] | None = None,
-    integers: bool = False,
 ) -> Call:
     """The checked `Call`.
 
@@ -162,8 +163,11 @@ def make_call(
             f"args has {places} places for the image; needed is exactly one `...`. "
             "Write for instance args=(..., t) where the model is called as model(image, t)."
         )
+    found = _checked_dtype(dtype)
+    if spatial_axes is None and jnp.issubdtype(found, jnp.integer):
+        spatial_axes = tuple(range(1, len(shape) + 1))
     axes = _checked_axes(spatial_axes, shape)
-    return Call(shape, _checked_dtype(dtype, integers), axes, arguments, apply_kwargs, method, spatial_axes is not None)
+    return Call(shape, found, axes, arguments, apply_kwargs, method, spatial_axes is not None)
 
 
 def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
@@ -185,16 +189,17 @@ def _checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
-def _checked_dtype(dtype: Any, integers: bool) -> np.dtype:
+def _checked_dtype(dtype: Any) -> np.dtype:
     try:
         found = jnp.dtype(dtype)
     except TypeError as error:
         raise InputError(f"dtype={dtype!r} is not a dtype: {error}. Use for instance numpy.float32.") from error
-    if not jnp.issubdtype(found, jnp.floating) and not (integers and jnp.issubdtype(found, jnp.integer)):
+    if jnp.issubdtype(found, jnp.integer):
+        return np.dtype(jax.dtypes.canonicalize_dtype(found))
+    if not jnp.issubdtype(found, jnp.floating):
         raise InputError(
-            f"Inputs have dtype {found}; a derivative needs floating-point inputs. "
-            "Convert them, for instance inputs.astype(numpy.float32) / 255. "
-            "For ids of tokens, take their embeddings: jaxrf.embedded."
+            f"Inputs have dtype {found}; a derivative needs floating-point inputs, or ids of tokens. "
+            "Convert them, for instance inputs.astype(numpy.float32)."
         )
     if jax.dtypes.canonicalize_dtype(found) != found:
         raise InputError(

@@ -11,6 +11,7 @@ from jaxrf.cli import figures, progress, values
 from jaxrf.cli.folder import RunFolder
 from jaxrf.cli.models import ModelOptions
 from jaxrf.cli.options import Command, commands, option, positional
+from jaxrf.cli.scale import ScaleOptions
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def initializer(text: str) -> tuple[str, str]:
 
 @commands.register("erf")
 @dataclass(frozen=True, kw_only=True)
-class Erf(ModelOptions, Command):
+class Erf(ModelOptions, ScaleOptions, Command):
     """Map the effective fields of units.
 
     The inputs are photos, or standard normal noise where none are given.
@@ -156,6 +157,7 @@ class Erf(ModelOptions, Command):
                 init=dict(self.init) or None,
                 progress=moved,
                 **chosen,
+                **self.scale_arguments,
                 **self.call_arguments(),
             )
 
@@ -213,6 +215,15 @@ def save_figure(result: Result, file: str, photo: str | None = None) -> None:
 def summary(result: Result) -> dict[str, Any]:
     """The numbers of a result that tell most, in JSON's types; measures are those of the first unit."""
     row = result.theoretical
+    unit = f"in_{row.scale.unit or 'units'}" if row.scale else ""
+    physical = (
+        {}
+        if not unit
+        else {
+            f"theoretical_size_{unit}": list(result.physical.theoretical.size),
+            f"effective_size_{unit}": _first(result.physical.size("luo2016")),
+        }
+    )
     return {
         "layer": row.name,
         "units": len(result.units),
@@ -227,6 +238,7 @@ def summary(result: Result) -> dict[str, Any]:
         "effective_size": _first(result.size("luo2016")),
         "area_ratio_50": _area_ratio(result, 0.5),
         "area_ratio_95": _area_ratio(result, 0.95),
+        **physical,
     }
 
 
@@ -237,6 +249,8 @@ def profile_facts(far: ByDistance) -> dict[str, Any]:
         return [float(n) if math.isfinite(n) else None for n in numbers]
 
     facts = {"metric": far.metric, "distance": plain(far.distance), "law": far.law[0]}
+    if far.rings.step is not None:
+        facts[f"distance_in_{far.rings.unit or 'units'}"] = plain(far.physical.distance)
     facts |= {
         name: plain(getattr(far.mean, end)[0]) for name, end in (("mean", "value"), ("low", "low"), ("high", "high"))
     }
@@ -259,6 +273,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
         f"theoretical size  {' x '.join(map(str, facts['theoretical_size']))} input positions",
         f"effective size    {facts['effective_size']:.1f} (luo2016: root of the area above 4.55 % of the peak)",
     ]
+    lines += [f"{name.replace('_', ' ')}  {facts[name]}" for name in facts if "_size_in_" in name]
     if facts["area_ratio_50"] is None:
         lines.append("area ratio        not defined: a unit has no center, as behind global pooling")
     else:

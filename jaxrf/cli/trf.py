@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jaxrf.cli import figures, values
 from jaxrf.cli.models import ModelOptions
 from jaxrf.cli.options import Command, commands, option
+from jaxrf.cli.scale import ScaleOptions
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @commands.register("trf")
 @dataclass(frozen=True, kw_only=True)
-class Trf(ModelOptions, Command):
+class Trf(ModelOptions, ScaleOptions, Command):
     """Print the theoretical field of each layer.
 
     No weights are needed and no forward pass is run.
@@ -55,11 +56,6 @@ class Trf(ModelOptions, Command):
         "draw sizes over depth, or with --layer the unit's box, or with --paths its counts, into this file",
         metavar="FILE",
     )
-    spacing: Any = option(
-        "how far apart positions of the input are, as 0.5 or 0.5x0.5x2", parse=values.numbers, metavar="NUMBERS"
-    )
-    rate: float | None = option("how many positions there are in a unit, as 16000", parse=float, metavar="NUMBER")
-    spacing_unit: str | None = option("the unit of --spacing, as um; seconds with --rate", metavar="NAME")
     csv: bool = option("print CSV", default=False)
     markdown: bool = option("print a Markdown table", default=False)
 
@@ -69,9 +65,8 @@ class Trf(ModelOptions, Command):
         self._validate()
         loaded, input_shape = self.load()
         how = {**self.call_arguments(), "treat_as_constant": self.treat_as_constant}
-        table = jaxrf.trf(loaded.model, input_shape, unknown=self.unknown, wrt=self.wrt, **how)
-        if self.spacing is not None or self.rate is not None or self.spacing_unit is not None:
-            table = table.scaled(self.spacing, self.spacing_unit, self.rate)
+        said = {"unknown": self.unknown, "wrt": self.wrt, **self.scale_arguments}
+        table = jaxrf.trf(loaded.model, input_shape, **said, **how)
         if self.layer is None:
             return self._finish(self._table(table), table)
         row = table[self.layer]

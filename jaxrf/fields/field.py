@@ -237,6 +237,8 @@ class Field:
     def _images(self, images: Any) -> jax.Array:
         shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
         needed, name = self.subject.input_shape, self.subject.name
+        if self.subject.embedding and dtype is not None and jnp.issubdtype(dtype, jnp.integer):
+            images, dtype = jnp.asarray(images, self.subject.dtype), self.subject.dtype
         if shape is None or shape[1:] != needed or not shape[0] or dtype != self.subject.dtype:
             raise InputError(
                 f"The images are {dtype} of shape {shape}; the field was prepared for {self.subject.dtype} of shape "

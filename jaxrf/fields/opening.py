@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax.core import Tracer
 
 from jaxrf.adapters import Subject, adapt, check_finite
 from jaxrf.adapters.subject import concrete
@@ -18,7 +19,7 @@ from jaxrf.fields.cache import Cache, key_of, shapes_key
 from jaxrf.fields.field import Field
 from jaxrf.fields.run import Compiled, Run
 from jaxrf.init import with_init
-from jaxrf.inputs.images import Images
+from jaxrf.inputs.images import Images, as_images
 from jaxrf.planning.kinds import whole
 from jaxrf.planning.layers import prepare_layers
 from jaxrf.planning.options import Options, Settled
@@ -73,6 +74,20 @@ class Opened:
     seeds: list[int | None]
 
 
+def open_given(model: Any, variables: PyTree | None, inputs: Any, options: Options) -> Opened:
+    """As `open_call`, with inputs as they were given.
+
+    Raises:
+        InputError: the call stands inside of somebody's `jit`, `vmap` or `grad`; or as `jaxrf.erf` says.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in (inputs, *jax.tree.leaves(variables))):
+        raise InputError(
+            "The variables or inputs are traced, as inside of jit, vmap or grad, where an average on the host cannot be. "
+            "Use field = jaxrf.prepare(...) outside, and field(variables, images, key) here."
+        )
+    return open_call(model, variables, as_images(inputs, options.input_shape), options)
+
+
 def open_call(model: Any, variables: PyTree | None, images: Images, options: Options) -> Opened:
     """Prepare a call, or find what an equal one prepared.
 
@@ -108,7 +123,9 @@ def _kept(model: Any, variables: PyTree | None, images: Images, options: Settled
 
 def prepare_field(model: Any, variables: PyTree | None, images: Images, options: Settled) -> tuple[Subject, Field]:
     """The model as a subject, and the field of its layers."""
-    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **options.call)
+    call = {**options.call, "embedding": options.wrt}
+    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+    options = replace(options, wrt=options.wrt or subject.embedding)
     if options.protocol is not None:
         protocols[options.protocol].check_size(tuple(images.shape[axis - 1] for axis in subject.spatial_axes))
     if options.init is not None:

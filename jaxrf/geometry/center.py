@@ -11,10 +11,17 @@ from jaxrf.geometry.places import reach
 
 
 def centers(field: Field, unit_shape: tuple[int, ...], line: bool) -> np.ndarray:
-    """Center of every unit on one input axis, broadcastable to `unit_shape`; NaN where a unit has none.
+    """Center of every unit on one input axis, broadcastable to `unit_shape`; NaN where a unit has none: see `local_ends`."""
+    first, last = local_ends(field, unit_shape, line)
+    middles = (first + last - 1) / 2
+    return _squeezed(middles.reshape([1] * (len(unit_shape) - middles.ndim) + [*middles.shape]))
 
-    It is the middle of the unit's unclipped interval. Where the field is global, or is that of a group of units, it is
-    the middle of the smallest of the local parts; where several are the smallest, of their hull. It is unknown where a
+
+def local_ends(field: Field, unit_shape: tuple[int, ...], line: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Half-open interval that says where each unit lies on one input axis; NaN where a unit has none.
+
+    It is the unit's unclipped interval. Where the field is global, or is that of a group of units, it is the smallest of
+    the local parts; where several are the smallest, their hull. It is unknown where a
     part was on an axis of one position that is gone and was not given back as it went.
 
     Args:
@@ -25,14 +32,14 @@ def centers(field: Field, unit_shape: tuple[int, ...], line: bool) -> np.ndarray
     """
     ends = [_ends(part, unit_shape, line and field.local is None) for part in field.parts]
     if not ends or any(part.aside is not None and part.aside.endless is None for part in field.parts):
-        return np.full([1] * len(unit_shape), np.nan)
+        return (np.full([1] * len(unit_shape), np.nan),) * 2
     seeing = True if field.local is None else field.lo < field.hi
     ranks = [np.where((lo < hi) & seeing, reach(part), np.inf) for part, (lo, hi) in zip(field.parts, ends)]
     least = reduce(np.minimum, ranks)
     first = reduce(np.minimum, (np.where(rank == least, lo, np.inf) for rank, (lo, _) in zip(ranks, ends)))
     last = reduce(np.maximum, (np.where(rank == least, hi, -np.inf) for rank, (_, hi) in zip(ranks, ends)))
-    middles = np.where(np.isfinite(least), (first + last - 1) / 2, np.nan)
-    return _squeezed(middles.reshape([1] * (len(unit_shape) - middles.ndim) + [*middles.shape]))
+    known = np.isfinite(least)
+    return np.where(known, first, np.nan), np.where(known, last, np.nan)
 
 
 def _squeezed(middles: np.ndarray) -> np.ndarray:
@@ -59,5 +66,18 @@ def _ends(field: Field, unit_shape: tuple[int, ...], beyond: bool) -> tuple[np.n
 def pitch(middles: np.ndarray) -> float | None:
     """The distance between centers that are neighbors, from those of all units; None where it is not one number."""
     places = np.unique(middles[np.isfinite(middles)])
-    steps = np.unique(np.diff(places))
-    return float(steps[0]) if len(steps) == 1 else None
+    return _only(np.diff(places))
+
+
+def patch(field: Field, unit_shape: tuple[int, ...], line: bool) -> int | None:
+    """The size of the intervals that say where units lie on one input axis; None where it is not one number."""
+    first, last = local_ends(field, unit_shape, line)
+    sizes = last - first
+    found = _only(sizes[np.isfinite(sizes)])
+    return None if found is None else int(found)
+
+
+def _only(numbers: np.ndarray) -> float | None:
+    """The number that all of them are; None where they differ, or where there is none."""
+    different = np.unique(numbers)
+    return float(different[0]) if len(different) == 1 else None

@@ -7,8 +7,7 @@ It never looks at a model, and nothing here runs JAX.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -17,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.center import centers, pitch
+from jaxrf.geometry.center import centers, patch, pitch
 from jaxrf.geometry.edges import padded, unseen
 from jaxrf.geometry.field import Field
+from jaxrf.geometry.index import Unit, checked_index
 from jaxrf.geometry.phases import Phases, phases_of, plain, smallest_input
 
-Unit = int | Sequence[int]
 Interval = tuple[int, int]
 
 
@@ -264,7 +263,7 @@ class LayerField:
         Raises:
             InputError: the position has another rank than the input's spatial axes, or lies outside of the input.
         """
-        where = _index(position, self.input_shape, "Position", f"the input of layer {self.name!r}")
+        where = checked_index(position, self.input_shape, "Position", f"the input of layer {self.name!r}")
         seeing = np.ones(self.unit_shape, bool)
         for p, one in zip(where, self.fields, strict=True):
             seeing = seeing & (one.lo <= p) & (p < one.hi)
@@ -316,8 +315,13 @@ class LayerField:
 
     @property
     def pitch(self) -> tuple[float | None, ...]:
-        """Per input axis, the distance of neighboring units: the patch of tokens; None where it is not one number."""
+        """Per input axis, the distance of neighboring units, of tokens their stride on the image; None where it is not one number."""
         return tuple(map(pitch, self._centers))
+
+    @property
+    def patch(self) -> tuple[int | None, ...]:
+        """Per input axis, the size of what says where a unit lies: the patch that a token is of; None where it is not one number."""
+        return tuple(patch(one, self.unit_shape, line) for one, line in zip(self.fields, self._lines))
 
     @property
     def padded(self) -> tuple[tuple[int, int] | None, ...]:
@@ -339,7 +343,7 @@ class LayerField:
         return tuple(p and smallest_input(p) for p in self.phases)
 
     def _check(self, unit: Unit) -> tuple[int, ...]:
-        return _index(unit, self.unit_shape, "Unit", f"layer {self.name!r}")
+        return checked_index(unit, self.unit_shape, "Unit", f"layer {self.name!r}")
 
     def _endless(self, one: Field, index: tuple[int, ...]) -> Interval:
         c = one.continuation
@@ -355,8 +359,12 @@ class LayerField:
     @cached_property
     def _centers(self) -> tuple[np.ndarray, ...]:
         """Per input axis, the centers of all units, broadcastable to the unit shape; nan where there is none."""
-        lines = (one is not None for one in self.phases)
-        return tuple(centers(one, self.unit_shape, line) for one, line in zip(self.fields, lines, strict=True))
+        return tuple(centers(one, self.unit_shape, line) for one, line in zip(self.fields, self._lines, strict=True))
+
+    @property
+    def _lines(self) -> tuple[bool, ...]:
+        """Per input axis, whether units lie on one line of their own there."""
+        return tuple(one is not None for one in self.phases)
 
     @staticmethod
     def _distance(middles: np.ndarray, extent: int) -> np.ndarray:
@@ -378,22 +386,3 @@ def _clipped(one: Field, index: tuple[int, ...], unit_shape: tuple[int, ...]) ->
 
 def _interval(lo: np.integer, hi: np.integer) -> Interval:
     return (int(lo), int(hi)) if lo < hi else (0, 0)
-
-
-def _index(index: Unit, shape: tuple[int, ...], what: str, owner: str) -> tuple[int, ...]:
-    """`index` as a tuple of ints within `shape`."""
-    try:
-        given = tuple(operator.index(i) for i in ((index,) if np.ndim(index) == 0 else index))  # type: ignore[union-attr]
-    except TypeError:
-        raise InputError(
-            f"{what} {index!r} is not a position: {len(shape)} whole numbers are needed for {owner}."
-        ) from None
-    if len(given) != len(shape):
-        raise InputError(
-            f"{what} {given} has {len(given)} numbers, but {owner} has {len(shape)} axes, of shape {shape}. "
-            "Give one number per axis."
-        )
-    if any(not 0 <= i < n for i, n in zip(given, shape, strict=True)):
-        ranges = ", ".join(f"0..{n - 1}" for n in shape)
-        raise InputError(f"{what} {given} is outside of {owner}, of shape {shape}. Use numbers in {ranges}.")
-    return given

@@ -209,6 +209,9 @@ def _remarks(row: LayerField) -> list[str]:
     for axis in row.global_axes:
         causes.setdefault(row.global_cause.get(axis, ""), []).append(axis)
     remarks = [f"global over {', '.join(axes)}" + (f": {cause}" if cause else "") for cause, axes in causes.items()]
+    if None in row.stride and None not in row.pitch and row.pitch:
+        patch, apart = _axes(row.patch), _axes(row.pitch)
+        remarks.append(f"on a grid of {'×'.join(map(str, row.grid))} units, of patches of {patch}, {apart} apart")
     if row.unproductive:
         remarks.append("unproductive: even the smallest path sees more than the input")
     return [visible(remark) for remark in (*remarks, *row.notes)]

@@ -41,12 +41,21 @@ class Row(LayerField):
         Raises:
             InputError: nobody said how far apart positions are.
         """
+        return Physical(self, self.known_scale)
+
+    @property
+    def known_scale(self) -> Scale:
+        """How far apart positions are.
+
+        Raises:
+            InputError: nobody said.
+        """
         if self.scale is None:
             raise InputError(
-                f"Row {self.name!r} has no physical units. Say how far apart positions are, as in "
-                'jaxrf.trf(model, shape, spacing=0.5, unit="µm") or rate=16_000.'
+                f"Layer {self.name!r} has no physical units. Say how far apart positions are, as in "
+                'jaxrf.trf(model, shape, spacing=0.5, unit="µm") or rate=16_000; of a result, result.scaled(rate=16_000).'
             )
-        return Physical(self, self.scale)
+        return self.scale
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON-able values: its summary, and the fields without loss."""

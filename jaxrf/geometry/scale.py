@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxrf.errors import InputError
-from jaxrf.geometry.layer_field import LayerField, Unit
+from jaxrf.geometry.index import Unit
+from jaxrf.geometry.layer_field import LayerField
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,29 @@ class Scale:
             name, value = ("spacing", spacing) if rate is None else ("rate", rate)
             raise InputError(f"{name}={value!r} is not a number above zero for all or each of the {axes} spatial axes.")
         return cls(tuple(map(float, each)), ("s" if rate is not None else "") if unit is None else unit)  # type: ignore[arg-type]
+
+    @classmethod
+    def said(
+        cls, spacing: float | Sequence[float] | None, unit: str | None, rate: float | None, axes: int
+    ) -> Scale | None:
+        """As `of`; None where nobody said anything."""
+        return None if spacing is unit is rate is None else cls.of(spacing, unit, rate, axes)
+
+    def of_pairs(self, pairs: Sequence[tuple[float, float] | None]) -> tuple[tuple[float, float] | None, ...]:
+        """Pairs of numbers of positions, one pair per axis, in the unit."""
+        return tuple(None if pair is None else (pair[0] * d, pair[1] * d) for pair, d in zip(pairs, self.spacing))
+
+    def of_numbers(self, numbers: Sequence[Any]) -> tuple[float | None, ...]:
+        """Numbers of positions, one per axis, in the unit."""
+        return tuple(None if n is None else float(n) * d for n, d in zip(numbers, self.spacing))
+
+    def words(self, number: float, axis: int = 0) -> str:
+        """A number of positions along an axis in words.
+
+        >>> Scale((1 / 16_000,), "s").words(511)
+        '0.0319 s'
+        """
+        return f"{number * self.spacing[axis]:.3g}" + f" {self.unit}" * bool(self.unit)
 
     def __str__(self) -> str:
         return " × ".join(f"{one:g}" for one in self.spacing) + f" {self.unit}" * bool(self.unit)
@@ -98,15 +122,14 @@ class Physical:
 
     def box(self, unit: Unit, clip: bool = False) -> tuple[tuple[float, float], ...]:
         """As `row.box`."""
-        return tuple((lo * d, hi * d) for (lo, hi), d in zip(self.row.box(unit, clip), self.scale.spacing))
+        return self.scale.of_pairs(self.row.box(unit, clip))  # type: ignore[return-value]
 
     def halo(self, aligned: bool = True) -> tuple[tuple[float, float] | None, ...]:
         """As `row.halo`."""
-        pairs = zip(self.row.halo(aligned), self.scale.spacing)
-        return tuple(None if pair is None else (pair[0] * d, pair[1] * d) for pair, d in pairs)
+        return self.scale.of_pairs(self.row.halo(aligned))
 
     def _of(self, numbers: Sequence[Any]) -> tuple[float | None, ...]:
-        return tuple(None if n is None else float(n) * d for n, d in zip(numbers, self.scale.spacing))
+        return self.scale.of_numbers(numbers)
 
     def __repr__(self) -> str:
         facts = {"size": self.size, "stride": self.stride, "latency": self.latency}

@@ -87,7 +87,7 @@ class Images:
         return replace(self, source=self.source.images(0, self.source.count, self.shape, self.dtype))
 
     def batches(self, size: int | None) -> Iterator[np.ndarray]:
-        """Batches of at most `size` images; of the sizes they were handed in if None."""
+        """Batches of at most `size` images; of the sizes they were handed in if None. Ids of tokens come as float32."""
         if isinstance(self.source, Noise):
             size = size or self.source.count
             for first in range(0, self.source.count, size):
@@ -104,14 +104,14 @@ class Images:
                 f"A batch of inputs has shape {batch.shape} and dtype {batch.dtype}; the first had images of {self.shape} "
                 f"and dtype {self.dtype}. All batches need the same, and at least one image."
             )
-        return batch
+        return batch.astype(np.float32) if np.issubdtype(self.dtype, np.integer) else batch
 
 
 def as_images(inputs: Any, input_shape: Sequence[int] | None, dtype: Any = np.float32) -> Images:
     """Inputs as `Images`.
 
     Raises:
-        InputError: no images, integers, nothing at a path, or noise without `input_shape`.
+        InputError: no images, neither numbers nor ids, nothing at a path, or noise without `input_shape`.
     """
     if isinstance(inputs, Images):
         return inputs
@@ -171,7 +171,7 @@ def shapes_only(inputs: Any) -> Images:
     """`Images` that know their shape and type and hold none, from an array or a `jax.ShapeDtypeStruct`.
 
     Raises:
-        InputError: no shape, no images, or integers.
+        InputError: no shape, no images, or neither numbers nor ids.
     """
     shape, dtype = getattr(inputs, "shape", None), getattr(inputs, "dtype", None)
     if shape is None or dtype is None:
@@ -192,9 +192,8 @@ def _shape(given: Any) -> tuple[int, ...]:
 def _check_shape(shape: tuple[int, ...], dtype: Any) -> None:
     if len(shape) < 2 or 0 in shape:
         raise InputError(f"Inputs of shape {shape} hold no images; needed is (n, *image), with n at least 1.")
-    if not jnp.issubdtype(dtype, np.floating):
+    if not (jnp.issubdtype(dtype, np.floating) or jnp.issubdtype(dtype, np.integer)):
         raise InputError(
-            f"Inputs are of dtype {dtype}; a derivative needs a floating type. "
-            "Scale and cast them first, for instance inputs.astype(np.float32) / 255. "
-            "For ids of tokens, take their embeddings: jaxrf.embedded."
+            f"Inputs are of dtype {dtype}; a derivative needs a floating type, or ids of tokens. "
+            "Cast them first, for instance inputs.astype(np.float32)."
         )

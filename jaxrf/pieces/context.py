@@ -6,13 +6,14 @@ Takes a model and images; yields a `Halo`. It cuts and looks; nothing is derived
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrf.errors import InputError
+from jaxrf.geometry.scale import Scale
 from jaxrf.inputs.images import Images, Noise, as_images
 from jaxrf.pieces.cuts import AxisCut
 from jaxrf.pieces.layer import PieceLayer, Shaped
@@ -31,6 +32,7 @@ class Halo:
         error: what remains when the images are run in tiles with this context: the largest difference from the whole, as
             a share of the largest value.
         samples: how many images were compared.
+        scale: how far apart positions are; None where nobody said.
         profiles: per axis, for before and after: the largest difference of all units that have at least so many positions
             of context, by that number.
     """
@@ -42,6 +44,18 @@ class Halo:
     error: float
     samples: int
     profiles: tuple[tuple[np.ndarray, np.ndarray], ...]
+    scale: Scale | None = None
+
+    @property
+    def physical(self) -> tuple[tuple[float, float], ...]:
+        """`context` in physical units.
+
+        Raises:
+            InputError: nobody said how far apart positions are.
+        """
+        if self.scale is None:
+            raise InputError("This halo has no physical units. Say spacing= or rate= to jaxrf.halo.")
+        return self.scale.of_pairs(self.context)  # type: ignore[return-value]
 
     def __str__(self) -> str:
         pairs = zip(self.context, self.theoretical)
@@ -49,10 +63,9 @@ class Halo:
             f"Context of {self.layer!r} for a tolerance of {self.tolerance:g}: {self.error:.2g} remains in tiles of "
             f"{self.samples} image{'s' * (self.samples != 1)}"
         ]
-        lines += [
-            f"  axis {i}: {before} before, {after} after; {b} and {a} in theory"
-            for i, ((before, after), (b, a)) in enumerate(pairs)
-        ]
+        for i, ((before, after), (b, a)) in enumerate(pairs):
+            words = "" if self.scale is None else f" ({self.scale.words(before, i)}, {self.scale.words(after, i)})"
+            lines.append(f"  axis {i}: {before} before, {after} after{words}; {b} and {a} in theory")
         return "\n".join(lines)
 
 
@@ -69,6 +82,9 @@ def halo(
     apply_kwargs: Mapping[str, Any] | None = None,
     args: tuple[Any, ...] | None = None,
     spatial_axes: tuple[int, ...] | None = None,
+    spacing: float | Sequence[float] | None = None,
+    unit: str | None = None,
+    rate: float | None = None,
 ) -> Halo:
     """The context that tiles need in practice: the smallest at which values change by no more than a tolerance.
 
@@ -83,6 +99,7 @@ def halo(
         images: images (n, ...), an iterable of such, or `jaxrf.noise(n)`; larger than twice the context that is found.
         tolerance: largest difference, as a share of the largest value of the layer.
         input_shape: needed with `jaxrf.noise` alone.
+        spacing, unit, rate: as for `jaxrf.trf`; the halo then has `physical`.
 
     Returns:
         A `Halo`; its `context` goes into `jaxrf.tile` and `jaxrf.tile_plan`.
@@ -109,7 +126,9 @@ def halo(
         "variables": variables, "method": method, "apply_kwargs": apply_kwargs, "args": args,
         "spatial_axes": spatial_axes, "dtype": given.dtype,
     }  # fmt: skip
-    return _Measured.of(PieceLayer.of(model, given.shape, layer, output, how), given).halo(tolerance)
+    found = PieceLayer.of(model, given.shape, layer, output, how)
+    scale = Scale.said(spacing, unit, rate, len(found.subject.spatial_axes))
+    return replace(_Measured.of(found, given).halo(tolerance), scale=scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,9 +226,13 @@ class _Measured:
 
 
 def _by_distance(distance: np.ndarray, worst: np.ndarray) -> np.ndarray:
-    """The largest difference of all units at a distance or beyond, by the distance from 0 on."""
+    """The largest difference of all units at a distance or beyond, by the distance from 0 on.
+
+    Infinite nearer than any unit is: without padding there is none that has less than all of its context.
+    """
     profile = np.zeros(max(int(distance.max()), 0) + 1)
     np.maximum.at(profile, distance.clip(0), worst)
+    profile[: max(int(distance.min()), 0)] = np.inf
     return np.maximum.accumulate(profile[::-1])[::-1]
 
 

@@ -163,10 +163,11 @@ class AxisCut:
         return self.phases.period
 
     def _pieces(self, size: int, units: int, length: int, context: tuple[int, int] | None) -> AxisPlan | None:
-        valid, last = self.valid(context), size - length
+        valid, last, held = self.valid(context), size - length, self.units(length)
         starts, borders = [0], [0]
         while starts[-1] < last:
-            border = min(valid.until(starts[-1] + length), units)
+            # With less context than theory asks for, a network without padding has fewer units on a piece.
+            border = min(valid.until(starts[-1] + length), units, valid.offset(starts[-1]) + held)
             if border == units:  # nobody sees the rest of the input
                 break
             start = min(valid.latest_start(border), last)
@@ -176,7 +177,7 @@ class AxisCut:
             borders.append(border)
         offsets = tuple(valid.offset(start) for start in starts)
         middle = starts[len(starts) > 1] // 2 // self.step * self.step
-        first, until = valid.from_(middle), min(valid.until(middle + length), units)
+        first, until = valid.from_(middle), min(valid.until(middle + length), units, valid.offset(middle) + held)
         seam = (middle, valid.offset(middle), first, until) if middle and first < until else None
         return AxisPlan(size, self.along, units, length, tuple(starts), offsets, (*borders, units), self.step, seam)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
+from jaxrf.geometry.scale import Scale
 from jaxrf.pieces.cuts import AxisCut, Valid
 from jaxrf.pieces.layer import PieceLayer, Shaped
 from jaxrf.pieces.tiles import check_alike, step_of
@@ -32,6 +33,7 @@ class StreamPlan:
         chunk: positions by which the window moves on.
         window: positions on which the model runs at once.
         step: windows begin at multiples of it.
+        scale: how far apart positions are; None where nobody said.
     """
 
     layer: PieceLayer
@@ -40,11 +42,12 @@ class StreamPlan:
     chunk: int
     window: int
     step: int
+    scale: Scale | None = None
 
     @property
     def row(self) -> Row:
-        """The layer's row of the table."""
-        return self.traced.row
+        """The layer's row of the table; at a scale it has `physical`."""
+        return replace(self.traced.row, scale=self.scale)
 
     @cached_property
     def valid(self) -> Valid:
@@ -69,12 +72,22 @@ class StreamPlan:
         ready = np.array([self.valid.until(int(end)) for end in ends])
         return int((ends[np.searchsorted(ready, units, side="right")] - 1 - begin).max())
 
+    @property
+    def physical_latency(self) -> float:
+        """`latency` in physical units.
+
+        Raises:
+            InputError: nobody said how far apart positions are.
+        """
+        return self.latency * self.row.known_scale.spacing[self.axis]
+
     def __str__(self) -> str:
-        ahead, back = self.row.look_ahead[self.axis], self.row.look_back[self.axis]
+        ahead, back, late = self.row.look_ahead[self.axis], self.row.look_back[self.axis], self.latency
+        words = "" if self.scale is None else f" ({self.scale.words(late, self.axis)})"
         return (
             f"Stream of layer {self.row.name!r} in chunks of {self.chunk}: windows of {self.window}, "
             f"{self.window / self.chunk:.3g} times what is new\n"
-            f"  units see {back} positions back and {ahead} ahead, and come out up to {self.latency} positions late"
+            f"  units see {back} positions back and {ahead} ahead, and come out up to {late} positions late{words}"
         )
 
 
@@ -166,6 +179,8 @@ class Stream:
 
     def _keep(self, samples: Any) -> None:
         subject, new = self.plan.layer.subject, np.asarray(samples)
+        if subject.embedding and np.issubdtype(new.dtype, np.integer):
+            new = new.astype(subject.dtype)
         images = None if self._kept is None else self._kept.shape[0]
         fits = new.ndim == len(subject.input_shape) + 1 and new.shape[1:] == self._shape(new.shape[self._axis])
         if not fits or new.dtype != subject.dtype or (images is not None and new.shape[0] != images):
@@ -235,6 +250,9 @@ def stream(
     apply_kwargs: Mapping[str, Any] | None = None,
     args: tuple[Any, ...] | None = None,
     spatial_axes: tuple[int, ...] | None = None,
+    spacing: float | Sequence[float] | None = None,
+    unit: str | None = None,
+    rate: float | None = None,
 ) -> Stream:
     """A layer of a model, computed while a signal arrives: the same numbers as on the whole signal, to rounding.
 
@@ -252,6 +270,8 @@ def stream(
         look_ahead: the most positions that may be waited for beyond a unit's own, 0 for causal models alone; no limit if
             None.
         dtype: of the signal.
+        spacing, unit, rate: as for `jaxrf.trf`, as in `rate=16_000`; `stream.plan` then has `physical_latency`, and its row
+            `physical`.
 
     Returns:
         A `Stream`; print its `plan`.
@@ -289,7 +309,8 @@ def stream(
             f"{[a - 1 for a in piece.subject.spatial_axes]}."
         )
     axis = piece.subject.spatial_axes.index(along + 1)
-    return Stream(_planned(piece, axis, chunk, look_ahead))
+    scale = Scale.said(spacing, unit, rate, len(piece.subject.spatial_axes))
+    return Stream(replace(_planned(piece, axis, chunk, look_ahead), scale=scale))
 
 
 def _planned(piece: PieceLayer, axis: int, chunk: int, look_ahead: int | None) -> StreamPlan:

@@ -140,7 +140,8 @@ def _plane(shown: View, gray: np.ndarray | None, look: panels.Look) -> Figure:
     right.set_title(f"through the {shown.middle}")
     # On a logarithmic axis there is room for a line above the peak.
     panels.finish_beside(right, *(("upper center", 2) if look.logarithmic else ("upper left", 1)))
-    figure.legend(handles=panels.handles(shown, look.shares), loc="outside lower center", ncols=4, frameon=False)
+    ncols = 4 if shown.scale is None else 2  # sizes in both positions and units are long
+    figure.legend(handles=panels.handles(shown, look.shares), loc="outside lower center", ncols=ncols, frameon=False)
     return figure
 
 

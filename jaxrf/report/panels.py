@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxrf.report.scales import DECADES, Scale, scales
-from jaxrf.report.view import View
+from jaxrf.report.view import View, figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,8 +78,9 @@ def plane(
     ax.set_xlim(low_x - 0.5 - pad, high_x - 0.5 + pad)
     ax.set_ylim(high_y - 0.5 + pad, low_y - 0.5 - pad)
     ax.set_facecolor("white" if gray is not None else "#ececec")
-    ax.set_xlabel(f"{axis_name(shown, axes[1])} ({shown.where})")
-    ax.set_ylabel(f"{axis_name(shown, axes[0])} ({shown.where})")
+    ax.set_xlabel(f"{axis_name(shown, axes[1])} ({shown.label(axes[1])})")
+    ax.set_ylabel(f"{axis_name(shown, axes[0])} ({shown.label(axes[0])})")
+    in_units(ax, shown, [axes[1]])
     return image
 
 
@@ -114,8 +115,20 @@ def profile(ax: Axes, shown: View, axes: Sequence[int], look: Look) -> None:
         ax.axhline(0, color="black", linewidth=0.6, zorder=1)
         ax.set_ylim(-1.08 if shown.signed else -0.03, 1.08)
     ax.set_xlabel(f"offset from the {shown.middle} ({shown.where}s)")
+    bars = len(look.shares) if len(shown.input_shape) == 1 else 0
+    in_units(ax, shown, axes, above=1 + 0.05 * bars)
     ax.set_ylabel("mean score / peak")
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def in_units(ax: Axes, shown: View, axes: Sequence[int], above: float = 1.0) -> None:
+    """A second scale above, in physical units, where these are known and positions are equally far apart along `axes`."""
+    steps = {shown.scale.spacing[a] for a in axes} if shown.scale else set()
+    if shown.scale is None or len(steps) > 1:
+        return
+    (step,) = steps
+    second = ax.secondary_xaxis(above, functions=(lambda x: np.asarray(x) * step, lambda x: np.asarray(x) / step))
+    second.set_xlabel(f"in {figure_text(shown.scale.unit) or 'units'}")
 
 
 def finish_beside(ax: Axes, loc: Any, ncols: int = 1) -> None:

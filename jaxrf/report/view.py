@@ -15,6 +15,8 @@ from scipy.ndimage import gaussian_filter
 
 from jaxrf import measures
 from jaxrf.errors import InputError, visible
+from jaxrf.geometry.row import Row
+from jaxrf.geometry.scale import Scale
 from jaxrf.statistics.measures.energy import contour_level
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class View:
         title: layer and unit, and what ails the map.
         theoretical: the theoretical size in words.
         where: what positions are of, in words: "input position".
+        scale: how far apart these are; None where nobody said.
     """
 
     values: np.ndarray
@@ -53,6 +56,7 @@ class View:
     title: str
     theoretical: str
     where: str = "input position"
+    scale: Scale | None = None
 
     @property
     def signed(self) -> bool:
@@ -68,6 +72,10 @@ class View:
     def middle(self) -> str:
         """What `center` is, in words."""
         return "center" if self.centered else "middle of the box"
+
+    def label(self, axis: int) -> str:
+        """What positions along an axis are, and how far apart."""
+        return self.where if self.scale is None else f"{self.where}, {figure_text(self.scale.words(1, axis))} apart"
 
     def positions(self, axis: int) -> np.ndarray:
         """Input positions along one axis of the map."""
@@ -147,6 +155,14 @@ def view(result: MapsOfUnits, unit: int) -> View:
         box,
         result.input_shape,
         title,
-        " × ".join(map(str, row.size)),
+        " × ".join(map(str, row.size)) + _physical(row),
         f"position of {source}" if (source := result.provenance.get("wrt")) else "input position",
+        row.scale,
     )
+
+
+def _physical(row: Row) -> str:
+    """The size of a row in its unit, where it has one."""
+    if row.scale is None:
+        return ""
+    return f"; {' × '.join(f'{size:.3g}' for size in row.physical.size)} {figure_text(row.scale.unit)}".rstrip()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ from jaxtyping import Float, Int
 from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
+from jaxrf.geometry.scale import Scale
+from jaxrf.results.physical import PhysicalResult
+from jaxrf.results.record import ARRAYS, NUMBERS, OPTIONAL, axis_names, describe, record
 from jaxrf.statistics import Groups, Interval, bands, distances, groups, jackknife
 from jaxrf.statistics.gathered import TRUSTED
 from jaxrf.statistics.measures import measures
@@ -33,10 +36,6 @@ if TYPE_CHECKING:
     from jaxrf.statistics.distances import ByDistance
     from jaxrf.statistics.measures.gaussian import GaussianFit
     from jaxrf.statistics.measures.profiles import Radial
-
-ARRAYS = ("mean", "stderr", "origin", "units")
-OPTIONAL = ("between", "within", "effective")
-NUMBERS = ("count", "score", "channels", "input_shape", "dead", "nonfinite", "average", "provenance")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -294,6 +293,7 @@ class Result:
 
         Args:
             metric: "euclidean" or "chebyshev" in input positions, or "token": in tokens, along the axis with most of them.
+                In input positions of the finest axis, where positions are not equally far apart along all.
             over: as for `interval`.
             options: `level` of the intervals; `first` and `last`, the distances that the fits use.
 
@@ -301,14 +301,37 @@ class Result:
             InputError: a unit without a center, or tokens that lie on no grid.
             UnknownNameError: another metric.
         """
-        how = distances.options(metric, self.theoretical.pitch, self.theoretical.name)
+        rings = distances.Rings.of(metric, self.theoretical)
         kept, factor = self.samples_over(over) if self.groups or over else (None, "seeds")
-        profile = self._placed(measures["radial"], "radial", how)
-        return distances.by_distance(profile, self.mean, metric, kept, factor, **options)
+        profile = self._placed(measures["radial"], "radial", rings.options)
+        return distances.by_distance(profile, self.mean, rings, kept, factor, **options)
 
     def coverage(self, **options: Any) -> Float[np.ndarray, " unit"]:
         """Share of the clipped theoretical box whose entries are above `threshold` (4.55 %) of the peak."""
         return self.measure("coverage", **options)
+
+    def scaled(
+        self, spacing: float | Sequence[float] | None = None, unit: str | None = None, rate: float | None = None
+    ) -> Result:
+        """The same result with `physical`, and with figures in both: positions are `spacing` apart, or `rate` in a `unit`.
+
+        Raises:
+            InputError: both or neither of spacing and rate, or numbers that are not above zero.
+        """
+        return self.at(Scale.of(spacing, unit, rate, len(self.input_shape)))
+
+    def at(self, scale: Scale | None) -> Result:
+        """The same result at a scale."""
+        return self if scale is None else replace(self, theoretical=replace(self.theoretical, scale=scale))
+
+    @property
+    def physical(self) -> PhysicalResult:
+        """The result's numbers in physical units: sizes, stride, centers, boxes.
+
+        Raises:
+            InputError: nobody said how far apart positions are.
+        """
+        return PhysicalResult(self, self.theoretical.known_scale)
 
     def plot(self, unit: int = 0, photo: Any = None, **options: Any) -> Any:
         """A figure of one unit's map over a photo with its profiles; see `jaxrf.report.figures.plot`.
@@ -325,48 +348,19 @@ class Result:
         Raises:
             StoreError: something else is there, or a result and `overwrite` is False; or the disk refuses.
         """
-        return store.save(path, self._record(), overwrite)
+        return store.save(path, record(self), overwrite)
 
     def to_xarray(self) -> xarray.Dataset:
         """The result as an xarray dataset, with the centers, the names of the axes and the header as attributes."""
         from jaxrf.store.netcdf_file import dataset
 
-        data = dataset(self._record())
-        return data.assign(center=(("unit", "axis"), self.center)).assign_coords(axis=list(self._axes))
-
-    @property
-    def _axes(self) -> tuple[str, ...]:
-        """Names of the spatial axes, the last being x."""
-        d = len(self.input_shape)
-        return ("z", "y", "x")[3 - d :] if d <= 3 else tuple(f"axis_{a}" for a in range(d))
-
-    def _record(self) -> store.Record:
-        axes = dict.fromkeys(("mean", "stderr"), ("unit", *self._axes))
-        axes |= {"origin": ("unit", "axis"), "units": ("unit", "unit_axis")}
-        variables = {name: store.Variable(axes[name], getattr(self, name)) for name in ARRAYS}
-        for name in OPTIONAL:
-            if (data := getattr(self, name)) is not None:
-                variables[name] = store.Variable(("unit", *self._axes)[: data.ndim], data)
-        for name, kept in self.groups.items():
-            axes = (f"{name}_block", "unit", *self._axes)
-            variables[f"{name}_count"] = store.Variable(axes[:2], kept.counts())
-            variables[f"{name}_total"] = store.Variable(axes, kept.totals())
-        header = {name: getattr(self, name) for name in NUMBERS}
-        described = {name: groups.describe(kept) for name, kept in self.groups.items()}
-        return store.Record(variables, {**header, "groups": described, "theoretical": self.theoretical.to_dict()})
+        data = dataset(record(self))
+        return data.assign(center=(("unit", "axis"), self.center)).assign_coords(
+            axis=list(axis_names(len(self.input_shape)))
+        )
 
     def __repr__(self) -> str:
-        n, row = len(self.units), self.theoretical
-        shape, size, extent = (" x ".join(map(str, s)) for s in (self.mean.shape[1:], row.size, self.input_shape))
-        which = f"unit {tuple(self.units[0].tolist())}" if n == 1 else f"{n} units"
-        lost = f", {self.dead} dead" * (self.dead > 0) + f", {self.nonfinite} non-finite" * (self.nonfinite > 0)
-        if self.average == "weighted" and self.effective is not None and np.isfinite(self.effective).any():
-            lost = f" worth {np.nanmin(self.effective):.3g}" * (self.count > 1) + lost
-        return (
-            f"Result: {which} of {row.name!r}, map{'s' * (n > 1)} of {shape} positions\n"
-            f"  score {self.score!r}, channels {self.channels!r}, {self.count} sample{'s' * (self.count != 1)}{lost}\n"
-            f"  theoretical size {size} on an input of {extent}"
-        )
+        return describe(self)
 
 
 def load(path: str | os.PathLike[str]) -> Result:
@@ -375,16 +369,16 @@ def load(path: str | os.PathLike[str]) -> Result:
     Raises:
         StoreError: nothing is there, or what is there is foreign, damaged or newer than this version of jaxrf.
     """
-    record = store.load(path)
+    found = store.load(path)
     try:
-        arrays = {name: record.variables[name].data for name in ARRAYS}
-        arrays |= {name: record.variables[name].data for name in OPTIONAL if name in record.variables}
-        numbers = {name: record.header[name] for name in NUMBERS}
-        kept = {name: _groups(record, name, facts) for name, facts in record.header["groups"].items()}
-        return Result(**arrays, **numbers, groups=kept, theoretical=Row.from_dict(record.header["theoretical"]))
+        arrays = {name: found.variables[name].data for name in ARRAYS}
+        arrays |= {name: found.variables[name].data for name in OPTIONAL if name in found.variables}
+        numbers = {name: found.header[name] for name in NUMBERS}
+        kept = {name: _groups(found, name, facts) for name, facts in found.header["groups"].items()}
+        return Result(**arrays, **numbers, groups=kept, theoretical=Row.from_dict(found.header["theoretical"]))
     except (KeyError, TypeError, InputError) as error:
         raise StoreError(f"{path} is damaged: {error} is missing or does not fit. Make it again.") from error
 
 
-def _groups(record: store.Record, name: str, facts: Mapping[str, Any]) -> Groups:
-    return groups.restore(facts, record.variables[f"{name}_count"].data, record.variables[f"{name}_total"].data)
+def _groups(found: store.Record, name: str, facts: Mapping[str, Any]) -> Groups:
+    return groups.restore(facts, found.variables[f"{name}_count"].data, found.variables[f"{name}_total"].data)

@@ -5,8 +5,8 @@ Takes profiles and sums of maps; yields a `ByDistance`. It never looks at models
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class ByDistance:
     """Mean score by distance from the unit, for each unit.
 
     Attributes:
-        metric: what distance is.
+        rings: what distance is.
         distance: (ring,), in input positions, or in tokens.
         mean: (unit, ring), with intervals where the result has several samples.
         positions: (unit, ring), how many positions of the input each ring holds.
@@ -39,7 +39,7 @@ class ByDistance:
             logarithm: above zero the exponential is nearer.
     """
 
-    metric: str
+    rings: Rings
     distance: np.ndarray
     mean: Interval
     positions: np.ndarray
@@ -47,6 +47,24 @@ class ByDistance:
     length: Interval
     exponent: Interval
     advantage: Interval
+
+    @property
+    def metric(self) -> str:
+        """What distance is, by its name."""
+        return self.rings.metric
+
+    @property
+    def physical(self) -> ByDistance:
+        """The same with `distance`, `average` and `length` in physical units.
+
+        Raises:
+            InputError: nobody said how far apart positions are, or tokens are not equally far apart along all axes.
+        """
+        step = self.rings.known_step
+        return replace(
+            self, rings=replace(self.rings, step=1.0), distance=self.distance * step,
+            average=self.average.times(step), length=self.length.times(step),
+        )  # fmt: skip
 
     @property
     def law(self) -> tuple[str, ...]:
@@ -58,34 +76,81 @@ class ByDistance:
         return tuple("exponential" if low > 0 else "power law" if high < 0 else "undecided" for low, high in pairs)
 
     def __repr__(self) -> str:
-        numbers = {"mean distance": self.average, "length": self.length, "exponent": self.exponent}
+        numbers: dict[str, Any] = {"mean distance": self.average, "length": self.length, "exponent": self.exponent}
+        if self.rings.step is not None and self.rings.step != 1:
+            far = self.physical
+            numbers |= {
+                f"{name} in {self.rings.unit or 'units'}": getattr(far, attribute)
+                for name, attribute in (("mean distance", "average"), ("length", "length"))
+            }
         return "\n".join(
             [
-                f"Score over {self.metric} distance: {len(self.distance)} rings, {len(self.positions)} units",
+                f"Score over {self.metric} distance: {len(self.distance)} rings, {len(self.positions)} unit{'s' * (len(self.positions) != 1)}",
                 *(f"  {name}: {number}" for name, number in numbers.items()),
                 f"  law: {', '.join(self.law[:4])}{' ...' * (len(self.law) > 4)}",
             ]
         )
 
 
-def options(metric: str, pitch: Sequence[float | None], layer: str) -> dict[str, Any]:
-    """The options of the measure `radial` for a metric: tokens are squares of the pitch of the units.
+@dataclass(frozen=True)
+class Rings:
+    """What distance is.
 
-    Raises:
-        InputError: tokens of a layer whose units lie on no grid.
+    Attributes:
+        metric: "euclidean", "chebyshev" or "token".
+        options: of the measure `radial`.
+        step: of one ring, in `unit`; None where nobody said how far apart positions are, or where there is no one number.
+        unit: its name.
     """
-    if metric != "token":
-        return {"metric": metric}
-    if any(one is None for one in pitch):
-        raise InputError(
-            f'metric="token" needs units on a grid, and those of layer {layer!r} have the pitch {tuple(pitch)}. '
-            'Use "euclidean" or "chebyshev".'
-        )
-    return {"metric": "chebyshev", "spacing": tuple(pitch)}
+
+    metric: str
+    options: dict[str, Any]
+    step: float | None = None
+    unit: str = ""
+
+    @classmethod
+    def of(cls, metric: str, row: Any) -> Rings:
+        """The rings of a metric about units of a row: tokens are squares of the pitch of the units.
+
+        Where positions are farther apart along one axis than along another, rings are one position of the finest wide.
+
+        Raises:
+            InputError: tokens of a layer whose units lie on no grid.
+        """
+        spacing, unit = (row.scale.spacing, row.scale.unit) if row.scale else (None, "")
+        if metric == "token":
+            pitch = tuple(row.pitch)
+            if any(one is None for one in pitch):
+                raise InputError(
+                    f'metric="token" needs units on a grid, and those of layer {row.name!r} have the pitch {pitch}. '
+                    'Use "euclidean" or "chebyshev".'
+                )
+            steps = {one * d for one, d in zip(pitch, spacing or ())}
+            return cls(
+                metric, {"metric": "chebyshev", "spacing": pitch}, steps.pop() if len(steps) == 1 else None, unit
+            )
+        if spacing is None:
+            return cls(metric, {"metric": metric})
+        finest = min(spacing)
+        return cls(metric, {"metric": metric, "spacing": tuple(finest / d for d in spacing)}, finest, unit)
+
+    @property
+    def known_step(self) -> float:
+        """`step`.
+
+        Raises:
+            InputError: it is not known.
+        """
+        if self.step is None:
+            raise InputError(
+                "These distances have no physical unit: nobody said how far apart positions are, as in "
+                'result.scaled(0.5, "µm").by_distance(), or tokens are not equally far apart along all axes.'
+            )
+        return self.step
 
 
 def by_distance(
-    profile: Profile, maps: np.ndarray, metric: str, groups: Groups | None, over: str,
+    profile: Profile, maps: np.ndarray, rings: Rings, groups: Groups | None, over: str,
     level: float = 0.95, first: int = 1, last: int | None = None,
 ) -> ByDistance:  # fmt: skip
     """The profile of maps (unit, *spatial) and its fits, with jackknife intervals where `groups` has several blocks.
@@ -93,7 +158,7 @@ def by_distance(
     Args:
         profile: from maps to rings.
         maps: the mean maps.
-        metric: its name.
+        rings: what distance is.
         groups: sums of the maps by the levels of the factor `over`, or None.
         over: name of the factor.
         level: nominal coverage.
@@ -102,13 +167,13 @@ def by_distance(
     Raises:
         InputError: fits that begin at the unit itself.
     """
-    rings = profile(maps)
+    radial = profile(maps)
     if first < 1:
         raise InputError(f"first={first!r}: a power law has no value at distance 0. Let fits begin at 1 or farther.")
     chosen = slice(first, None if last is None else last + 1)
 
     def fitted(part: int) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda some: fits(rings.radius[chosen], profile(some).mean[..., chosen])[part]
+        return lambda some: fits(radial.radius[chosen], profile(some).mean[..., chosen])[part]
 
     def measured(function: Callable[[np.ndarray], np.ndarray], scale: str = "plain") -> Interval:
         if groups is not None and len(groups.blocks) > 1:
@@ -118,10 +183,10 @@ def by_distance(
         return Interval(value, none, none, none, none, level, over, 1, none, "there is one sample.")
 
     return ByDistance(
-        metric=metric,
-        distance=rings.radius,
+        rings=rings,
+        distance=radial.radius,
         mean=measured(lambda some: profile(some).mean, "log"),
-        positions=rings.positions,
+        positions=radial.positions,
         average=measured(lambda some: mean_distance(profile(some)), "log"),
         length=measured(fitted(0), "log"),
         exponent=measured(fitted(1)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,11 @@ class Interval:
         exact = (size == 0) & (self.stderr == 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(exact, 0.0, self.stderr / size)
+
+    def times(self, factor: float) -> Interval:
+        """The same number in a unit of which there are `factor` in one of this one; above zero."""
+        names = ("value", "middle", "stderr", "low", "high")
+        return replace(self, **{name: getattr(self, name) * factor for name in names})
 
     def __repr__(self) -> str:
         rows = zip(*(np.ravel(a) for a in (self.value, self.stderr, self.low, self.high)), strict=True)

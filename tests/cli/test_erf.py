@@ -187,3 +187,16 @@ def test_scores_by_distance_are_printed(capsys):
     assert main([*STACK, "--seeds", "2", "--by-distance", "chebyshev", "--json"]) == 0
     profile = json.loads(capsys.readouterr().out)["by_distance"]
     assert profile["distance"] == [0, 1, 2] and all(mean > 0 for mean in profile["mean"])
+
+
+def test_physical_units_are_printed_beside_positions(capsys):
+    """--spacing gives sizes and distances in the unit too."""
+    command = [*STACK, "--by-distance", "euclidean", "--spacing", "0.5", "--spacing-unit", "um"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "theoretical size in um  [2.5, 2.5]" in lines and any("mean distance in um" in line for line in lines)
+    assert main([*command, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["theoretical_size_in_um"] == [2.5, 2.5]
+    assert facts["effective_size_in_um"] == facts["effective_size"] / 2
+    assert facts["by_distance"]["distance_in_um"] == [0, 0.5, 1, 1.5]

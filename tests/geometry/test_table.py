@@ -83,17 +83,18 @@ stem/conv  Conv     8×11×4     9.41k   118M      11         –       4       
 deep       Conv     8×11×4     9.41k   118M      11        50       4        5      12, 20    9.7%       no     no  1, 2
 up         Conv     58×86×4        0      –       1         –     1/2        0      14, 21    0.1%      yes    yes
 unet       Conv     64×128×4       0      –  92–100         –       1       48  31.5, 63.5   71.9%      yes    yes
-tokens     Embed    35×8           0      –       4         –       –        –   9.5, 13.5    2.9%      yes    yes
+tokens     Embed    35×8           0      –       4         –       –        –   9.5, 13.5    2.9%      yes    yes  3
 """
     printed = str(table).splitlines()
     assert printed[:2] + printed[3:8] == expected.strip().splitlines()
     assert set(printed[2]) == {"─"}
-    assert printed[-5:] == [
+    assert printed[-6:] == [
         "",
         "1: unproductive: even the smallest path sees more than the input",
         "2: boxes of channel splits were merged",
-        "3: global over y, x: mean in gate (reduce_sum)",
-        "4: global over batch: norm",
+        "3: on a grid of 5×7 units, of patches of 4, 4 apart",
+        "4: global over y, x: mean in gate (reduce_sum)",
+        "5: global over batch: norm",
     ]
     gate = next(text for text in printed if text.startswith("gate"))
     assert gate.split() == [
@@ -111,8 +112,8 @@ tokens     Embed    35×8           0      –       4         –       –    
         "100.0%",
         "yes",
         "yes",
-        "3,",
         "4,",
+        "5,",
         "2",
     ]
     assert all(text == text.rstrip() for text in printed)

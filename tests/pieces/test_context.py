@@ -49,6 +49,19 @@ def test_tiles_with_the_measured_context_stay_under_the_tolerance():
     assert 0 < np.abs(tiled - whole).max() / np.abs(whole).max() <= 3e-2
 
 
+def test_without_padding_all_of_the_context_is_needed():
+    """A network without padding has no unit with less context than it sees; and tiles hold those that there are."""
+
+    def net(x):
+        return x[:, 4:] + 1e-9 * x[:, :-4]
+
+    images = np.random.default_rng(0).normal(size=(1, 60, 1)).astype(np.float32)
+    found = jaxrf.halo(net, None, images)
+    assert found.context == ((0, 4),) and found.error == 0 and np.isinf(found.profiles[0][1][:4]).all()
+    tiled = jaxrf.tile(net, None, images, 20, context=((0, 0),))
+    np.testing.assert_array_equal(tiled, net(images))
+
+
 @pytest.mark.parametrize(
     ("model", "tolerance", "shape", "message"),
     [

@@ -13,6 +13,7 @@ from jaxrf import store
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.geometry.field import Continuation, Field
 from jaxrf.geometry.row import Row
+from jaxrf.results.record import record
 from jaxrf.results.result import Result
 from jaxrf.statistics import gathered
 from jaxrf.statistics.measures import measures
@@ -231,7 +232,7 @@ def test_a_header_that_does_not_fit_is_damage(tmp_path):
     (path / "zarr.json").write_text(text.replace('"square"', '"squire"'))
     with pytest.raises(StoreError, match="is damaged: its header does not have its checksum"):
         jaxrf.results.result.load(path)
-    whole = result_of()._record()
+    whole = record(result_of())
     header = {name: value for name, value in whole.header.items() if name != "score"}
     store.save(tmp_path / "lacks.zarr", replace(whole, header=header))
     with pytest.raises(StoreError, match="is damaged: 'score' is missing"):
