@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from jaxrf.results.result import load
     from jaxrf.statistics import Until
     from jaxrf.sweeps.call import sweep
-    from jaxrf.sweeps.held import task
     from jaxrf.sweeps.results import open
+    from jaxrf.tasks.held import task
 
 __version__ = "0.1.0"
 __all__ = [
@@ -83,7 +83,7 @@ _HOMES = {
     "plot_profiles": "jaxrf.report.curves",
     "open": "jaxrf.sweeps.results",
     "sweep": "jaxrf.sweeps.call",
-    "task": "jaxrf.sweeps.held",
+    "task": "jaxrf.tasks.held",
     "tap": "jaxrf.adapters.tap",
     "embedded": "jaxrf.adapters.embedded",
     "halo": "jaxrf.pieces.context",

@@ -43,8 +43,9 @@ ALLOWED = {
     "checks": "adapters base engine fields inputs planning",
     "api": "adapters base checks engine fields geometry init inputs interpret planning results statistics",
     "pieces": "adapters base engine equations geometry inputs interpret planning",
-    "sweeps": "engine fields geometry inputs loading planning results statistics store",
-    "cli": "base engine geometry inputs jaxrf loading lowering pieces report results statistics sweeps zoo",
+    "tasks": "base inputs loading results statistics store",
+    "sweeps": "base engine fields geometry inputs loading planning results statistics store tasks",
+    "cli": "base engine geometry inputs jaxrf loading lowering pieces report results statistics sweeps tasks zoo",
 }
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {

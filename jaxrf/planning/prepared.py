@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ from jaxrf.interpret.units import UnitAxes
 from jaxrf.planning.options import Settled
 from jaxrf.results.result import Result
 from jaxrf.statistics import Gathered, gathered
+
+BATCHES = {
+    "per_batch": "units_per_batch", "side": "images_per_call", "turns": "sequential_passes",
+    "batches_per_call": "batches_per_call",
+}  # fmt: skip
+"""Numbers of a `Pullback` that its plan chose, by the names that files have for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +59,16 @@ class Prepared:
     def count(self) -> int:
         """Number of maps of an image."""
         return 1 if self.pullback.pool is not None else self.pullback.count // self.pullback.groups
+
+    @property
+    def batches(self) -> dict[str, int]:
+        """The numbers that the plan chose, which decide the last bits of maps, as they are written down."""
+        return {name: getattr(self.pullback, own) for name, own in BATCHES.items()}
+
+    def with_batches(self, batches: Mapping[str, int]) -> Prepared:
+        """The same with these batches; itself where it has them."""
+        chosen = {own: batches[name] for name, own in BATCHES.items()}
+        return self if batches == self.batches else replace(self, pullback=replace(self.pullback, **chosen))
 
     def cropped(self, images: Any) -> Any:
         """The part of images (n, ...) that the program runs on."""

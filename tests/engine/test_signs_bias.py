@@ -133,7 +133,9 @@ def test_the_mean_is_that_of_sampled_networks(name):
 def averaging(opened: Run, equations: Sequence[Equation]) -> Pullback:
     """The pull-back with others averaged than those that should be."""
     signs: Signs = opened.prepared.pullback.signs
-    others = replace(signs, averaged={e: n for n, e in enumerate(equations)}, in_squares=frozenset(), gathering=frozenset())
+    others = replace(
+        signs, averaged={e: n for n, e in enumerate(equations)}, in_squares=frozenset(), gathering=frozenset()
+    )
     return replace(opened.prepared.pullback, signs=others)
 
 
