@@ -4,9 +4,10 @@ PYTHON  ?= python3
 VENV    ?= .venv
 WORKERS ?= 2
 NEWEST  := .venv-newest
+FLOORS  := .venv-floors
 RUN     := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-every-layer test-newest lint format bench bench-tpu bench-h100 docs clean
+.PHONY: demo test test-slow test-every-layer test-newest test-floors lint format bench bench-tpu bench-h100 docs clean
 
 demo: $(VENV)/.installed-demo
 	$(RUN) -m jaxrf demo --out runs/demo
@@ -28,6 +29,18 @@ test-newest:
 	if [ -z "$$newest" ]; then echo "test-newest: no Python newer than $(PYTHON) is here; nothing to do"; exit 0; fi; \
 	$(MAKE) --no-print-directory $(NEWEST)/.installed-test VENV=$(NEWEST) PYTHON="$$newest" && \
 	$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" tests/tangent tests/engine
+
+# What reads and writes files and draws, with the lowest versions that pyproject.toml allows.
+test-floors: $(FLOORS)/.installed
+	$(FLOORS)/bin/python -m pytest -q -m "not slow" tests/store tests/results tests/inputs tests/report/test_figures.py \
+		tests/sweeps/test_writing.py
+
+$(FLOORS)/.installed: pyproject.toml .ci/floors
+	test -x $(FLOORS)/bin/python || $(PYTHON) -m venv $(FLOORS)
+	$(FLOORS)/bin/python .ci/floors plot xarray parquet dask safetensors > $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(FLOORS)/constraints.txt \
+		-e '.[plot,xarray,parquet,dask,safetensors]' 'pytest>=8.2'
+	touch $@
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
@@ -54,7 +67,7 @@ docs: $(VENV)/.installed-docs
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv .venv-newest .venv-tpu .venv-h100 .pytest_cache .ruff_cache dist docs/_build runs
+	rm -rf .venv .venv-newest .venv-floors .venv-tpu .venv-h100 .pytest_cache .ruff_cache dist docs/_build runs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, so that the demo need not wait for the developers' tools.

@@ -31,11 +31,11 @@ from jaxrf import noise, zoo
 from jaxrf.fields.opening import open_call
 from jaxrf.inputs.images import as_images
 from jaxrf.planning.options import Options
-from jaxrf.sweeps import Specification
-from jaxrf.sweeps.blocks import Area, Made, to_bytes
+from jaxrf.sweeps.blocks import Area, Chunks, Made, to_bytes
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.run import run
-from jaxrf.sweeps.task import tasks
+from jaxrf.tasks import Specification
+from jaxrf.tasks.task import tasks
 
 SIDE = 32
 OPTIONS = {"depth": 4, "width": 8}
@@ -149,12 +149,12 @@ def many_blocks(count: int, small: bool) -> tuple[dict[str, Any], dict[str, Any]
         rng = np.random.default_rng(0)
         for seed in range(count):
             key = Area(seed, seed + 1, 0, 1).key(task.id)
-            arrays = {"maps": rng.random((1, 1, side, side), np.float32), "elsewhere": np.zeros((1, 1), np.float32)}
+            made = Made((seed, (0, 1)), rng.random((1, 1, side, side), np.float32), np.zeros((1, 1), np.float32))
             file = Path(place) / key
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(to_bytes(key, [Made((seed, (0, 1)), arrays)], {"host": "here"}))
+            file.write_bytes(to_bytes(key, [made], {"host": "here"}))
         before, began = _peak(), time.perf_counter()
-        chunks = task.chunks(specification(count, **changes).seed_numbers)
+        chunks = Chunks.of(task, specification(count, **changes).seed_numbers)
         listed = len(Folder.at(place).present({task.id: chunks})[task.id])
         listing = time.perf_counter() - began
         began = time.perf_counter()

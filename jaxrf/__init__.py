@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from jaxrf.results.result import load
     from jaxrf.statistics import Until
     from jaxrf.sweeps.call import sweep
-    from jaxrf.sweeps.held import task
     from jaxrf.sweeps.results import open
+    from jaxrf.tasks.held import task
 
 __version__ = "0.1.0"
 __all__ = [
@@ -84,7 +84,7 @@ _HOMES = {
     "write_report": "jaxrf.pages.write",
     "open": "jaxrf.sweeps.results",
     "sweep": "jaxrf.sweeps.call",
-    "task": "jaxrf.sweeps.held",
+    "task": "jaxrf.tasks.held",
     "tap": "jaxrf.adapters.tap",
     "halo": "jaxrf.pieces.context",
     "stream": "jaxrf.pieces.stream",

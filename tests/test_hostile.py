@@ -15,7 +15,7 @@ import pytest
 import jaxrf
 from jaxrf.cli import main
 from jaxrf.errors import InputError, StoreError, UnknownNameError, cell, visible
-from jaxrf.sweeps import from_dict
+from jaxrf.tasks import from_dict
 from tests.sweeps.small import last, made
 
 NAMES = ["a\nb", "\x1b[31mred", "=HYPERLINK(1)", "<script>x</script>", "[a](http://b)", "a|b", "\u202eabc", "cost$x$"]

@@ -43,10 +43,11 @@ ALLOWED = {
     "checks": "adapters base engine fields inputs planning",
     "api": "adapters base checks engine fields geometry init inputs interpret planning results statistics",
     "pieces": "adapters base engine equations geometry inputs interpret planning",
-    "sweeps": "engine fields geometry inputs loading planning results statistics store",
+    "tasks": "base inputs loading results statistics store",
+    "sweeps": "base engine fields geometry inputs loading planning results statistics store tasks",
     "pages": "report results statistics sweeps",
     "__main__": "cli",
-    "cli": "base engine geometry inputs jaxrf loading lowering pages pieces report results statistics sweeps zoo",
+    "cli": "base engine geometry inputs jaxrf loading lowering pages pieces report results statistics sweeps tasks zoo",
 }
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {

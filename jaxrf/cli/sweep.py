@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from jaxrf.cli import REQUEUE, values
 from jaxrf.cli.options import Command, commands, option, positional
+from jaxrf.cli.preview import clock
 from jaxrf.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from jaxrf.sweeps.progress import Progress
-    from jaxrf.sweeps.specification import Specification
+    from jaxrf.tasks.specification import Specification
 
 FAILED = 1
 EVERY = 10.0
@@ -85,7 +86,7 @@ class Sweep(Command):
 
     def run(self) -> int:
         from jaxrf.cli.stopping import Stopping
-        from jaxrf.sweeps import read
+        from jaxrf.tasks import read
 
         specification = read(self.specification, self.set)
         if self.print:
@@ -137,28 +138,10 @@ class Sweep(Command):
         return last
 
     def _preview(self, specification: Specification) -> int:
-        from jaxrf.engine.plan import human
-        from jaxrf.sweeps.preview import preview
+        from jaxrf.cli import preview
 
-        found = list(preview(specification))
-        if self.json:
-            tasks = [
-                {**one.task.describe(), "chunks": one.chunks, "samples": one.samples, "flops": one.flops,
-                 "memory": one.memory, "seconds": one.seconds, "problem": one.problem}
-                for one in found
-            ]  # fmt: skip
-            print(json.dumps({"specification": specification.to_dict(), "tasks": tasks}, indent=2))
-            return FAILED if any(one.problem for one in found) else 0
-        print(f"{'task':<20}  {'chunks':>7}  {'samples':>8}  {'GFLOP':>9}  {'memory':>9}  {'time':>7}  where")
-        for one in found:
-            numbers = f"{one.flops / 1e9:>9.3g}  {human(one.memory):>9}  {_clock(one.seconds):>7}"
-            shown = f"{'cannot be run':>29}" if one.problem else numbers
-            print(f"{one.task.id:<20}  {one.chunks:>7}  {one.samples:>8}  {shown}  {one.task.label}")
-        for one in found:
-            if one.problem:
-                print(f"{one.task.label}: {one.problem}")
-        seconds = sum(one.seconds for one in found)
-        print(f"{len(found)} tasks, about {_clock(seconds)} on this machine alone, without compilation")
+        found = list(preview.preview(specification))
+        print(preview.as_json(specification, found) if self.json else preview.as_text(found))
         return FAILED if any(one.problem for one in found) else 0
 
 
@@ -235,20 +218,9 @@ def _pace(progress: Progress) -> str:
     """Chunks a second and the time left, once they are known."""
     if progress.rate is None:
         return ""
-    return f", {progress.rate:.3g} a second, {_clock((progress.total - progress.done) / progress.rate)} left"
+    return f", {progress.rate:.3g} a second, {clock((progress.total - progress.done) / progress.rate)} left"
 
 
 def _where(progress: Progress) -> str:
     """The task in hand, and how sure it is by now."""
     return progress.task + ("" if progress.error is None else f", standard error {100 * progress.error:.2g} %")
-
-
-def _clock(seconds: float) -> str:
-    """Seconds, as people say them.
-
-    >>> _clock(5), _clock(300), _clock(9000)
-    ('5 s', '5 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"

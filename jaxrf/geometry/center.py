@@ -32,7 +32,8 @@ def local_ends(field: Field, unit_shape: tuple[int, ...], line: bool) -> tuple[n
     """
     ends = [_ends(part, unit_shape, line and field.local is None) for part in field.parts]
     if not ends or any(part.aside is not None and part.aside.endless is None for part in field.parts):
-        return (np.full([1] * len(unit_shape), np.nan),) * 2
+        none = np.full([1] * len(unit_shape), np.nan)
+        return none, none
     seeing = True if field.local is None else field.lo < field.hi
     ranks = [np.where((lo < hi) & seeing, reach(part), np.inf) for part, (lo, hi) in zip(field.parts, ends)]
     least = reduce(np.minimum, ranks)

@@ -109,7 +109,8 @@ class Inputs:
         return len(self.files) if self.array is None else int(self.array.shape[0])
 
     def digest(self) -> str:
-        """A hash of what is in them; of the source of Python that makes them."""
+        """A hash of what is in them, after a look whether it can be read; of the source of Python that makes them."""
+        _ = self.count
         if self.stream:
             return source_hash(self.stream.reference)
         return "noise" if self.noise else files_hash(self.files)
@@ -132,6 +133,20 @@ class Inputs:
                 raise InputError(f"{self.words} holds images of {found}; the model's input is {shape}.")
             return Chunk(first, stop, np.asarray(self.array[first:stop]))
         return self._photos(first, stop, shape, strict)
+
+    def first_readable(self, size: int, shape: tuple[int, ...], strict: bool = False) -> Chunk:
+        """The first `size` inputs, or the next so many, of which something can be read.
+
+        Raises:
+            InputError: nothing can be read.
+        """
+        bad = ""
+        for first in range(0, self.count, size):
+            chunk = self.chunk(first, min(first + size, self.count), shape, strict)
+            if len(chunk.images):
+                return chunk
+            bad = bad or chunk.bad[0]
+        raise InputError(f"None of the {self.count} photos of {self.words} can be read. The first: {bad}")
 
     def _photos(self, first: int, stop: int, shape: tuple[int, ...], strict: bool) -> Chunk:
         if len(shape) != 3 or shape[-1] != 3:

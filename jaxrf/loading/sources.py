@@ -104,6 +104,17 @@ def files_hash(paths: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def variables_hash(path: str) -> str:
+    """Of a checkpoint.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not Path(path).exists():
+        raise InputError(f"There are no variables at {path}. Give an Orbax folder or a flax .msgpack file.")
+    return files_hash([Path(path)])
+
+
 def _module(name: str) -> tuple[Path, Path]:
     """File of a module, and the folder that its outermost package is in."""
     top, *inner = name.split(".")

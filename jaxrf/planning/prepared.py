@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from jaxrf.adapters import Subject
+from jaxrf.engine.batching import Batching
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.run import Pullback
 from jaxrf.geometry.row import Row
@@ -56,6 +58,13 @@ class Prepared:
     def count(self) -> int:
         """Number of maps of an image."""
         return 1 if self.pullback.pool is not None else self.pullback.count // self.pullback.groups
+
+    def with_batching(self, numbers: Mapping[str, int]) -> Prepared:
+        """The same in portions of these numbers, which decide the last bits of maps; itself where it has them."""
+        batching = Batching(**numbers)
+        if batching == self.pullback.batching:
+            return self
+        return replace(self, pullback=replace(self.pullback, batching=batching))
 
     def cropped(self, images: Any) -> Any:
         """The part of images (n, ...) that the program runs on."""

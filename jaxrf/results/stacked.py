@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from jaxrf import store
-from jaxrf.errors import JaxrfError
+from jaxrf.errors import InputError, JaxrfError, cell
 from jaxrf.results.result import Result
+from jaxrf.statistics.measures.registry import check_options
 
-Readings = Sequence[tuple[str, str, str | None, Mapping[str, Any]]]
+Reading = tuple[str, str, str | None, Mapping[str, Any]]
+"""Label of a column, measure, part of it, and its options."""
+Readings = Sequence[Reading]
 Readout = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -39,6 +43,26 @@ class Outcome:
 
     result: Result
     measured: Readout
+
+
+def reading(words: Any) -> Reading:
+    """What a column is to hold: the name of a measure, or a table of its name, a part and options.
+
+    Raises:
+        UnknownNameError: there is no such measure, or it has no such option.
+        InputError: there is no name.
+
+    Example:
+        >>> reading({"name": "area_ratio", "share": 0.5})
+        ('area_ratio share=0.5', 'area_ratio', None, {'share': 0.5})
+    """
+    options = dict(words) if isinstance(words, Mapping) else {"name": words}
+    if not isinstance(options.get("name"), str):
+        raise InputError(f'The measure {words!r} has no name. Write {{name = "area_ratio", share = 0.5}}.')
+    name, part = options.pop("name"), options.pop("part", None)
+    check_options(name, options)
+    label = " ".join([name, *([part] if part else []), *(f"{k}={v}" for k, v in options.items())])
+    return label, name, part, options
 
 
 def outcome(result: Result, readings: Readings) -> Outcome:
@@ -99,6 +123,14 @@ def table(
 
 def _joined(values: Any) -> str:
     return "x".join(str(value) for value in values)
+
+
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """The table as CSV, in which no cell is a formula."""
+    text = io.StringIO()
+    safe = [[cell(value) if isinstance(value, str) else value for value in line] for line in (header, *lines)]
+    csv.writer(text, lineterminator="\n").writerows(safe)
+    return text.getvalue()
 
 
 def parquet(header: list[str], lines: list[list[Any]]) -> bytes:

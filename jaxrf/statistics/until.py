@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, unknown
 from jaxrf.statistics.gathered import TRUSTED
 from jaxrf.statistics.measures.uncertainty import uncertainty_of
 
@@ -80,6 +80,20 @@ class Until:
         return bool((relative <= self.error).all())
 
 
-def as_until(until: float | Until | None) -> Until | None:
-    """A number as the rule for sigma."""
-    return until if until is None or isinstance(until, Until) else Until(float(until))
+def as_until(until: float | Mapping[str, Any] | Until | None) -> Until | None:
+    """A number as the rule for sigma, or a table of a rule's fields.
+
+    Raises:
+        UnknownNameError: a key that there is not.
+        InputError: no error is named, or a value does not fit.
+    """
+    if until is None or isinstance(until, Until):
+        return until
+    given = until if isinstance(until, Mapping) else {"error": until}
+    known = [f.name for f in fields(Until)]
+    for key in given:
+        if key not in known:
+            raise unknown("key of until", key, known)
+    if not isinstance(given.get("error"), Real):
+        raise InputError(f"until = {until!r} names no relative error. Write until = 0.01, or error = 0.01.")
+    return Until(**given)

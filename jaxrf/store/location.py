@@ -9,9 +9,8 @@ import json
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import tensorstore as ts
 
 from jaxrf.errors import StoreError
 from jaxrf.store.disk import checked_path
+from jaxrf.store.record import checksum
 
 SCHEMES = ("file", "gs", "s3", "memory")
 AT_ONCE = 32
@@ -130,16 +130,14 @@ class Location:
 
     def listed(self, below: str = "") -> list[str]:
         """All keys that start with `below`, sorted."""
-        return sorted(self.pages(below))
+        return sorted(self.keys(below))
 
-    def pages(self, below: str, cuts: Iterable[str] = ()) -> Iterator[str]:
-        """All keys that start with `below`; only those between two of the `cuts` are held at a time."""
-        end = _after(below)
-        edges = [below, *sorted(cut for cut in cuts if below < cut and (not end or cut < end)), end]
-        for first, stop in pairwise(edges):
-            keys = ts.KvStore.KeyRange(first, stop)
-            found = _reached(f"{self.name}/{below}", lambda keys=keys: self.store.list(keys))
-            yield from (key.decode(errors="replace") for key in found)
+    def keys(self, below: str = "") -> Iterator[str]:
+        """The same in any order, one after another."""
+        keys = ts.KvStore.KeyRange(below, _after(below))
+        yield from (
+            key.decode(errors="replace") for key in _reached(f"{self.name}/{below}", lambda: self.store.list(keys))
+        )
 
     def read_json(self, key: str) -> Any:
         """The JSON value at `key`; None where there is none.
@@ -152,6 +150,30 @@ class Location:
             return None if data is None else json.loads(data)
         except (ValueError, RecursionError) as error:
             raise StoreError(f"{self.name}/{key} is damaged: {error}. Remove it.") from error
+
+    def put_record(self, key: str, record: Mapping[str, Any]) -> None:
+        """Write JSON-able values under a checksum of them."""
+        self.put(key, signed(record))
+
+    def read_record(self, key: str) -> dict[str, Any] | None:
+        """What `put_record` wrote; None where there is nothing. One without a checksum is of an earlier version.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        found = self.read_json(key)
+        record = dict(found) if isinstance(found, Mapping) else {}
+        if found is not None and (record.pop("checksum", None) not in (checksum(record), None) or not record):
+            raise StoreError(
+                f"{self.name}/{key} is damaged: it does not have its checksum. Run the same command again, which writes "
+                "it anew."
+            )
+        return record or None
+
+
+def signed(record: Mapping[str, Any]) -> bytes:
+    """JSON-able values as text, with a checksum of them."""
+    return to_json({**record, "checksum": checksum(record)})
 
 
 def to_json(value: Any) -> bytes:

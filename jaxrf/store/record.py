@@ -124,7 +124,9 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, float):
         if math.isfinite(value):
             return value
-        raise StoreError(f"The header entry {where!r} is {value}, which JSON cannot hold. Use None or a string.")
+        raise StoreError(
+            f"The entry {where!r} is {value}, which JSON cannot hold. Use None, a string or a finite number."
+        )
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist(), where)
     if isinstance(value, Mapping):
@@ -134,6 +136,6 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise StoreError(
-        f"The header entry {where!r} is of type {type(value).__name__}, which cannot be stored. "
+        f"The entry {where!r} is of type {type(value).__name__}, which cannot be stored. "
         "Use numbers, strings, lists and dicts."
     )

@@ -12,12 +12,13 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrf.base.ranges import Ranges
 from jaxrf.store.blocks import encode
-from jaxrf.sweeps.ranges import Ranges
+from jaxrf.tasks.task import Task
 
 Span = tuple[int, int]
 """First and one past the last of some images."""
@@ -26,13 +27,10 @@ Work = tuple[int | None, Span]
 GIVEN = -1
 """The seed of the given weights, where all seeds are numbers."""
 KEY = re.compile(r"blocks/(\w+)/(?:given|(\d+)-(\d+))/(\d+)-(\d+)")
-ARRAYS = ("maps", "other_images")
-SLAB = 4096
-"""Blocks that are looked at together: what that takes of memory does not grow with their number."""
 
 
 @dataclass(frozen=True, eq=False)
-class Chunks(Sequence[Work]):
+class Chunks:
     """All chunks of a task in order, of which none is held: some images at a time, all of them under each seed.
 
     Attributes:
@@ -49,6 +47,11 @@ class Chunks(Sequence[Work]):
     images: int
     size: int
 
+    @classmethod
+    def of(cls, task: Task, seeds: Ranges | None) -> Chunks:
+        """Those of a task under these seeds."""
+        return cls(seeds, task.inputs.count, task.settings["images_per_chunk"])
+
     @property
     def levels(self) -> int:
         """How many seeds."""
@@ -58,6 +61,14 @@ class Chunks(Sequence[Work]):
     def pieces(self) -> int:
         """How many chunks there are under a seed."""
         return -(-self.images // self.size)
+
+    def __len__(self) -> int:
+        return self.levels * self.pieces
+
+    def __getitem__(self, number: int) -> Work:
+        level, piece = divmod(range(len(self))[number], self.pieces)
+        first = piece * self.size
+        return (None if self.seeds is None else self.seeds[level]), (first, min(first + self.size, self.images))
 
     def numbers(self, blocks: np.ndarray) -> np.ndarray:
         """First and one past the last number (block, 2) of the chunks in blocks (block, 4), an `Area` in each row.
@@ -73,22 +84,6 @@ class Chunks(Sequence[Work]):
         found[(levels[:, 0] == levels[:, 1]) | ((blocks[:, 1] - blocks[:, 0] > 1) & (high - low < self.pieces))] = 0
         return found
 
-    def __len__(self) -> int:
-        return self.levels * self.pieces
-
-    @overload
-    def __getitem__(self, index: int) -> Work: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Work]: ...
-
-    def __getitem__(self, index: int | slice) -> Work | Sequence[Work]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(len(self))[index]]
-        level, piece = divmod(range(len(self))[index], self.pieces)
-        first = piece * self.size
-        return (None if self.seeds is None else self.seeds[level]), (first, min(first + self.size, self.images))
-
 
 @dataclass(frozen=True, eq=False)
 class Made:
@@ -96,18 +91,15 @@ class Made:
 
     Attributes:
         work: which.
-        arrays: "maps" (image, unit, *spatial) and "other_images" (image, unit).
+        maps: (image, unit, *spatial).
+        other_images: (image, unit), what their gradients held on other images.
         bad: name and fault of each image that was left out.
     """
 
     work: Work
-    arrays: Mapping[str, np.ndarray]
+    maps: np.ndarray
+    other_images: np.ndarray
     bad: tuple[str, ...] = ()
-
-    @property
-    def nbytes(self) -> int:
-        """Of its arrays."""
-        return sum(array.nbytes for array in self.arrays.values())
 
 
 class Area(NamedTuple):
@@ -129,6 +121,11 @@ class Area(NamedTuple):
         """
         seeds = "given" if self.first == GIVEN else f"{self.first:08d}-{self.stop:08d}"
         return f"blocks/{task}/{seeds}/{self.low:08d}-{self.high:08d}"
+
+
+def plan_key(task: str) -> str:
+    """Where the plan of a task lies."""
+    return f"plans/{task}"
 
 
 def by_task(keys: Iterable[str]) -> dict[str, np.ndarray]:
@@ -163,17 +160,17 @@ def areas(chunks: Sequence[Made], images: int) -> list[tuple[Area, list[Made]]]:
 
 def to_bytes(key: str, chunks: Sequence[Made], header: Mapping[str, Any]) -> bytes:
     """A block of chunks."""
-    rows = [[made.work[0], *made.work[1], len(made.arrays["maps"]), list(made.bad)] for made in chunks]
-    arrays = {name: np.concatenate([made.arrays[name] for made in chunks]) for name in ARRAYS}
-    return encode(key, {**header, "chunks": rows}, arrays)
+    rows = [[made.work[0], *made.work[1], len(made.maps), list(made.bad)] for made in chunks]
+    maps, other_images = (np.concatenate(found) for found in zip(*((one.maps, one.other_images) for one in chunks)))
+    return encode(key, {**header, "chunks": rows}, {"maps": maps, "other_images": other_images})
 
 
 def chunks_of(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[Work, Made]:
     """The chunks of a block."""
     found, at = {}, 0
     for seed, first, stop, count, bad in header["chunks"]:
-        part = {name: arrays[name][at : at + count] for name in ARRAYS}
-        found[(seed, (first, stop))] = Made((seed, (first, stop)), part, tuple(bad))
+        work, part = (seed, (first, stop)), slice(at, at + count)
+        found[work] = Made(work, arrays["maps"][part], arrays["other_images"][part], tuple(bad))
         at += count
     return found
 
@@ -191,26 +188,24 @@ class Cover:
 
     def __init__(self, chunks: Chunks, blocks: np.ndarray | None):
         blocks = np.zeros((0, 4), np.int64) if blocks is None else blocks
-        parts = np.array_split(blocks, len(blocks) // SLAB + 1)
-        bounds = np.concatenate([chunks.numbers(part) for part in parts])
+        bounds = chunks.numbers(blocks)
         order = np.argsort(bounds[:, 0], kind="stable")
         bounds = bounds[order]
         # A chunk is read from the first block that holds it, and nothing from those that hold no others.
         np.maximum(bounds[1:, 0], np.maximum.accumulate(bounds[:-1, 1]), out=bounds[1:, 0])
         np.maximum(bounds[:, 1], bounds[:, 0], out=bounds[:, 1])
-        self._chunks, self._blocks, self.there = chunks, blocks[order], Ranges(bounds)
+        self.chunks, self.there, self._blocks = chunks, Ranges(bounds), blocks[order]
 
     def __len__(self) -> int:
         return len(self.there)
 
     def missing(self, first: int = 0, stop: int | None = None) -> Ranges:
         """Numbers, from `first` to before `stop`, of the chunks that are not there."""
-        return self.there.gaps(first, len(self._chunks) if stop is None else stop)
+        return self.there.gaps(first, len(self.chunks) if stop is None else stop)
 
-    def stretches(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[Area, range]]:
-        """The chunks from `first` to before `stop` in order: each block, and the numbers of those to be read there."""
-        stop = len(self._chunks) if stop is None else stop
+    def stretches(self, stop: int | None = None) -> Iterator[tuple[Area, range]]:
+        """The chunks before number `stop` in order: each block, and the numbers of those to be read there."""
+        stop = len(self.chunks) if stop is None else stop
         for (low, high), block in zip(self.there.bounds, self._blocks, strict=True):
-            numbers = range(max(int(low), first), min(int(high), stop))
-            if numbers:
+            if numbers := range(int(low), min(int(high), stop)):
                 yield Area(*block.tolist()), numbers

@@ -13,8 +13,8 @@ from jaxrf.errors import InputError
 from jaxrf.sweeps.progress import Progress
 from jaxrf.sweeps.results import Sweep, open
 from jaxrf.sweeps.run import run
-from jaxrf.sweeps.specification import Asked, from_dict, read
-from jaxrf.sweeps.task import Task, TaskList
+from jaxrf.tasks.specification import Asked, from_dict, read
+from jaxrf.tasks.task import Task, TaskList
 
 
 def sweep(

@@ -1,25 +1,16 @@
-"""One task on its way: which of its chunks are to be asked for next, and how many at a time."""
+"""One task on its way: which of its chunks are to be asked for next."""
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from jaxrf.base.ranges import Ranges
 from jaxrf.statistics import Until
+from jaxrf.statistics.running import Spread
 from jaxrf.sweeps.blocks import Chunks
-from jaxrf.sweeps.job import LONGEST, Answer, Job
-from jaxrf.sweeps.progress import Spread
-from jaxrf.sweeps.ranges import Ranges
-from jaxrf.sweeps.task import Task
-
-SECONDS = 1.0
-"""Of work in a job where no task need be opened for it: what a kill loses at most of each job in hand."""
-LEAST = 0.1
-"""Seconds below which the last chunks of a task are not divided further."""
+from jaxrf.tasks.task import Task
 
 
 @dataclass(eq=False)
@@ -30,84 +21,46 @@ class Course:
 
     Attributes:
         task: which.
-        chunks: all of it.
-        windows: numbers of chunks to be computed, each set before the next.
-        look: called between two windows; what must be computed before the next one, or None to stop.
         plan: how it is run, once that is known.
+        parts: numbers of chunks to be computed, each part when all before it is there; none where the plan alone is wanted.
+        spread: of the maps so far.
+        left: of the present part, what was not asked for.
         flying: how many of its jobs are out.
-        writes: of its blocks, under way.
+        begun: whether a job of it was answered in this start.
         lost: how many of its jobs never came back.
+        over: whether nothing more is to be asked for.
     """
 
     task: Task
-    chunks: Chunks
-    windows: deque[Ranges]
-    look: Callable[[], Ranges | None]
-    plan: bytes | None = None
+    plan: bytes | None
+    parts: Iterator[Ranges]
+    spread: Spread
+    left: list[Ranges] = field(default_factory=list)
     flying: int = 0
-    writes: list[Future[None]] = field(default_factory=list)
+    begun: bool = False
     lost: int = 0
     over: bool = False
-
-    def __post_init__(self):
-        self._left: deque[Ranges] = deque()
-        self._opening, self._computing, self._paced = 0.0, 0.0, 0
-        self.spread = Spread(self.chunks.images, by_seed=self.chunks.levels > 1)
 
     def ready(self) -> bool:
         """Whether there is a job to be done now."""
         if self.over or (self.plan is None and self.flying):
             return False
-        if not self._left and not self.flying:
-            self._next()
-        return bool(self._left)
+        if not self.left and not self.flying:
+            self.left = [part for part in [next(self.parts, None)] if part is not None]
+            self.over = not self.left
+        return bool(self.left)
 
-    def _next(self) -> None:
-        for write in self.writes:
-            write.result()
-        self.writes.clear()
-        again = self.look() if self.windows else None
-        if again:
-            self._left.append(again)
-        elif again is None:
-            self.over = True
-        else:
-            self._left.append(self.windows.popleft())
+    def take(self, slots: int) -> Ranges:
+        """The chunks of the next job: all at first, as far as there is time, so that a small task is opened once.
 
-    def job(self, start: str, width: int, local: bool, plenty: bool, strict: bool, mix: bool) -> Job:
-        """The next job: about `SECONDS` of work, or as long as another process would need to open the task.
-
-        Near the end less, so that all `width` of those who compute end together. The first job of a task goes on for as
-        long as opening it took only where there are `plenty` of other tasks for the others.
+        Then one of `slots` equal shares of what is left, so that all who compute end together.
         """
-        seconds = SECONDS if local else max(SECONDS, min(self._opening, LONGEST))
-        numbers = self._left.popleft()
-        if self._paced:
-            pace = max(self._computing / self._paced, 1e-9)
-            fair = max(math.ceil(len(numbers) / width), math.ceil(LEAST / pace))
-            count = max(1, min(fair, math.ceil(seconds / pace)))
-            if count < len(numbers):
-                self._left.appendleft(numbers[count:])
-                numbers = numbers[:count]
+        numbers = self.left.pop()
+        share = -(-len(numbers) // slots) if self.begun else len(numbers)
+        if share < len(numbers):
+            self.left.append(numbers[share:])
         self.flying += 1
-        patient = plenty and self.plan is None
-        return Job(start, self.task, self.chunks, numbers, self.plan, seconds, patient, strict, mix)
-
-    def back(self, numbers: Ranges, empty: bool = False) -> None:
-        """Chunks that are still to be done; or none, but the plan."""
-        if numbers or empty:
-            self._left.appendleft(numbers)
-
-    @property
-    def left(self) -> int:
-        """How many chunks were not asked for."""
-        return sum(map(len, self._left)) + sum(map(len, self.windows))
-
-    def learn(self, answer: Answer) -> None:
-        """What an answer says of how long things take, and how sure the maps are."""
-        self._opening = max(self._opening, answer.opening)
-        self._computing, self._paced = self._computing + answer.computing, self._paced + answer.paced
-        self.spread.add(answer.sums)
+        return numbers[:share]
 
 
 def share(windows: Sequence[range], shard: tuple[int, int], number: int, count: int) -> list[range]:
@@ -123,22 +76,17 @@ def share(windows: Sequence[range], shard: tuple[int, int], number: int, count: 
 
 
 def windows(chunks: Chunks, rule: Until | None) -> list[range]:
-    """The chunks between one look of a rule and the next."""
-    return [range(*ends) for ends in pairwise([0, *looks(chunks, rule)])]
-
-
-def looks(chunks: Chunks, rule: Until | None) -> Iterator[int]:
-    """How many chunks are to be there when the rule next looks; at last all of them.
+    """The chunks between one look of a rule and the next; all of them where there is none.
 
     Where bad photos are left out, the cap is reached later than this knows, so that looks go on behind it.
 
-    >>> list(looks(Chunks(Ranges([(0, 300)]), images=1, size=1), Until(0.01, cap=100)))
-    [32, 64, 100, 200, 300]
+    >>> windows(Chunks(Ranges([(0, 300)]), images=1, size=1), Until(0.01, cap=100))
+    [range(0, 32), range(32, 64), range(64, 100), range(100, 200), range(200, 300)]
     """
     step, samples = (chunks.pieces, chunks.images) if chunks.levels > 1 else (1, chunks.size)
-    look = rule.next_check(0) if rule else 0
+    looks, look = [0], rule.next_check(0) if rule else 0
     while rule and (steps := -(-look // samples)) * step < len(chunks):
-        yield steps * step
+        looks.append(steps * step)
         seen = steps * samples
         look = rule.next_check(seen) if seen < rule.cap else 2 * seen
-    yield len(chunks)
+    return [range(*ends) for ends in pairwise([*looks, len(chunks)])]

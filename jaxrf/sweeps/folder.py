@@ -1,4 +1,4 @@
-"""The place of a sweep: what lies where, whose it is, and what is already there.
+"""The place of a sweep: what lies where, and what is already there.
 
     sweep.json          the specification and the hashes; its presence makes the place ours
     plans/ID            how a task is run: batches, geometry, device; the first process to open the task writes it
@@ -14,19 +14,21 @@ Everything but sweep.json and the results is written once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jaxrf.errors import StoreError
 from jaxrf.store.blocks import Block, decode
-from jaxrf.store.location import Location, to_json
-from jaxrf.sweeps.blocks import Chunks, Cover, by_task
-from jaxrf.sweeps.task import Task, plan_key
+from jaxrf.store.location import Location
+from jaxrf.sweeps.blocks import Chunks, Cover, by_task, plan_key
 
 MARK = "sweep.json"
-PAGE = 2**13
-"""Blocks that are listed at a time, of those that a sweep may have."""
+
+
+def failure_key(task: str) -> str:
+    """Where it lies why a task failed."""
+    return f"failures/{task}.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +48,8 @@ class Folder:
         """The place of a path or URL, see `jaxrf.store.location.Location.at`."""
         return cls(Location.at(place), reading)
 
-    def block(self, key: str) -> Block | None:
-        """The block at `key`, or None where there is none; a damaged one is set aside and is none.
-
-        Raises:
-            StoreError: the place cannot be reached.
-        """
-        return self.checked(key, self.location.read(key))
-
     def checked(self, key: str, data: bytes | None) -> Block | None:
-        """The block that `data` read at `key` is."""
+        """The block that `data` read at `key` is, or None where there is none; a damaged one is set aside and is none."""
         if data is None:
             return None
         try:
@@ -65,25 +59,21 @@ class Folder:
                 self.location.set_aside(key)
             return None
 
-    def plan(self, task: Task) -> Block | None:
-        """How a task is run, if it was ever opened."""
-        return self.block(plan_key(task.id))
+    def plan(self, task: str) -> tuple[bytes, Block] | None:
+        """How the task with this id is run, as it is written and as a block, if it was ever opened."""
+        data = self.location.read(plan_key(task))
+        block = self.checked(plan_key(task), data)
+        return None if data is None or block is None else (data, block)
 
-    def plan_bytes(self, task: Task) -> bytes | None:
-        """The same as it is written."""
-        key = plan_key(task.id)
-        data = self.location.read(key)
-        return data if self.checked(key, data) else None
-
-    def add_plan(self, task: Task, plan: bytes) -> bytes:
+    def add_plan(self, task: str, plan: bytes) -> bytes:
         """Write a task's plan unless there is one; the one that is there then."""
-        self.add_block(plan_key(task.id), plan)
-        found = self.plan_bytes(task)
+        self.add_block(plan_key(task), plan)
+        found = self.plan(task)
         if found is None:
             raise StoreError(
-                f"{self.location.name}/{plan_key(task.id)} was written and is not there. Is the place shared properly?"
+                f"{self.location.name}/{plan_key(task)} was written and is not there. Is the place shared properly?"
             )
-        return found
+        return found[0]
 
     def add_block(self, key: str, data: bytes) -> None:
         """Write a block unless there is one.
@@ -113,33 +103,11 @@ class Folder:
 
     def present(self, chunks: Mapping[str, Chunks]) -> dict[str, Cover]:
         """What is there of tasks, by their ids, of which the chunks are given by their ids."""
-        below = "blocks/" if len(chunks) > 1 else f"blocks/{next(iter(chunks))}/"
-        found = by_task(self.location.pages(below, _cuts(chunks)))
+        below = f"blocks/{next(iter(chunks))}/" if len(chunks) == 1 else "blocks/"
+        found = by_task(self.location.listed(below))
         return {task: Cover(own, found.get(task)) for task, own in chunks.items()}
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """What went wrong, by the id of the task."""
         keys = self.location.listed("failures/")
         return {key.removeprefix("failures/").removesuffix(".json"): self.location.read_json(key) for key in keys}
-
-    def note_failure(self, task: Task, facts: Mapping[str, Any]) -> None:
-        """Record that a task failed, over what it failed of before."""
-        self.location.put(f"failures/{task.id}.json", to_json({**task.describe(), **facts}))
-
-    def forget_failure(self, task: Task) -> None:
-        """Of a task that is done now."""
-        self.location.remove(f"failures/{task.id}.json")
-
-
-def _cuts(chunks: Mapping[str, Chunks]) -> Iterator[str]:
-    """Keys of blocks between which there are about `PAGE` others, were each chunk in a block of its own."""
-    held = 0
-    for task in sorted(chunks):
-        own = chunks[task]
-        step = max(1, PAGE // own.pieces)
-        for level in range(0, own.levels, step):
-            some = min(step, own.levels - level) * own.pieces
-            if held + some > PAGE:
-                yield f"blocks/{task}/{own[level * own.pieces][0] or 0:08d}"
-                held = 0
-            held += some

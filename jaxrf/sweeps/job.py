@@ -15,16 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from jaxrf.base.ranges import Ranges
 from jaxrf.errors import StoreError
 from jaxrf.sweeps.blocks import Chunks, Made
-from jaxrf.sweeps.ranges import Ranges
-from jaxrf.sweeps.task import Task
 from jaxrf.sweeps.worker import Worker, open_task
+from jaxrf.tasks.task import Task
 
 KEPT = 8
 """Opened tasks that a process keeps."""
-LONGEST = 30.0
-"""Seconds that a job may compute, where opening its task took as long: what a lost worker loses at most."""
+SECONDS, LONGEST = 1.0, 30.0
+"""Of work in a job, so that writing does not count; and at most, where opening its task took as long. A kill loses that."""
+LARGE = 2**22
+"""Bytes at which a block ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +37,8 @@ class Job:
         start: a name of the start of the sweep that asks: what is kept is kept for that long.
         task: which.
         chunks: all of the task.
-        numbers: those that are wanted; none where the plan alone is.
+        numbers: those that are wanted, as far as there is time for them; none where the plan alone is.
         plan: how the task was begun, a block; None where it was not.
-        seconds: after which no further chunk is begun.
         patient: whether it goes on for as long as opening the task took, which another process would have to do again.
         strict: whether a photo that cannot be read is an error.
         mix: whether another kind of device than that of the plan may go on.
@@ -48,7 +49,6 @@ class Job:
     chunks: Chunks
     numbers: Ranges
     plan: bytes | None
-    seconds: float
     patient: bool = False
     strict: bool = False
     mix: bool = False
@@ -59,22 +59,19 @@ class Answer:
     """What came of a job.
 
     Attributes:
-        done: how many of its chunks, from the first on.
+        sums: of each chunk that was computed, from the first on, the number of its seed, its images, and the sum of
+            their maps.
         blocks: keys and bytes.
         plan: how the task is run; None where it failed.
-        sums: of each chunk the number of its seed, its images, and the sum of their maps.
-        opening: seconds that opening took; 0 where the task was open.
         computing: seconds for the chunks, the first one's left out where it was compiled for.
         paced: how many chunks those seconds are of.
         error, trace: what failed, in a line and with its traceback.
         refused: whether that concerns the whole sweep: the task must not go on here.
     """
 
-    done: int = 0
+    sums: list[tuple[int, int, float]] = field(default_factory=list)
     blocks: list[tuple[str, bytes]] = field(default_factory=list)
     plan: bytes | None = None
-    sums: list[tuple[int, int, float]] = field(default_factory=list)
-    opening: float = 0.0
     computing: float = 0.0
     paced: int = 0
     error: str | None = None
@@ -90,61 +87,49 @@ def compute(job: Job, stop: Callable[[], bool] = lambda: False) -> Answer:
         stop: asked after every chunk; when it is true, what is computed is the answer.
     """
     try:
-        began = time.perf_counter()
-        worker, opened = _opened(job)
-        clock = _Clock(job, time.perf_counter() - began if opened else 0.0)
-        blocks, sums = [], []
-        wanted = (job.chunks[number] for number in job.numbers)
-        for block in worker.blocks(wanted, lambda: clock.over() or stop()):
-            sums += [_sum(made) for made in block.chunks]
-            blocks.append((block.key, block.to_bytes()))
-        return Answer(len(sums), blocks, worker.plan, sums, *clock.told(len(sums)))
+        return _computed(job, stop)
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         return Answer(error=what, trace=traceback.format_exc(), refused=isinstance(error, StoreError))
 
 
-@dataclass(eq=False)
-class _Clock:
-    """The time that a job takes; what it takes to its first chunk counts as opening where the task was opened for it."""
-
-    job: Job
-    opening: float
-
-    def __post_init__(self):
-        self.began, self.first = time.perf_counter(), 0.0
-
-    def over(self) -> bool:
+def _computed(job: Job, stop: Callable[[], bool]) -> Answer:
+    began = now = time.perf_counter()
+    worker = _opened(job)
+    new, held, size, sums, blocks = not worker.opening, [], 0, [], []
+    for made in worker.chunks(job.chunks[number] for number in job.numbers):
         now = time.perf_counter()
-        if not self.first:
-            self.first = now
-            self.opening += now - self.began if self.opening else 0.0
-        limit = min(max(self.job.seconds, self.opening), LONGEST) if self.job.patient else self.job.seconds
-        return now - (self.first if self.opening else self.began) >= limit
-
-    def told(self, chunks: int) -> tuple[float, float, int]:
-        """Seconds of opening, seconds of computing, and how many chunks the latter are of."""
-        apart = self.opening > 0 and chunks > 0
-        return self.opening, time.perf_counter() - (self.first if apart else self.began), chunks - apart
+        if new and not sums:
+            worker.opening, began = now - began, now
+        held.append(made)
+        size += made.maps.nbytes
+        sums.append(_sum(made))
+        over = stop() or now - began >= (max(SECONDS, min(worker.opening, LONGEST)) if job.patient else SECONDS)
+        if over or size >= LARGE:
+            blocks += worker.blocks(held)
+            held, size = [], 0
+        if over:
+            break
+    blocks += worker.blocks(held)
+    return Answer(sums, blocks, worker.plan, computing=time.perf_counter() - began, paced=max(len(sums) - new, 0))
 
 
 def _sum(made: Made) -> tuple[int, int, float]:
     seed, (first, stop) = made.work
-    return -1 if seed is None else seed, stop - first, float(made.arrays["maps"].sum(dtype=np.float64))
+    return -1 if seed is None else seed, stop - first, float(made.maps.sum(dtype=np.float64))
 
 
 _lock = threading.Lock()
 _kept: OrderedDict[Any, Worker] = OrderedDict()
 
 
-def _opened(job: Job) -> tuple[Worker, bool]:
-    """The task of a job, opened; and whether that was done now."""
-    with _lock:  # devices that share a process open a task once
+def _opened(job: Job) -> Worker:
+    """The task of a job, opened; devices that share a process open it once."""
+    with _lock:
         found = _kept.get((job.start, job.task.id, job.plan))
-        if found is not None:
-            return found, False
-        worker = open_task(job.task, job.plan, seed=job.chunks[0][0], strict=job.strict, mix=job.mix)
-        _kept[job.start, job.task.id, worker.plan] = worker
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
-        return worker, True
+        if found is None:
+            found = open_task(job.task, job.plan, seed=job.chunks[0][0], strict=job.strict, mix=job.mix)
+            _kept[job.start, job.task.id, found.plan] = found
+            while len(_kept) > KEPT:
+                _kept.popitem(last=False)
+        return found

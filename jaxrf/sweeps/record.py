@@ -9,15 +9,18 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxrf.base.ranges import Ranges
 from jaxrf.errors import StoreError
-from jaxrf.store.location import Location, to_json
+from jaxrf.store.location import Location, signed
 from jaxrf.store.record import checksum
-from jaxrf.sweeps.blocks import Chunks
-from jaxrf.sweeps.folder import MARK, Folder
-from jaxrf.sweeps.specification import Asked
-from jaxrf.sweeps.task import Task, plan_key
+from jaxrf.sweeps.blocks import Chunks, plan_key
+from jaxrf.sweeps.folder import MARK, Folder, failure_key
+from jaxrf.tasks.specification import SINGLE, Asked
+from jaxrf.tasks.task import Task
 
 DONE = "done.json"
+FREE = ("name", "measures", "until")
+"""Keys that may change between runs on one folder: they change no number of a map."""
 RESULTS = ("table.", "run.json", "results.zarr/")
 
 
@@ -31,36 +34,33 @@ def claim(folder: Folder, specification: Asked, tasks: Sequence[Task]) -> None:
     record = {"program": "jaxrf", "kind": "sweep", "specification": specification.to_dict(), **_facts(tasks)}
     record["tasks"] = [{"id": task.id, "place": dict(task.place)} for task in tasks]
     try:
-        earlier = _read(location, MARK)
+        earlier = location.read_record(MARK)
     except StoreError:
         _check_own(location, tasks)  # so that nothing else depends on what is lost
         location.set_aside(MARK)
         earlier = None
     if earlier is None:
         _check_own(location, tasks)
-        if location.add(MARK, _signed(record)):
+        if location.add(MARK, signed(record)):
             return
-        earlier = _read(location, MARK) or {}  # somebody started the same moment
+        earlier = location.read_record(MARK) or {}  # somebody started the same moment
     if earlier.get("kind") != "sweep":
         raise StoreError(f"{location.name}/{MARK} was not written by a sweep. Choose another place.")
-    lines = specification.differences(earlier["specification"])
-    lines += _changes(earlier["environment"], record["environment"])
-    lines += _changes(earlier["hashes"], {**earlier["hashes"], **record["hashes"]}, added=True)
-    if lines:
+    record["hashes"] = {**earlier["hashes"], **record["hashes"]}  # new ones may be added
+    if lines := differences(earlier, record):
         raise StoreError(
             f"{location.name} holds another sweep. What differs:\n  " + "\n  ".join(lines) + "\n"
             "More seeds, and more values on an axis, can be added; for anything else choose another place."
         )
-    record["hashes"] = {**earlier["hashes"], **record["hashes"]}
     if record != earlier:
-        location.put(MARK, _signed(record))
+        location.put_record(MARK, record)
     else:
         location.check()  # that it cannot be written is better known before anything is computed
 
 
 def _check_own(location: Location, tasks: Sequence[Task]) -> None:
     """Nothing is there, or what a removal of the folder, or damage of its mark, left of these tasks, which is sound."""
-    own = [start for task in tasks for start in (f"blocks/{task.id}/", plan_key(task.id), f"failures/{task.id}.json")]
+    own = [start for task in tasks for start in (f"blocks/{task.id}/", plan_key(task.id), failure_key(task.id))]
     found = [key for key in location.listed() if not key.startswith((*own, DONE, *RESULTS, "damaged/", MARK))]
     if found:
         raise StoreError(
@@ -75,7 +75,7 @@ def specification(folder: Folder) -> dict[str, Any]:
     Raises:
         StoreError: there is none, or it is damaged.
     """
-    found = _read(folder.location, MARK)
+    found = folder.location.read_record(MARK)
     if found is None or found.get("kind") != "sweep":
         raise StoreError(f"There is no sweep at {folder.location.name}. Give the place that was passed as --out.")
     return found
@@ -89,15 +89,15 @@ def note_done(folder: Folder, taken: Mapping[str, int]) -> None:
         taken: how many chunks the results are of, by the ids of the tasks.
     """
     location = folder.location
-    keys = [key for key in location.listed() if key.startswith(RESULTS)]
-    files = {key: _hash(data) for key, data in location.read_all(keys)}
-    location.put(DONE, _signed({"completion": completion(specification(folder)), "files": files, "taken": dict(taken)}))
+    results = [key for key in location.listed() if key.startswith(RESULTS)]
+    files = {key: _hash(data) for key, data in location.read_all(results)}
+    location.put_record(DONE, {"completion": completion(specification(folder)), "files": files, "taken": dict(taken)})
 
 
 def finished(folder: Folder) -> dict[str, Any] | None:
     """What `note_done` wrote, where it is of the sweep that the place holds now; damaged, it counts as of that."""
     try:
-        found = _read(folder.location, DONE)
+        found = folder.location.read_record(DONE)
         return found if found and found["completion"] == completion(specification(folder)) else None
     except (StoreError, KeyError):
         return {}
@@ -123,7 +123,7 @@ def is_done(folder: Folder, asked: Asked, chunks: Mapping[str, Chunks]) -> bool:
     present = reader.present(chunks)
     for task, cover in present.items():
         taken = found["taken"].get(task, 0)
-        keys = [plan_key(task), *(area.key(task) for area, _ in cover.stretches(0, taken))]
+        keys = [plan_key(task), *(area.key(task) for area, _ in cover.stretches(taken))]
         if cover.missing(0, taken) or not all(reader.checked(*read) for read in reader.location.read_all(keys)):
             return False
     return True
@@ -141,24 +141,6 @@ def completion(record: Mapping[str, Any]) -> str:
     return checksum({"asked": asked, "tasks": [task["id"] for task in record["tasks"]]})
 
 
-def _signed(record: Mapping[str, Any]) -> bytes:
-    return to_json({**record, "checksum": checksum(record)})
-
-
-def _read(location: Location, key: str) -> dict[str, Any] | None:
-    """A record; one without a checksum is of an earlier version."""
-    found = location.read_json(key)
-    if found is None:
-        return None
-    record = dict(found) if isinstance(found, Mapping) else {}
-    if record.pop("checksum", None) not in (checksum(record), None) or not record:
-        raise StoreError(
-            f"{location.name}/{key} is damaged: it does not have its checksum. Run the same command again, which writes "
-            "it anew."
-        )
-    return record
-
-
 def _hash(data: bytes | None) -> str:
     return hashlib.sha256(data or b"").hexdigest()
 
@@ -173,13 +155,36 @@ def _facts(tasks: Sequence[Task]) -> dict[str, Any]:
     return {"environment": shared, "hashes": hashes}
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], added: bool = False) -> list[str]:
-    """A line for each entry that differs; those that are new are none where they may be `added`."""
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What keeps a sweep from going on with what an earlier one began; a line for each key.
+
+    More seeds and more values on axes are no differences.
+    """
+    before, after = (_flat({**one["specification"], **one["environment"], **one["hashes"]}) for one in (earlier, now))
     lines = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += [f"{key}.{line}" for line in _changes(old, new)]
-        elif old != new and not (added and key not in before):
-            lines.append(f"{key}: {old!r} there, {new!r} now")
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if old != new and key.partition(".")[0] not in FREE and not (key in before and _more(key, old, new)):
+            lines.append(f"{key}: {_shown(key, before)} there, {_shown(key, after)} now")
     return lines
+
+
+def _more(key: str, old: Any, new: Any) -> bool:
+    """Whether `new` are more seeds than `old`, or an axis that holds the value or values `old`."""
+    if key == "seeds" and None not in (old, new):
+        return Ranges.of(new, key).holds(Ranges.of(old, key))
+    if key in SINGLE or key.startswith(("apply.", "init.")) or not isinstance(new, list):
+        return False
+    return all(value in new for value in (old if isinstance(old, list) else [old]))
+
+
+def _flat(table: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """Entries of tables within tables, by dotted keys."""
+    found = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{start}{key}.") if isinstance(value, Mapping) else {f"{start}{key}": value}
+    return found
+
+
+def _shown(key: str, values: Mapping[str, Any]) -> str:
+    return repr(values[key]) if key in values else "absent"

@@ -13,13 +13,11 @@ from jaxrf import store
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.results.result import Result
 from jaxrf.results.stacked import Entry, axes_of, outcome, stack, table
-from jaxrf.store.blocks import Block
 from jaxrf.sweeps import record
-from jaxrf.sweeps.blocks import Chunks, Cover, by_task
+from jaxrf.sweeps.blocks import Chunks, Cover, by_task, plan_key
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.merge import Merger
-from jaxrf.sweeps.specification import ASKED, Asked
-from jaxrf.sweeps.task import plan_key
+from jaxrf.tasks.specification import ASKED, Asked
 
 if TYPE_CHECKING:
     import xarray
@@ -66,37 +64,34 @@ class Sweep:
 
     def count(self, entry: Entry) -> int:
         """How many chunks of a task, some images under one seed, are there."""
-        return sum(len(cover) for *_, cover in self._there([entry]))
+        return sum(len(merger.cover) for merger in self._there([entry]))
 
-    def _there(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Block, Cover]]:
-        """Those tasks of which chunks are there, with their plans and what is there.
+    def _there(self, entries: Sequence[Entry]) -> Iterator[Merger]:
+        """Those tasks of which chunks are there; nothing is summed yet.
 
         Raises:
             StoreError: a plan is damaged, or missing where blocks are.
         """
-        done = self._done() is not None
-        plans = {entry.id: self.folder.block(plan_key(entry.id)) for entry in entries}
-        chunks = {task: self._chunks(plan) for task, plan in plans.items() if plan}
+        plans = {entry.id: self.folder.plan(entry.id) for entry in entries}
+        chunks = {task: Chunks(self.asked.seed_numbers, *plan[1][0]["images"]) for task, plan in plans.items() if plan}
         present = self.folder.present(chunks) if chunks else {}
         for entry in entries:
             plan, cover = plans[entry.id], present.get(entry.id)
-            if plan is None and (done or self.folder.location.listed(f"blocks/{entry.id}/")):
-                raise self._faulty(entry, [plan_key(entry.id)], "its plan")
-            if plan is not None and (cover or done):
-                yield entry, plan, cover or Cover(self._chunks(plan), None)
+            if plan is None or cover is None:
+                if self._done() or self.folder.location.listed(f"blocks/{entry.id}/"):
+                    raise self._faulty(entry.place, "its plan", plan_key(entry.id))
+            elif cover or self._done():
+                yield Merger(self.folder, entry.id, plan[1], cover, self.asked.rule)
 
-    def _done(self) -> Mapping[str, Any] | None:
-        return record.finished(self.folder)
+    def _done(self) -> bool:
+        return record.finished(self.folder) is not None
 
-    def _faulty(self, entry: Entry, keys: Sequence[str], what: str) -> StoreError:
+    def _faulty(self, place: Mapping[str, Any], what: str, *keys: str) -> StoreError:
         shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
         return StoreError(
-            f"Of the task {dict(entry.place)} of {self.folder.location.name}, {what} cannot be read: damaged or missing "
+            f"Of the task {dict(place)} of {self.folder.location.name}, {what} cannot be read: damaged or missing "
             f"{'are' if len(keys) > 1 else 'is'} {shown}. Run the same command again, which makes it anew."
         )
-
-    def _chunks(self, plan: Block) -> Chunks:
-        return Chunks(self.asked.seed_numbers, *plan[0]["images"])
 
     def result(self, entry: Entry | None = None, **place: Any) -> Result:
         """The result of a task from the blocks that are there; all of them, or those that `until` counts.
@@ -110,21 +105,19 @@ class Sweep:
             StoreError: blocks are damaged, or missing although the sweep was finished; says which, and moves nothing.
         """
         entry = entry or self.find(**place)
-        for found in self._there([entry]):
-            return self._merged(*found)
+        for merger in self._there([entry]):
+            return self._merged(merger)
         raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")
 
-    def _merged(self, entry: Entry, plan: Block, cover: Cover) -> Result:
-        chunks = self._chunks(plan)
-        merger = Merger(self.folder, entry.id, plan, chunks, self.asked.rule)
-        merger.take(cover)
-        merger.finish()
+    def _merged(self, merger: Merger) -> Result:
+        merger.take(gaps=True)
+        chunks, missing = merger.cover.chunks, merger.cover.missing()
+        (place,) = (entry.place for entry in self.entries if entry.id == merger.task)
         if merger.damaged:
-            lost = len(Cover(chunks, by_task(merger.damaged).get(entry.id)).there)
-            raise self._faulty(entry, merger.damaged, f"{lost} of {len(chunks)} chunks")
-        missing = cover.missing()
-        if missing and not merger.stopped and self._done() is not None:
-            raise self._faulty(entry, [f"the chunks {missing}"], f"{len(missing)} of {len(chunks)} chunks")
+            lost = len(Cover(chunks, by_task(merger.damaged).get(merger.task)).there)
+            raise self._faulty(place, f"{lost} of {len(chunks)} chunks", *merger.damaged)
+        if missing and not merger.stopped and self._done():
+            raise self._faulty(place, f"{len(missing)} of {len(chunks)} chunks", f"the chunks {missing}")
         return merger.result()
 
     def failures(self) -> dict[str, str]:
@@ -159,7 +152,7 @@ class Sweep:
 
     def _outcomes(self) -> dict[str, Any]:
         readings = self.asked.readings
-        return {found[0].id: outcome(self._merged(*found), readings) for found in self._there(self.entries)}
+        return {found.task: outcome(self._merged(found), readings) for found in self._there(self.entries)}
 
 
 def open(place: str | os.PathLike[str]) -> Sweep:
@@ -175,7 +168,7 @@ def open(place: str | os.PathLike[str]) -> Sweep:
         StoreError: there is no sweep, or its record is damaged.
 
     Example:
-        >>> from jaxrf.sweeps import Specification
+        >>> from jaxrf.tasks import Specification
         >>> from jaxrf.sweeps.run import run
         >>> plan = Specification(model={"source": "zoo:conv_stack", "width": [2, 3], "depth": 1}, input="8x9x3")
         >>> for progress in run(plan, "memory://opened"): pass

@@ -1,55 +1,30 @@
-"""One task, opened: the model traced and planned, and blocks of maps from it. Nothing is read or written here."""
+"""One task, opened: the model traced and planned, and chunks of maps from it. Nothing is read or written here."""
 
 from __future__ import annotations
 
 import hashlib
 import socket
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import tee
 from typing import Any
 
 import numpy as np
 
-from jaxrf.errors import InputError, StoreError
+from jaxrf.errors import StoreError
 from jaxrf.inputs.named import Chunk, ahead
 from jaxrf.loading.sources import environment, source_hash
-from jaxrf.store.blocks import Block, decode, encode
-from jaxrf.sweeps.blocks import ARRAYS, Made, Span, Work, areas, to_bytes
-from jaxrf.sweeps.task import Task, plan_key
+from jaxrf.store.blocks import decode, encode
+from jaxrf.sweeps.blocks import Made, Work, areas, plan_key, to_bytes
+from jaxrf.tasks.task import Task
 
-SECONDS = 1.0
-"""Of work in a block: what a kill loses at most of each block in hand, and enough that writing does not count."""
-LARGE = 2**22
-"""Bytes at which a block ends before that."""
 NAMED = (
-    "layer", "wrt", "output", "channels", "score", "average", "estimator", "protocol", "precision",
+    "layer", "wrt", "output", "channels", "score", "average", "estimator", "protocol", "precision", "method",
 )  # fmt: skip
 """Settings that are options as they stand."""
-"""Numbers of a `Pullback` that its plan chose."""
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """A block that is yet to be written.
-
-    Attributes:
-        key: where it will lie.
-        chunks: what it holds.
-        header: what its header says besides.
-    """
-
-    key: str
-    chunks: list[Made]
-    header: Mapping[str, Any]
-
-    def to_bytes(self) -> bytes:
-        """The block as it is written."""
-        return to_bytes(self.key, self.chunks, self.header)
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Worker:
     """A task that is ready to run.
 
@@ -60,6 +35,7 @@ class Worker:
         shape: of one input.
         first: its first images.
         strict: whether a photo that cannot be read is an error.
+        opening: seconds that it took to open the task and to make its first chunk; 0 before that is known.
     """
 
     task: Task
@@ -68,46 +44,34 @@ class Worker:
     shape: tuple[int, ...]
     first: Chunk
     strict: bool
+    opening: float = 0.0
 
-    def blocks(self, work: Iterable[Work], stop: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
-        """Blocks of the chunks `work`, in their order; after a chunk at which `stop` is true, what there is of one."""
-        begun, size, held = time.perf_counter(), 0, []
-        for made in self._chunks(work):
-            held.append(made)
-            over = stop()
-            size += made.nbytes
-            if over or size >= LARGE or time.perf_counter() - begun >= SECONDS:
-                yield from self._batches(held)
-                begun, size, held = time.perf_counter(), 0, []
-            if over or (not held and stop()):
-                return
-        yield from self._batches(held)
-
-    def _batches(self, chunks: list[Made]) -> Iterator[Batch]:
+    def blocks(self, chunks: Sequence[Made]) -> list[tuple[str, bytes]]:
+        """Keys and bytes of consecutive chunks as blocks."""
         header = {"host": socket.gethostname(), **self.run.certificate}
-        for area, part in areas(chunks, self.task.inputs.count):
-            yield Batch(area.key(self.task.id), part, header)
+        parts = [(area.key(self.task.id), own) for area, own in areas(chunks, self.task.inputs.count)]
+        return [(key, to_bytes(key, own, header)) for key, own in parts]
 
-    def _chunks(self, work: Iterable[Work]) -> Iterator[Made]:
+    def chunks(self, work: Iterable[Work]) -> Iterator[Made]:
+        """The maps of chunks, in their order, each when it is asked for."""
         import jax
 
         from jaxrf.inputs.images import as_images
 
         with jax.default_matmul_precision(self.task.settings["precision"]):
             wanted, work = tee(work)
-            for (seed, span), chunk in zip(work, self._inputs(span for _, span in wanted), strict=True):
+            for (seed, span), chunk in zip(work, self._inputs(wanted), strict=True):
                 drawn = 0 if seed is None and self.run.variables is None else seed
                 images = chunk.images if len(chunk.images) else self.first.images[:1]
                 samples = list(self.run.samples(as_images(images, None), drawn, first=span[0]))
-                arrays = {name: _joined([getattr(one, name) for one in samples]) for name in ARRAYS}
-                if not len(chunk.images):  # of photos that cannot be read: as many maps as images, of the right shape
-                    arrays = {name: array[:0] for name, array in arrays.items()}
-                yield Made((seed, span), arrays, chunk.bad)
+                count = len(chunk.images)  # none of photos that cannot be read: then as many maps, of the right shape
+                maps, others = _joined([one.maps for one in samples]), _joined([one.other_images for one in samples])
+                yield Made((seed, span), maps[:count], others[:count], chunk.bad)
 
-    def _inputs(self, wanted: Iterable[Span]) -> Iterator[Chunk]:
+    def _inputs(self, wanted: Iterable[Work]) -> Iterator[Chunk]:
         if (self.first.first, self.first.stop) == (0, self.task.inputs.count):  # there are no others
             return (self.first for _ in wanted)
-        return ahead(self.task.inputs, wanted, self.shape, self.strict)
+        return ahead(self.task.inputs, (span for _, span in wanted), self.shape, self.strict)
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
@@ -130,12 +94,14 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, strict: bool 
     """
     import jax
 
+    from jaxrf.fields.run import Compiled
+
     _check_alike(task)
     key = plan_key(task.id)
     begun = None if plan is None else decode(key, plan)
     with jax.default_matmul_precision(task.settings["precision"]):
         model, shape, variables = task.load()
-        first = _first(task, shape, strict)
+        first = task.inputs.first_readable(task.settings["images_per_chunk"], shape, strict)
         run = _prepare(task.settings, model, variables, first.images, seed, certify=begun is None)
     if begun is None or plan is None:
         plan = encode(key, *_described(run.prepared, task, first.images))
@@ -150,7 +116,10 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, strict: bool 
             f"{task.label} was begun on {begun[0]['device']}, and this is {run.prepared.facts['device']}: their maps "
             "differ in the last bits. Go on there, choose another place, or allow it with --mix-devices."
         )
-    return Worker(task, plan, _as_begun(run, begun), shape, first, strict)
+    prepared = run.prepared.with_batching(begun[0]["batching"])  # other batches give other last bits
+    if prepared is not run.prepared:
+        run = replace(run, compiled=Compiled(prepared))
+    return Worker(task, plan, run, shape, first, strict)
 
 
 def _check_alike(task: Task) -> None:
@@ -170,17 +139,6 @@ def _check_alike(task: Task) -> None:
         )
 
 
-def _first(task: Task, shape: tuple[int, ...], strict: bool) -> Chunk:
-    """The first chunk of inputs of which something can be read."""
-    bad = ""
-    for _, span in task.chunks(None):
-        chunk = task.inputs.chunk(*span, shape, strict)
-        if len(chunk.images):
-            return chunk
-        bad = bad or chunk.bad[0]
-    raise InputError(f"None of the {task.inputs.count} photos of {task.inputs.words} can be read. The first: {bad}")
-
-
 def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed: int | None, certify: bool) -> Any:
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import open_call
@@ -193,7 +151,6 @@ def _prepare(settings: Any, model: Any, variables: Any, images: np.ndarray, seed
     axes = settings["spatial_axes"]
     options = Options(
         units=grid(*units.counts) if isinstance(units, words.GridSpec) else units,
-        method=settings["method"],
         apply_kwargs=dict(settings["apply"]) or None,
         spatial_axes=tuple(axes) if axes is not None else None,
         init=dict(settings["init"]) or None,
@@ -221,17 +178,6 @@ def _described(layer: Any, task: Task, images: np.ndarray) -> tuple[dict[str, An
         "provenance": {**layer.facts, "inputs": task.settings["inputs"], "plan": str(layer.plan)},
     }
     return header, {"origin": np.asarray(origin, np.int64), "units": np.asarray(units, np.int64)}
-
-
-def _as_begun(run: Any, plan: Block) -> Any:
-    """The run with the batches of its plan: other batches give other last bits."""
-    from jaxrf.fields.run import Compiled
-
-    pull = run.prepared.pullback
-    begun = replace(pull.batching, **plan[0]["batching"])
-    if pull.batching == begun:
-        return run
-    return replace(run, compiled=Compiled(replace(run.prepared, pullback=replace(pull, batching=begun))))
 
 
 def _digest(images: np.ndarray) -> str:

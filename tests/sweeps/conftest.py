@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jaxrf.sweeps import course, job, worker
+from jaxrf.sweeps import job
 
 
 @pytest.fixture
 def singly(monkeypatch):
-    """A job and a block for each chunk, which the clock would put into one."""
-    monkeypatch.setattr(worker, "SECONDS", 0)
-    monkeypatch.setattr(course, "SECONDS", 0)
-    monkeypatch.setattr(course, "LEAST", 0)
+    """A job, and so a block, for each chunk, which the clock would put into one."""
+    monkeypatch.setattr(job, "SECONDS", 0)
 
 
 @pytest.fixture

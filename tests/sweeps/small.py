@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jaxrf.store.location import Location
-from jaxrf.sweeps import Specification
 from jaxrf.sweeps.run import Progress, run
+from jaxrf.tasks import Specification
 
 MODEL = {"source": "zoo:conv_stack", "depth": 1, "width": 2}
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from jaxrf.base import executors
+from jaxrf.base.executors import executor, width
 from jaxrf.errors import EngineError, InputError, StoreError
 from jaxrf.store.location import Location
-from jaxrf.sweeps import course, engines
-from jaxrf.sweeps.engines import engine, width
 from jaxrf.sweeps.run import run
 from tests.sweeps.small import MODEL, digests, last, made
 
@@ -24,9 +24,8 @@ TASKS = {"model": {**MODEL, "depth": [1, 2]}, "seeds": "0:30", "inputs": "noise:
 SLOWLY = """
 import time
 from jaxrf.sweeps import job, worker
-job.LONGEST = 0.3
-if worker.SECONDS:  # Dask runs this more than once
-    whole, worker.SECONDS = worker.areas, 0
+if job.SECONDS:  # Dask runs this more than once
+    whole, job.SECONDS, job.LONGEST = worker.areas, 0, 0
     worker.areas = lambda *chunks: time.sleep(0.05) or whole(*chunks)
 """
 """What a worker of Dask runs first: a block for each chunk, and a pause after it."""
@@ -86,11 +85,11 @@ def test_a_worker_of_another_kind_is_refused(monkeypatch):
 
 def test_engines_are_named(monkeypatch):
     """What is not an engine, or has no scheduler, is said."""
-    with pytest.raises(InputError, match="There is no engine 'processes:0'"), engine("processes:0"):
+    with pytest.raises(InputError, match="There is no engine 'processes:0'"), executor("processes:0"):
         pass
     pytest.importorskip("distributed")
-    monkeypatch.setattr(engines, "PATIENCE", 0.5)
-    with pytest.raises(InputError, match="There is no Dask scheduler at 127.0.0.1:1"), engine("dask://127.0.0.1:1"):
+    monkeypatch.setattr(executors, "PATIENCE", 0.5)
+    with pytest.raises(InputError, match="There is no Dask scheduler at 127.0.0.1:1"), executor("dask://127.0.0.1:1"):
         pass
 
 
@@ -144,10 +143,9 @@ def workers(address, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, 5])
-def test_dask_loses_workers_and_gains_others(alone, tmp_path, monkeypatch, kills):
+def test_dask_loses_workers_and_gains_others(alone, tmp_path, kills):
     """Of two workers on loopback one is killed while it computes, and another is added: the bits of one process."""
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(course, "SECONDS", 0.2)
     killed = 0
     with scheduler() as address, workers(address, tmp_path) as start:
         running = [start(), start()]

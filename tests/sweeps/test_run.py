@@ -12,9 +12,9 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, StoreError
 from jaxrf.store.location import Location
-from jaxrf.sweeps import Specification
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.run import run
+from jaxrf.tasks import Specification
 from tests.sweeps.small import MODEL, digests, last, made
 
 
@@ -169,8 +169,8 @@ def test_a_block_that_goes_after_it_was_listed_is_made_anew(finished, tmp_path, 
     last(made(), place)
     (place / "done.json").unlink()
     one, *_ = (file for file in (place / "blocks").rglob("*-*") if file.is_file())
-    whole, going = Folder.present, [one]
-    monkeypatch.setattr(Folder, "present", lambda *a: (whole(*a), going and going.pop().unlink())[0])
+    whole, going = Folder.present, [one.unlink, lambda: None]  # it is listed at the start, and before it is read
+    monkeypatch.setattr(Folder, "present", lambda *a: (whole(*a), going and going.pop()())[0])
     told = [message for progress in run(made(), place) for message in progress.messages]
     assert len(told) == 1 and str(one.relative_to(place)) in told[0]
     assert digests(place) == digests(finished)
@@ -188,11 +188,12 @@ def test_a_damaged_plan_is_made_anew(finished, tmp_path):
 def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
     """A sweep goes on with the batches that it was begun with, not with those that this machine would choose."""
     from jaxrf.store.blocks import encode
-    from jaxrf.sweeps.task import plan_key, tasks
+    from jaxrf.sweeps.blocks import plan_key
     from jaxrf.sweeps.worker import open_task
+    from jaxrf.tasks.task import tasks
 
     (task,) = tasks(made())
-    header, arrays = Folder.at(finished).plan(task)
+    _, (header, arrays) = Folder.at(finished).plan(task.id)
     plan = encode(plan_key(task.id), {**header, "batching": {**header["batching"], "images_at_once": 1}}, arrays)
     assert header["batching"]["images_at_once"] == 2
     assert open_task(task, plan, seed=0).run.prepared.images_per_call == 1

@@ -39,8 +39,8 @@ def whole(tmp_path_factory):
 SLOWLY = """
 import sys, time
 from jaxrf.cli import main
-from jaxrf.sweeps import course, worker
-whole, worker.SECONDS, course.SECONDS, course.LEAST = worker.areas, 0, 0, 0
+from jaxrf.sweeps import job, worker
+whole, job.SECONDS = worker.areas, 0
 worker.areas = lambda *chunks: time.sleep({pause}) or whole(*chunks)
 sys.exit(main(sys.argv[1:]))
 """
@@ -194,7 +194,9 @@ def test_a_write_that_fails_is_said_and_damages_nothing(whole, tmp_path):
     assert done.returncode == 2
     assert "cannot be reached" in done.stderr and "free space" in done.stderr
     assert Location.at(place).listed("plans/")
-    assert all(Folder.at(place).block(key) for key in Location.at(place).listed("blocks/"))
+    assert all(
+        Folder.at(place).checked(*read) for read in Location.at(place).read_all(Location.at(place).listed("blocks/"))
+    )
     assert finish(file, place, *flags) == 0
     assert digests(place) == digests(tmp_path / "whole")
     assert not list(place.glob("damaged/*"))

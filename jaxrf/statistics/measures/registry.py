@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxrf.base.registry import Registry
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, unknown
 
 measures: Registry[Callable[..., Any]] = Registry("measure")
+
+PLACES = ("center", "origin", "input_shape", "box")
+"""Arguments that say where maps lie, and which a result hands to its measures."""
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise for an option that the measure of that name does not have.
+
+    Raises:
+        UnknownNameError: says the nearest; or there is no such measure.
+    """
+    known = {*inspect.signature(measures[name]).parameters} - {"maps", *PLACES}
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of the measure {name!r}", option, known)
 
 
 def about_center(**only: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

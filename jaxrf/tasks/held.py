@@ -1,17 +1,17 @@
-"""Tasks from models in memory."""
+"""`jaxrf.task`: tasks from models in memory."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, unknown
 from jaxrf.inputs.named import Given, Inputs
 from jaxrf.loading.fingerprint import Unhashed, model_hash
 from jaxrf.loading.sources import environment
-from jaxrf.sweeps.specification import Specification
-from jaxrf.sweeps.task import Held, Task
+from jaxrf.tasks.specification import ASKED, Specification
+from jaxrf.tasks.task import Held, Task
 
 
 def task(
@@ -65,13 +65,10 @@ def task(
 
 
 def _known(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    from jaxrf.errors import unknown
-    from jaxrf.sweeps.specification import ASKED
-
-    known = {f.name for f in dataclasses.fields(Specification)} - {"model", "inputs", "input", "variables", *ASKED}
+    known = {f.name for f in fields(Specification)} - {"model", "inputs", "input", "variables", *ASKED}
     for key, value in options.items():
         if key not in known:
             raise unknown("option of a task", key, known)
-        if isinstance(value, list) and key not in ("spatial_axes",):
+        if isinstance(value, list) and key != "spatial_axes":
             raise InputError(f"{key} = {value!r} is a list, and a task is one point. Make a task for each value.")
     return options

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from jaxrf.sweeps.ranges import Ranges
+from jaxrf.base.ranges import Ranges
 
 
 def drawn(chance: random.Random) -> tuple[Ranges, list[int]]:

@@ -1,7 +1,6 @@
-"""Who computes the jobs of a sweep: this process's devices, or the workers of an executor that somebody made.
+"""Executors by name: threads of this process's devices, processes of this machine, Dask, MPI.
 
-Sharing out among workers, their loss and their dashboards are the executor's; this names executors, and knows how many
-jobs keep one busy.
+Sharing out among workers, their loss and their dashboards are the executor's.
 """
 
 from __future__ import annotations
@@ -11,77 +10,48 @@ import queue
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from jaxrf.errors import InputError
-from jaxrf.sweeps.job import Answer, Job, compute
 
 PATIENCE = 10.0
 """Seconds in which a scheduler must answer."""
 
 
-@dataclass(frozen=True, eq=False)
-class Engine:
-    """An executor, as a sweep uses it.
-
-    Attributes:
-        executor: of jobs.
-        width: how many jobs it runs at a time, now.
-        local: whether it runs them in this process.
-    """
-
-    executor: Executor
-    width: Callable[[], int]
-    local: bool = False
-
-    def submit(self, job: Job, stop: Callable[[], bool]) -> Future[Answer]:
-        """Have a job done.
-
-        Args:
-            job: what to do.
-            stop: ends it early, in this process; elsewhere a job ends by its own time.
-        """
-        return self.executor.submit(compute, job, stop) if self.local else self.executor.submit(compute, job)
-
-
 @contextmanager
-def engine(on: str | None, executor: Executor | None = None) -> Iterator[Engine | None]:
-    """The engine that is named, or of an executor; None in a process that only serves another one's.
+def executor(on: str | None) -> Iterator[Executor | None]:
+    """The executor that is named; None in a process that only serves another one's, when all is done.
 
     Args:
-        on: `processes:4`, `dask://host:port`, or `mpi`; None for this process's devices.
-        executor: to be used instead, and left open.
+        on: `processes:4`, `dask://host:port`, or `mpi`; None for a thread for each of this process's devices.
 
     Raises:
-        InputError: no such engine, it cannot be reached, or its library is not installed.
+        InputError: no such executor, it cannot be reached, or its library is not installed.
     """
-    if executor is not None:
-        yield Engine(executor, lambda: width(executor), local=isinstance(executor, ThreadPoolExecutor))
-    elif on is None:
+    if on is None:
         with _devices() as threads:
-            yield Engine(threads, lambda: width(threads), local=True)
+            yield threads
     elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", on):
         import multiprocessing
 
         spawned = multiprocessing.get_context("spawn")  # a fork would hang: JAX has threads
         with ProcessPoolExecutor(int(found[1]), spawned, initializer=_follow) as processes:
-            yield Engine(processes, lambda: width(processes))
+            yield processes
     elif on.startswith("dask://"):
         with _dask(on.removeprefix("dask://")) as dask:
             yield dask
     elif on == "mpi":
         with _mpi() as mpi:
-            yield None if mpi is None else Engine(mpi, lambda: width(mpi))
+            yield mpi
     else:
         raise InputError(f"There is no engine {on!r}. Write processes:4, dask://host:8786 or mpi, or leave it out.")
 
 
 def width(executor: Any) -> int:
-    """How many jobs an executor runs at a time, as far as it says."""
+    """How many calls an executor runs at a time, now, as far as it says; what it does not say counts as one."""
     if client := getattr(executor, "_client", None):  # of Dask, whose workers come and go
         return max(1, sum(client.nthreads().values()))
     return max(1, int(getattr(executor, "num_workers", None) or getattr(executor, "_max_workers", None) or 1))
@@ -89,7 +59,6 @@ def width(executor: Any) -> int:
 
 @contextmanager
 def _devices() -> Iterator[ThreadPoolExecutor]:
-    """A thread for each of this process's devices."""
     import jax
 
     devices: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -104,7 +73,7 @@ def _devices() -> Iterator[ThreadPoolExecutor]:
 
 
 @contextmanager
-def _dask(address: str) -> Iterator[Engine]:
+def _dask(address: str) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError as error:
@@ -114,13 +83,11 @@ def _dask(address: str) -> Iterator[Engine]:
     except (OSError, ValueError) as error:
         raise InputError(f"There is no Dask scheduler at {address}: {error}. Check its address.") from error
     with client:
-        executor = client.get_executor(retries=3)
-        yield Engine(executor, lambda: width(executor))
+        yield client.get_executor(retries=3)
 
 
 @contextmanager
 def _mpi() -> Iterator[Executor | None]:
-    """The executor in process 0; in the others None, after all jobs are done."""
     try:
         from mpi4py import MPI  # pyright: ignore[reportMissingImports]
         from mpi4py.futures import MPICommExecutor  # pyright: ignore[reportMissingImports]

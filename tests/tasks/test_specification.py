@@ -8,8 +8,9 @@ import pytest
 
 from jaxrf.errors import InputError, UnknownNameError
 from jaxrf.loading.sources import source_hash
-from jaxrf.sweeps import Specification, from_dict, read
-from jaxrf.sweeps.task import tasks
+from jaxrf.sweeps.record import differences
+from jaxrf.tasks import Specification, from_dict, read
+from jaxrf.tasks.task import tasks
 
 MODEL = {"source": "zoo:conv_stack", "depth": [2, 3], "width": 4}
 
@@ -103,7 +104,9 @@ def test_unknown_names_come_with_the_nearest(tmp_path):
 )
 def test_only_more_of_the_same_goes_on(changes, lines):
     """More seeds and more values on axes extend a sweep; each other change is a line of the difference."""
-    assert made(**changes).differences(made().to_dict()) == lines
+    facts = {"environment": {}, "hashes": {}}
+    found = [{"specification": one.to_dict(), **facts} for one in (made(), made(**changes))]
+    assert differences(*found) == lines
 
 
 def test_ids_tell_what_changes_numbers_and_nothing_else():

@@ -6,22 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import cache, cached_property
 from typing import Any
 
 from jaxrf.errors import InputError, visible
 from jaxrf.inputs.named import Inputs
-from jaxrf.loading.sources import environment, files_hash, source_hash
+from jaxrf.loading.sources import environment, source_hash, variables_hash
 from jaxrf.results.stacked import Entry
-from jaxrf.sweeps.blocks import Chunks
-from jaxrf.sweeps.ranges import Ranges
-from jaxrf.sweeps.specification import Asked, Specification
-
-
-def plan_key(task: str) -> str:
-    """Where the plan of a task lies."""
-    return f"plans/{task}"
+from jaxrf.tasks.specification import Asked, Specification
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +60,6 @@ class Task:
         """Its inputs."""
         return self.held.inputs if self.held is not None else Inputs(self.settings["inputs"])
 
-    def chunks(self, seeds: Ranges | None) -> Chunks:
-        """Its chunks under these seeds; None for the given weights."""
-        return Chunks(seeds, self.inputs.count, self.settings["images_per_chunk"])
-
     def load(self) -> tuple[Any, tuple[int, ...], Any]:
         """Model, shape of one input, and variables; None where they are the model's own, or drawn."""
         from jaxrf.loading import models, words
@@ -89,10 +77,8 @@ class Task:
     @property
     def label(self) -> str:
         """Its place in a line."""
-        return (
-            visible(", ".join(f"{name.removeprefix('model.')}={value}" for name, value in self.place.items()))
-            or "the task"
-        )
+        words = ", ".join(f"{name.removeprefix('model.')}={value}" for name, value in self.place.items())
+        return visible(words) or "the task"
 
     def describe(self) -> dict[str, Any]:
         """All that the id is made of, and the id; JSON-able."""
@@ -124,14 +110,13 @@ class TaskList(Asked):
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, in JSON's types; of the tasks their ids."""
-        asked = {key: value for key, value in vars(self).items() if key != "tasks"}
-        return {**Asked(**asked).to_dict(), "tasks": [task.id for task in self.tasks]}
+        return {**vars(self), "tasks": [task.id for task in self.tasks]}
 
 
 def tasks(specification: Asked) -> list[Task]:
     """All tasks of a sweep, in their order.
 
-    Nothing is traced and no model imported. Files are read for their hashes.
+    Nothing is traced and no model imported. Files are read for their hashes, each once.
 
     Raises:
         InputError: a file or module is not there; two tasks are the same.
@@ -139,37 +124,16 @@ def tasks(specification: Asked) -> list[Task]:
     if isinstance(specification, TaskList):
         return list(specification.tasks)
     assert isinstance(specification, Specification)
-    shared, hashes = environment(), _Hashes()
+    shared, source, inputs, variables = (
+        environment(),
+        cache(source_hash),
+        cache(lambda words: Inputs(words).digest()),
+        cache(variables_hash),
+    )
     found = []
     for settings, place in specification.product():
-        facts = {**shared, "source": hashes.source(settings["model"]["source"]), "inputs": hashes.inputs(settings)}
+        facts = {**shared, "source": source(settings["model"]["source"]), "inputs": inputs(settings["inputs"])}
         if settings["variables"] is not None:
-            facts["variables"] = hashes.variables(settings["variables"])
+            facts["variables"] = variables(settings["variables"])
         found.append(Task(place, settings, facts))
     return found
-
-
-class _Hashes:
-    """Hashes, each made once."""
-
-    def __init__(self):
-        self._known: dict[Any, str] = {}
-
-    def source(self, reference: str) -> str:
-        return self._once(("source", reference), lambda: source_hash(reference))
-
-    def inputs(self, settings: Mapping[str, Any]) -> str:
-        words = settings["inputs"]
-        if not isinstance(words, str):
-            raise InputError(f"inputs = {words!r} is not text. Write noise:4, or a path.")
-        return self._once(("inputs", words), lambda: (Inputs(words).count, Inputs(words).digest())[1])
-
-    def variables(self, text: str) -> str:
-        if not Path(text).exists():
-            raise InputError(f"There are no variables at {text}. Give an Orbax folder or a flax .msgpack file.")
-        return self._once(("variables", text), lambda: files_hash([Path(text)]))
-
-    def _once(self, key: Any, make: Any) -> str:
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 from jaxtyping import Int
+
+from jaxrf.errors import InputError
 
 
 class Ranges(Sequence[int]):
@@ -25,6 +28,36 @@ class Ranges(Sequence[int]):
     def __init__(self, bounds: Any):
         self.bounds: Int[np.ndarray, "range 2"] = np.asarray(bounds, np.int64).reshape(-1, 2)
         self._counts = np.cumsum(self.bounds[:, 1] - self.bounds[:, 0])  # up to and with each range
+
+    @classmethod
+    def of(cls, given: Any, name: str) -> Ranges:
+        """Numbers from a count, or from text such as "0:8,16:32".
+
+        Args:
+            given: a count, which starts at 0; or ranges, each with its first number and one past its last.
+            name: what they are, for messages.
+
+        Raises:
+            InputError: it is neither, or the ranges overlap or are in another order, or a number is above 2**32 - 1.
+
+        Example:
+            >>> list(Ranges.of("0:3,5:6", "seeds")), list(Ranges.of(2, "seeds"))
+            ([0, 1, 2, 5], [0, 1])
+        """
+        text = f"0:{given}" if isinstance(given, int) and not isinstance(given, bool) else str(given)
+        bounds: list[tuple[int, int]] = []
+        for part in text.split(","):
+            found = re.fullmatch(r"\s*(\d{1,10}):(\d{1,10})\s*", part, re.ASCII)
+            if not found or not int(found[1]) < int(found[2]) <= 2**32:
+                raise InputError(
+                    f'{name} = {given!r}: {part!r} is not a range. Write "0:256", the first and one past the last.'
+                )
+            if bounds and int(found[1]) < bounds[-1][1]:
+                raise InputError(
+                    f"{name} = {given!r}: the range {part!r} overlaps or precedes another. Put them in order."
+                )
+            bounds.append((int(found[1]), int(found[2])))
+        return cls(bounds)
 
     def __len__(self) -> int:
         return int(self._counts[-1]) if len(self._counts) else 0

@@ -5,31 +5,28 @@ A list is an axis: the sweep is the product of all axes.
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import math
-import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from jaxrf.base.ranges import Ranges
 from jaxrf.errors import InputError, unknown
+from jaxrf.results.stacked import Reading, reading
 from jaxrf.statistics import Until
-from jaxrf.statistics.measures import measures as known_measures
-from jaxrf.sweeps.ranges import Ranges
+from jaxrf.statistics.until import as_until
+from jaxrf.store.record import plain
 
-PRECISION = "highest"
 SINGLE = ("name", "seeds", "until", "measures", "images_per_chunk", "apply", "init", "method", "spatial_axes")
 """Keys that are no axes, whatever their value."""
 ASKED = ("name", "seeds", "until", "measures")
-FREE = ("name", "measures", "until")
-"""Keys that may change between runs on one folder: they change no number of a map."""
-EXAMPLES = {
+TEXTS = {
     "inputs": 'inputs = "noise:4"', "input": 'input = "64x64x3"', "variables": 'variables = "weights.msgpack"',
     "layer": 'layer = "conv_1"', "wrt": 'wrt = "conv_1"',
 }  # fmt: skip
+"""Keys whose values are text, each with an example."""
 DEFAULT_MEASURES = ("sigma", "area_ratio", "coverage")
 
 
@@ -51,63 +48,40 @@ class Asked:
     measures: Any = DEFAULT_MEASURES
 
     def __post_init__(self):
+        self._settle(ASKED)
         _ = self.seed_numbers, self.rule, self.readings  # what is wrong in them is said now
+
+    def _settle(self, names: Iterable[str]) -> None:
+        """Bring values into JSON's types, in which they are written, compared and hashed."""
+        for name in names:
+            value = getattr(self, name)
+            object.__setattr__(self, name, plain(asdict(value) if isinstance(value, Until) else value, name))
 
     @property
     def seed_numbers(self) -> Ranges | None:
         """The seeds in order; None for the weights that the model comes with, or seed 0 where it has none."""
-        return None if self.seeds is None else _ranges(self.seeds)
+        return None if self.seeds is None else Ranges.of(self.seeds, "seeds")
 
     @property
     def rule(self) -> Until | None:
         """When to stop."""
-        if self.until is None or isinstance(self.until, Until):
-            return self.until
         if isinstance(self.until, list | tuple):
             raise InputError(
                 f"until = {self.until!r} is a list, but no axis: tasks that differ in it alone have the same maps. "
                 "Give one value; a run on the same place may have another one later, and goes on with what is there."
             )
-        given = self.until if isinstance(self.until, Mapping) else {"error": self.until}
-        known = [f.name for f in fields(Until)]
-        for key in given:
-            if key not in known:
-                raise unknown("key of until", key, known)
-        if not isinstance(given.get("error"), int | float):
-            raise InputError(f"until = {self.until!r} names no relative error. Write until = 0.01, or error = 0.01.")
-        return Until(**given)
+        return as_until(self.until)
 
     @property
-    def readings(self) -> list[tuple[str, str, str | None, dict[str, Any]]]:
-        """(label, measure, part, options) of each column of the table."""
-        found = []
-        for one in self.measures:
-            options = dict(one) if isinstance(one, Mapping) else {"name": one}
-            if not isinstance(options.get("name"), str):
-                raise InputError(f'The measure {one!r} has no name. Write {{name = "area_ratio", share = 0.5}}.')
-            name, part = options.pop("name"), options.pop("part", None)
-            check_options(name, options)
-            label = " ".join([name, *([part] if part else []), *(f"{k}={v}" for k, v in options.items())])
-            found.append((label, name, part, options))
-        return found
+    def readings(self) -> list[Reading]:
+        """The columns of the table."""
+        if not isinstance(self.measures, list | tuple):
+            raise InputError(f'measures = {self.measures!r} is not a list. Write measures = ["sigma"].')
+        return [reading(words) for words in self.measures]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, in JSON's types."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
-
-    def differences(self, earlier: Mapping[str, Any]) -> list[str]:
-        """What keeps this sweep from going on with what an earlier one, a `to_dict`, began; a line for each key.
-
-        More seeds and more values on axes are no differences.
-        """
-        now = {**_flat(self.to_dict()), "seeds": self.seeds}
-        before = {**_flat(earlier), "seeds": earlier.get("seeds")}
-        lines = []
-        for key in sorted({*now, *before} - set(FREE)):
-            old, new = before.get(key, "absent"), now.get(key, "absent")
-            if old != new and not (key == "seeds" and _covers(new, old)) and not _widened(key, old, new):
-                lines.append(f"{key}: {_text(old)} there, {_text(new)} now")
-        return lines
+        return dict(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +131,7 @@ class Specification(Asked):
     average: Any = "weighted"
     estimator: Any = "sampled"
     protocol: Any = None
-    precision: Any = PRECISION
+    precision: Any = "highest"
     images_per_chunk: int = 16
     apply: Mapping[str, Any] = field(default_factory=dict)
     init: Mapping[str, str] = field(default_factory=dict)
@@ -165,6 +139,7 @@ class Specification(Asked):
     spatial_axes: Sequence[int] | None = None
 
     def __post_init__(self):
+        self._settle(f.name for f in fields(self))
         for key in ("model", "apply", "init"):
             if not isinstance(getattr(self, key), Mapping):
                 raise InputError(f"{key} = {getattr(self, key)!r} is not a table. Write its entries below [{key}].")
@@ -176,18 +151,12 @@ class Specification(Asked):
             twice = [value for i, value in enumerate(values) if value in values[:i]]
             if twice:
                 raise InputError(f"The axis {name} holds {twice[0]!r} twice. Give each value once.")
-        for name in ("inputs", "input", "variables", "layer", "wrt"):
+        for name, example in TEXTS.items():
             for value in self.axes.get(name, [getattr(self, name)]):
-                if not isinstance(value, str) and not (value is None and name != "inputs"):
-                    raise InputError(f"{name} = {value!r} is not text. Write for example {EXAMPLES[name]}.")
-        if (
-            isinstance(self.images_per_chunk, bool)
-            or not isinstance(self.images_per_chunk, int)
-            or self.images_per_chunk < 1
-        ):
-            raise InputError(
-                f"images_per_chunk = {self.images_per_chunk!r} is not a count. Give a number of at least 1."
-            )
+                if not isinstance(value, str) and (value is not None or name == "inputs"):
+                    raise InputError(f"{name} = {value!r} is not text. Write for example {example}.")
+        if type(size := self.images_per_chunk) is not int or size < 1:
+            raise InputError(f"images_per_chunk = {size!r} is not a count. Give a number of at least 1.")
         if self.variables is not None and self.seeds is not None:
             raise InputError("seeds draw random weights, but variables are given. Leave one of them out.")
         super().__post_init__()
@@ -251,74 +220,3 @@ def read(path: str | Path, changes: Sequence[tuple[str, Any]] = ()) -> Specifica
                 raise InputError(f"{key} cannot be set: {part} is {table!r}, not a table.")
         table[parts[-1]] = value
     return from_dict(given)
-
-
-def check_options(measure: str, options: Mapping[str, Any]) -> None:
-    """Raise for an option that a measure does not have.
-
-    Raises:
-        UnknownNameError: says the nearest; or there is no such measure.
-    """
-    known = [*inspect.signature(known_measures[measure]).parameters][1:]
-    for name in options:
-        if name not in known or name in ("center", "origin", "input_shape", "box"):
-            raise unknown(
-                f"option of the measure {measure!r}", name, {*known} - {"center", "origin", "input_shape", "box"}
-            )
-
-
-def _ranges(seeds: Any) -> Ranges:
-    """Numbers from a count, or from text such as "0:8,16:32".
-
-    >>> list(_ranges("0:3,5:6")), list(_ranges(2))
-    ([0, 1, 2, 5], [0, 1])
-    """
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        seeds = f"0:{seeds}"
-    bounds: list[tuple[int, int]] = []
-    for part in str(seeds).split(","):
-        found = re.fullmatch(r"\s*(\d{1,10}):(\d{1,10})\s*", part)
-        if not found or not int(found[1]) < int(found[2]) <= 2**32:
-            raise InputError(
-                f'seeds = {seeds!r}: {part!r} is not a range. Write "0:256", the first and one past the last.'
-            )
-        if bounds and int(found[1]) < bounds[-1][1]:
-            raise InputError(f"seeds = {seeds!r}: the range {part!r} overlaps or precedes another. Put them in order.")
-        bounds.append((int(found[1]), int(found[2])))
-    return Ranges(bounds)
-
-
-def _covers(new: Any, old: Any) -> bool:
-    """Whether seeds `new` hold those of `old`."""
-    if new is None or old is None or "absent" in (new, old):
-        return False
-    return _ranges(new).holds(_ranges(old))
-
-
-def _widened(key: str, old: Any, new: Any) -> bool:
-    """Whether the axis `new` holds the value or values `old`."""
-    if key.partition(".")[0] in SINGLE or not isinstance(new, list) or old == "absent":
-        return False
-    return all(value in new for value in (old if isinstance(old, list) else [old]))
-
-
-def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
-    """With the entries of `model` as keys of their own."""
-    model = {f"model.{key}": value for key, value in given.get("model", {}).items()}
-    return {**{key: value for key, value in given.items() if key != "model"}, **model}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{value} is not a value for a sweep. Use a finite number.")
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise InputError(f"{value!r} is of type {type(value).__name__}. A sweep holds numbers, text, lists and tables.")
-
-
-def _text(value: Any) -> str:
-    return value if value == "absent" else repr(value)
