@@ -27,11 +27,17 @@ class Last:
 
     Attributes:
         equation: what is pulled back through then.
-        limit: by how many powers of two it may be away from one.
+        left: by how many powers of two a cotangent may drift from then on.
+        limit: by how many it may be away from one.
     """
 
     equation: Equation
+    left: float
     limit: int
+
+    def may_wait(self, arriving: Scaled) -> bool:
+        """Whether the cotangent stays far from the ends of its range until it has come to the source as it is."""
+        return arriving.drift + self.left <= patience(arriving.array.dtype)
 
 
 def last_look(plan: Windows) -> Last | None:
@@ -47,9 +53,10 @@ def last_look(plan: Windows) -> Last | None:
             return None
         alone, size = len(pending) == 1, _size(plan.regions[eqn.result])
         spare = room(plan.source.dtype) - math.ceil(min(left[eqn.result], 1e6))
-        same = all(v.dtype == plan.source.dtype for v in (eqn.result, *(eqn.operands[i] for i in step.into)))
-        if alone and same and rules[eqn.primitive].pointwise and spare > 1 and size < least:
-            found, least = Last(eqn, spare), size
+        if any(v.dtype != plan.source.dtype for v in (eqn.result, *(eqn.operands[i] for i in step.into))):
+            found, least = None, SPARED * _size(plan.regions[plan.source])
+        elif alone and spare > 1 and size < least:
+            found, least = Last(eqn, left[eqn.result], spare), size
         pending = (pending - {eqn.result}) | {eqn.operands[i] for i in step.into}  # type: ignore[assignment]
     return found
 

@@ -162,7 +162,7 @@ def pull_back(
         (units, *sizes of the source's window), with an exponent of two for each unit.
     """
     others = others or {}
-    last = None if others or patient != 1.0 else last_look(plan)
+    last, late = None if others or patient != 1.0 else last_look(plan), None
     start = place(ct, plan.unit, plan.regions[plan.target], plan.starts, table)
     pending: dict[Variable, Scaled] = {plan.target: Scaled(start)}
     for step in plan.steps:
@@ -177,8 +177,10 @@ def pull_back(
         handy = rule.pointwise and not pending
         allowed, limit = look(step.equation, arriving, step.equation in others, handy)
         if last and step.equation is last.equation:
-            allowed, limit = 0.0, last.limit
-        arriving = arriving.looked_at(patient * allowed, limit)
+            away = arriving.away(last.limit)
+            arriving, late = (arriving, away) if last.may_wait(arriving) else (arriving.rescaled(away), None)
+        else:
+            arriving = arriving.looked_at(patient * allowed, limit)
         transpose = others.get(step.equation, rule.transpose)
         for i, into in step.into.items():
             operand = step.equation.operands[i]
@@ -198,6 +200,8 @@ def pull_back(
     if plan.source not in pending:
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))
     final = pending[plan.source].complete(shared.scales)
+    if late:  # where the product is one with the score
+        return final.rescaled(late)
     return final if last else final.looked_at(min(patient, 1.0), room(final.array.dtype))
 
 
