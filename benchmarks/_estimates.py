@@ -51,9 +51,6 @@ KINDS = {
 }
 """What an operation is named after: the first of these that it holds; all others are elementwise."""
 
-HEAVY = {"fusion", *(name for names in KINDS.values() for name in names if name not in ("copy", "reshape"))}
-"""Operations that should have an estimate."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -66,7 +63,6 @@ class Estimate:
         kinds: cycles by kind of operation.
         origins: cycles by the line of the program (JAX's name stack) that an operation comes from.
         counts: of fused kernels, library calls, loops and transposes in the program's text.
-        uncounted: operations of a TPU's program without an estimate, which count as nothing, and how often they run.
     """
 
     seconds: float
@@ -75,7 +71,6 @@ class Estimate:
     kinds: Mapping[str, int]
     origins: Mapping[str, int]
     counts: Mapping[str, int]
-    uncounted: Mapping[str, int]
 
 
 @cache
@@ -130,8 +125,7 @@ def estimate(chip: str, function: Callable[..., Any], *arguments: Any) -> Estima
     words = {"kernels": " fusion(", "library calls": " custom-call(", "loops": " while(", "transposes": " transpose("}
     counts = {name: text.count(word) for name, word in words.items()}
     kinds, origins = found.cycles()
-    uncounted = found.uncounted() if kinds else {}
-    return Estimate(took, size, sum(kinds.values()), kinds, origins, counts, uncounted)
+    return Estimate(took, size, sum(kinds.values()), kinds, origins, counts)
 
 
 class Computations:
@@ -158,14 +152,6 @@ class Computations:
                 kinds[self._kind(line)] += cycles
                 origins[_origin(line)] += cycles
         return dict(kinds.most_common()), dict(origins.most_common())
-
-    def uncounted(self) -> dict[str, int]:
-        """Operations that take time and have no estimate."""
-        found: Counter[str] = Counter()
-        for line, times in self._run(self.entry, 1):
-            if (name := _operation(line)) in HEAVY and "estimated_cycles" not in line:
-                found[name] += times
-        return dict(found.most_common())
 
     def _run(self, name: str, times: int):
         for line in self.lines.get(name, ()):

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 from jax import lax
 
-from jaxrf.base import compiler
 from jaxrf.base.registry import Registry
 from jaxrf.lowering.problem import Problem
 
@@ -37,17 +36,11 @@ lowerings: Registry[Lowering] = Registry("lowering")
 
 
 def in_order(kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The kernel with its taps as `run` meets them, reversed where the problem is."""
-    return laid_out(lax.rev(kernel, tuple(problem.axes))) if problem.reverse else kernel
+    """The kernel with its taps as `run` meets them, reversed where the problem is.
 
-
-def laid_out(kernel: jax.Array) -> jax.Array:
-    """The kernel as it is, computed before the convolution.
-
-    The barrier keeps XLA from moving a change of its order into the convolution, where a CPU takes 30 times as long.
-    A TPU reads a kernel in any order, and a copy of it costs.
+    The barrier keeps XLA from moving the reversal into the convolution, where a CPU takes 30 times as long.
     """
-    return kernel if compiler.platform() == "tpu" else lax.optimization_barrier(kernel)
+    return lax.optimization_barrier(lax.rev(kernel, tuple(problem.axes))) if problem.reverse else kernel
 
 
 def padded(x: jax.Array, problem: Problem) -> jax.Array:

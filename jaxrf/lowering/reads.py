@@ -1,8 +1,7 @@
-"""How a batch of units is pulled back: on whole arrays, or on windows, and how these are read; a table of platforms."""
+"""How the windows of a batch of units are read from an array: a table of platforms, as for convolutions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxrf.base import compiler
@@ -15,42 +14,32 @@ class Decision:
     reads: str
     platforms: tuple[str, ...]
     where: str
-    when: Callable[[bool, float], bool]
+    product: bool
     why: str
 
 
-COVERED = 0.5
-"""From this share of the arithmetic on, windows are not worth cutting: half of a ResNet-50's `layer3` is saved, and lost."""
-TPU = ("tpu",)
 TABLE = (
     Decision(
-        "whole", TPU, "windows hold at least half of the work", lambda product, share: share >= COVERED, "1 to 3 times"
+        "lines", ("tpu",), "units are all of some rows and columns", True, "a slice a unit is a loop: 20 to 200 times"
     ),
-    Decision(
-        "lines", TPU, "units are all of some rows and columns", lambda product, share: product,
-        "a slice a unit is a loop: 20 to 200 times",
-    ),
-    Decision("slices", compiler.PLATFORMS, "otherwise", lambda product, share: True, "a gather in one pass"),
-)  # fmt: skip
-"""`whole`: nothing is cut, as in plain JAX; `lines`: rows, and then columns, by one gather each, for all units of a batch;
-`slices`: a slice for each unit."""
+    Decision("slices", compiler.PLATFORMS, "otherwise", False, "a gather in one pass"),
+)
+"""`lines`: rows, and then columns, by one gather each, for all units of a batch; `slices`: a slice for each unit."""
 
 
-def choose_reads(product: bool, share: float, platform: str | None = None) -> str:
-    """How units are pulled back: the first line of the table that applies.
+def choose_reads(product: bool, platform: str | None = None) -> str:
+    """How windows are read: the first line of the table that applies.
 
     Args:
         product: whether units are all combinations of some rows and columns, and more than one.
-        share: of the arithmetic of a pull-back of whole arrays, what the windows of a unit hold.
         platform: `cpu`, `gpu`, `tpu`; default: that of JAX's default device.
 
-    >>> choose_reads(True, 0.1, "tpu"), choose_reads(False, 0.1, "tpu"), choose_reads(True, 0.9, "tpu")
-    ('lines', 'slices', 'whole')
-    >>> choose_reads(True, 0.9, "cpu")
-    'slices'
+    >>> choose_reads(True, "tpu"), choose_reads(False, "tpu"), choose_reads(True, "cpu")
+    ('lines', 'slices', 'slices')
     """
     platform = platform or compiler.platform()
-    return next(line.reads for line in TABLE if platform in line.platforms and line.when(product, share))
+    fits = (line.reads for line in TABLE if platform in line.platforms and product >= line.product)
+    return next(fits, TABLE[-1].reads)
 
 
 def decisions() -> str:
