@@ -19,7 +19,6 @@ from jaxrf.results.comparison import Comparison, compare_two
 from jaxrf.results.result import Result
 from jaxrf.statistics import Interval
 
-
 LEAST_NAME = 12
 """Characters of a name that a printed table shows in any case, however narrow the terminal is."""
 
