@@ -360,7 +360,6 @@ class Result:
             axis=list(axis_names(len(self.input_shape)))
         )
 
-
     def __repr__(self) -> str:
         return describe(self)
 
