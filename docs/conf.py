@@ -34,6 +34,7 @@ html_math_renderer = "mathml"  # in the page itself: nothing is fetched when it 
 # A page whose code fails is an error of the build.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_execution_in_temp = True  # what pages write is not left among them
 nb_execution_timeout = 300
 
 
