@@ -65,6 +65,7 @@ bench-h100:
 
 docs: $(VENV)/.installed-docs
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(RUN) docs/check_links.py docs/_build/html
 
 clean:
 	rm -rf .venv .venv-newest .venv-floors .venv-tpu .venv-h100 .pytest_cache .ruff_cache dist docs/_build runs

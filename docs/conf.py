@@ -8,6 +8,7 @@ from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx import addnodes
 
 project = "jaxrf"
 author = "The jaxrf authors"
@@ -34,6 +35,7 @@ html_math_renderer = "mathml"  # in the page itself: nothing is fetched when it 
 # A page whose code fails is an error of the build.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_execution_in_temp = True  # what pages write is not left among them
 nb_execution_timeout = 300
 
 
@@ -56,7 +58,16 @@ def write_formula(translator: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+def add_anchors(app: Any, doctree: Any) -> None:
+    """Let pages of source lead back to classes that are described under their home: they take all to be in `jaxrf`."""
+    for signature in doctree.findall(addnodes.desc_signature):
+        name = f"jaxrf.{signature.get('fullname')}"
+        if signature["ids"] and name not in signature["ids"]:
+            signature["ids"].append(name)
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx; the number places the hook before napoleon, which makes markup of its own."""
     app.connect("autodoc-process-docstring", escape_docstring, priority=400)
+    app.connect("doctree-read", add_anchors)
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))

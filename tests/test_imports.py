@@ -28,7 +28,7 @@ ALLOWED = {
     "report": "base geometry measures statistics",
     "loading": "adapters base zoo",
     "inputs": "loading store",
-    "results": "geometry report statistics store",
+    "results": "base geometry report statistics store",
     "protocols": "base results",
     "equations": "geometry",
     "lowering": "base",

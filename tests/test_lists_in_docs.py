@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
+import jaxrf
+
 DOCS = Path(__file__).parent.parent / "docs"
-GENERATORS = sorted(DOCS.glob("generate_*.py"))
+GENERATORS = [
+    pytest.param(file, marks=pytest.mark.slow if file.stem == "generate_zoo" else ())  # which traces all of it
+    for file in sorted(DOCS.glob("generate_*.py"))
+]
 
 
 @pytest.mark.parametrize("generator", GENERATORS, ids=lambda file: file.stem)
@@ -21,11 +27,34 @@ def test_the_page_is_what_its_generator_writes(generator):
     assert module.PAGE.read_text() == module.page(), f"python docs/{generator.name}"
 
 
-def test_every_measure_and_protocol_has_its_place():
+def test_every_measure_protocol_and_network_has_its_place():
     """No registered name is left out of its page."""
+    from jaxrf import zoo
     from jaxrf.protocols import protocols
     from jaxrf.statistics.measures import measures
 
-    for page, names in (("measures.md", measures), ("protocols.md", protocols)):
+    for page, names in (("measures.md", measures), ("protocols.md", protocols), ("zoo.md", zoo.models)):
         text = (DOCS / page).read_text()
-        assert [name for name in names if f"`{name}`\n" not in text] == []
+        assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_public_name_is_in_the_reference():
+    """What `jaxrf` offers has a directive on a page of the reference, and a place in its list."""
+    pages = {file.stem: file.read_text() for file in (DOCS / "reference").glob("*.md")}
+    listed, described = pages.pop("index"), "\n".join(pages.values())
+    assert [name for name in jaxrf.__all__ if f"`{name}`" not in re.sub("`, `", "` `", listed)] == []
+    assert [name for name in jaxrf.__all__ if not re.search(rf":: jaxrf\.{name}$", described, re.MULTILINE)] == []
+
+
+def test_every_page_is_in_the_table_of_contents():
+    """Each page of the documentation is reached from the start page, through toctrees alone."""
+
+    def below(page: Path) -> set[Path]:
+        found = {page}
+        for tree in re.findall(r"^```{toctree}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            names = [line for line in tree.splitlines() if line and not line.startswith(":")]
+            for file in [file for name in names for file in page.parent.glob(f"{name}.md")]:
+                found |= below(file)
+        return found
+
+    assert set(DOCS.rglob("*.md")) - below(DOCS / "index.md") == set()

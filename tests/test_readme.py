@@ -58,7 +58,17 @@ def run(block: Block, namespace: dict) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page.read_text())], ids=lambda page: page.name)
+SLOW = ("captum.md", "compare.md", "dimensions.md", "error-bars.md", "layers.md", "openerf.md")
+"""Pages whose code takes some seconds."""
+
+
+def with_code() -> list:
+    """Pages that have code to run."""
+    found = [page for page in PAGES if blocks(page.read_text())]
+    return [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else ()) for page in found]
+
+
+@pytest.mark.parametrize("page", with_code(), ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch):
     """Python blocks run in order in one namespace, jaxrf commands exit with 0, shown output is the real output."""
     monkeypatch.chdir(tmp_path)
@@ -75,8 +85,17 @@ def test_the_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkey
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_pictures_of_a_page_exist(page):
     """Every relative link points to a file or folder of the repository."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)", page.read_text())
+    assert [link for link, _ in links if not (page.parent / link).exists()] == []
+    anchored = [(page.parent / link if link else page, anchor[1:]) for link, anchor in links if anchor]
+    assert [(str(other), anchor) for other, anchor in anchored if anchor not in anchors(other)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Names by which headings of a page are linked to: in small letters, words joined by dashes."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    plain = (re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
 
 
 def test_the_make_targets_named_in_the_pages_exist():

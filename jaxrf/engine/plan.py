@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jax
 
 from jaxrf.base.compiler import platform
+from jaxrf.base.html import facts
 from jaxrf.engine.batches import fitting, product
 from jaxrf.engine.batching import Batching
 from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
@@ -35,7 +36,7 @@ READING = {"slices": "unit by unit", "lines": "by rows and columns"}
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The choices for one map; `print(plan)` shows them.
 
@@ -68,10 +69,23 @@ class Plan:
     why: tuple[str, ...]
     certificate: int
 
+    def __repr__(self) -> str:
+        return f"Plan({self.title}, {human(self.memory)} of {human(self.limit)})"
+
+    @property
+    def title(self) -> str:
+        """What is planned, in a few words."""
+        return f"{self.units} unit{'s' * (self.units != 1)} of {self.layer!r}"
+
+    def _repr_html_(self) -> str:
+        lines = [line.strip() for line in str(self).splitlines()[1:]]
+        pairs = (line.partition("  " if "  " in line else " ") for line in lines)
+        return facts(f"Plan for {self.title}", ((name, value.strip()) for name, _, value in pairs))
+
     def __str__(self) -> str:
         c = self.cost
         lines = [
-            f"Plan for {self.units} unit{'s' * (self.units != 1)} of {self.layer!r}",
+            f"Plan for {self.title}",
             f"  batches     {self.batching}",
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",

@@ -100,7 +100,7 @@ def plot_grid(
     panels.colorbar(figure, list(axes[:, -1]), image, look.scale.label)
     handles = panels.handles(next(iter(views.values())), look.shares)
     handles[0].set_label("theoretical box")
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4 if across > 2 else 2, frameon=False, fontsize=8)
     return figure
 
 

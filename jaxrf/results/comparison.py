@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrf.base.html import facts
 from jaxrf.errors import InputError
 from jaxrf.results.result import Result
 from jaxrf.statistics import Groups, Interval, jackknife
@@ -46,6 +47,11 @@ class Comparison:
     def __repr__(self) -> str:
         how = "paired" if self.paired else "unpaired"
         return f"{self.measure}: {np.ravel(self.a)} - {np.ravel(self.b)} = {self.difference} ({how})"
+
+    def _repr_html_(self) -> str:
+        how = "paired" if self.paired else "unpaired"
+        both = (", ".join(f"{n:.6g}" for n in np.ravel(values)) for values in (self.a, self.b))
+        return facts(f"{self.measure}, {how}", zip(("a", "b", "a - b"), (*both, self.difference)))
 
 
 def compare_two(

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxrf import store
+from jaxrf.base.html import facts
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.geometry.row import Row
 from jaxrf.geometry.scale import Scale
@@ -361,6 +362,10 @@ class Result:
 
     def __repr__(self) -> str:
         return describe(self)
+
+    def _repr_html_(self) -> str:
+        lines = map(str.strip, describe(self).removeprefix("Result: ").splitlines())
+        return facts("Result", zip(("map", "made with", "field"), lines))
 
 
 def load(path: str | os.PathLike[str]) -> Result:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxrf import store
+from jaxrf.base.html import facts
 from jaxrf.errors import InputError, StoreError, unknown
 from jaxrf.results.result import Result
 from jaxrf.results.stacked import Entry, axes_of, outcome, stack, table
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sweep:
     """A sweep on disk or in a bucket; what it says is what is there when it is asked.
 
@@ -38,6 +39,17 @@ class Sweep:
     asked: Asked
     specification: Mapping[str, Any]
     entries: tuple[Entry, ...]
+
+    def __repr__(self) -> str:
+        return f"Sweep at {self.folder.location.name}: " + "; ".join(f"{name} {what}" for name, what in self._said())
+
+    def _repr_html_(self) -> str:
+        return facts(f"Sweep at {self.folder.location.name}", self._said())
+
+    def _said(self) -> list[tuple[str, str]]:
+        axes = [f"{name.removeprefix('model.')} ({len(values)})" for name, values in axes_of(self.entries).items()]
+        measures = [label for label, *_ in self.asked.readings]
+        return [("tasks", f"{len(self)}"), ("axes", ", ".join(axes) or "none"), ("measures", ", ".join(measures))]
 
     def __len__(self) -> int:
         return len(self.entries)

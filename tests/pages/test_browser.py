@@ -60,12 +60,13 @@ async def told(address: str, page, width: int, scripts: list[str]) -> list[Any]:
     await send("Emulation.setDeviceMetricsOverride", **size)
     await send("Page.navigate", url=page.as_uri())
     loaded = "new Promise(go => document.readyState === 'complete' ? go() : addEventListener('load', go))"
+    drawn = "new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
     values = []
-    for script in [loaded, *scripts]:
+    for script in [loaded, drawn, *scripts]:
         found = await send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found
         values.append(found["result"].get("value"))
-    return values[1:]
+    return values[2:]
 
 
 def run(tmp_path, scripts: list[str], width: int = 1200) -> list[Any]:
