@@ -58,7 +58,10 @@ def run(block: Block, namespace: dict) -> str:
     return out.getvalue()
 
 
-SLOW = ("captum.md", "compare.md", "dimensions.md", "error-bars.md", "layers.md", "openerf.md")
+SLOW = (
+    "captum.md", "compare.md", "dimensions.md", "effective.md", "error-bars.md", "layers.md", "measures.md", "openerf.md",
+    "prepared.md", "tiles.md", "tokens.md", "tutorial.md",
+)  # fmt: skip
 """Pages whose code takes some seconds."""
 
 
