@@ -7,6 +7,8 @@ import doctest
 import io
 import re
 import shlex
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,17 +60,14 @@ def run(block: Block, namespace: dict) -> str:
     return out.getvalue()
 
 
-SLOW = (
-    "captum.md", "compare.md", "dimensions.md", "effective.md", "error-bars.md", "layers.md", "measures.md", "openerf.md",
-    "prepared.md", "tiles.md", "tokens.md", "tutorial.md",
-)  # fmt: skip
-"""Pages whose code takes some seconds."""
+QUICK = ("README.md", "index.md", "own-model.md", "architecture.md", "command-line.md")
+"""Pages that a reader meets first; the code of the others is run with the slow tests."""
 
 
 def with_code() -> list:
     """Pages that have code to run."""
     found = [page for page in PAGES if blocks(page.read_text())]
-    return [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else ()) for page in found]
+    return [pytest.param(page, marks=() if page.name in QUICK else pytest.mark.slow) for page in found]
 
 
 @pytest.mark.parametrize("page", with_code(), ids=lambda page: page.name)
@@ -77,7 +76,9 @@ def test_the_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.jpg")
-    namespace = {"__name__": "page"}
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # where classes of the page look for what they were written beside
+    namespace = vars(module)
     for block in blocks(page.read_text()):
         printed = run(block, namespace)
         if block.shown is not None:
