@@ -54,7 +54,7 @@ def run(block: Block, namespace: dict) -> str:
     """Run a block as a reader would; what it printed."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         if block.language == "python":
-            exec(compile("\n" * block.line + block.code, "page", "exec"), namespace)
+            exec(compile("\n" * block.line + block.code, "page", "exec", dont_inherit=True), namespace)
         for arguments in commands_of(block.code) if block.language == "bash" else []:
             assert main(arguments) == 0, f"line {block.line}: jaxrf {shlex.join(arguments)}"
     return out.getvalue()

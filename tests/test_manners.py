@@ -1,0 +1,94 @@
+"""How values show themselves: short in a terminal, as tables in notebooks, within the width that there is."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+import jaxrf
+from jaxrf import zoo
+from tests.report.test_figures import result_of
+from tests.results.test_comparisons import results  # noqa: F401  # a fixture: real results with samples
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def tags(html: str) -> set[str]:
+    found = set()
+
+    class Seen(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found.add(tag)
+
+    Seen().feed(html)
+    return found
+
+
+def test_a_result_is_three_lines_and_a_table():
+    """The same facts in both; a layer's name is text."""
+    result = result_of(theoretical=replace(result_of().theoretical, name=HOSTILE))
+    assert len(repr(result).splitlines()) == 3
+    assert tags(result._repr_html_()) == {"table", "caption", "tbody", "tr", "th", "td"}
+    assert "score &#x27;square&#x27;" in result._repr_html_()
+
+
+def test_a_plan_is_one_line_and_a_table():
+    """What is planned and its memory; all that is printed in the table."""
+    plan = jaxrf.plan(zoo.conv_stack(depth=2, width=2), inputs=jaxrf.noise(1), input_shape=(9, 9, 3))
+    assert repr(plan).startswith("Plan(1 unit of 'output', ") and "\n" not in repr(plan)
+    shown = plan._repr_html_()
+    assert "script" not in tags(shown)
+    assert [word for word in ("batches", "cone", "memory", "windows", "conv_0") if f"<th>{word}" not in shown] == []
+
+
+def test_a_comparison_has_a_table(results):  # noqa: F811
+    """Both values, and the difference with its interval."""
+    found = jaxrf.compare(results["a_1"], results["b"], measure="sigma")
+    shown = found._repr_html_()
+    assert "<th>a - b</th>" in shown and "95%" in shown and "sigma, paired" in shown
+
+
+@pytest.mark.filterwarnings("ignore")  # of few samples
+@pytest.mark.parametrize("columns", [60, 100])
+def test_a_printed_table_of_several_fits_the_terminal(results, columns, monkeypatch):  # noqa: F811
+    """Long names lose their middle where there is no room, and no number does."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    named = {f"a network with a very long name, number {i}": one for i, one in enumerate(results.values())}
+    table = jaxrf.compare(named, measure="participation")
+    lines = repr(table).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert all(row[1] in line for row, line in zip(table.rows(), lines[1:]))
+
+
+def test_the_table_of_layers_fits_a_terminal_of_sixty_columns():
+    """Columns are left out until the rest fits, and the last line says which."""
+    file = io.StringIO()
+    Console(file=file, width=60).print(jaxrf.trf(zoo.conv_stack(depth=2), (9, 9, 3)))
+    assert max(map(len, file.getvalue().splitlines())) <= 60
+    assert "stride" in file.getvalue() and "no room for: share" in file.getvalue()
+
+
+@pytest.mark.slow
+def test_a_sweep_says_its_axes_and_measures():
+    """Where it is, how many tasks, axes and measures, in a line and as a table."""
+    from jaxrf.sweeps.run import run
+    from jaxrf.tasks import Specification
+
+    plan = Specification(model={"source": "zoo:conv_stack", "width": [2, 3], "depth": 1}, input="8x9x3")
+    for _ in run(plan, "memory://manners"):
+        pass
+    sweep = jaxrf.open("memory://manners")
+    assert "tasks 2; axes width (2); measures " in repr(sweep) and "\n" not in repr(sweep)
+    assert "<th>axes</th><td>width (2)</td>" in sweep._repr_html_()
+
+
+def test_the_package_is_the_command():
+    """`python -m jaxrf --version` prints the version."""
+    run = subprocess.run([sys.executable, "-m", "jaxrf", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("jaxrf ") and run.stderr == ""
