@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jaxrf.results.comparisons import compare
     from jaxrf.results.result import load
     from jaxrf.statistics import Until
+    from jaxrf.statistics.distances import attention_distance
     from jaxrf.sweeps.call import sweep
     from jaxrf.sweeps.results import open
     from jaxrf.tasks.held import task
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Until",
+    "attention_distance",
     "check",
     "clear_cache",
     "compare",
@@ -86,6 +88,7 @@ _HOMES = {
     "sweep": "jaxrf.sweeps.call",
     "task": "jaxrf.tasks.held",
     "tap": "jaxrf.adapters.tap",
+    "attention_distance": "jaxrf.statistics.distances",
     "halo": "jaxrf.pieces.context",
     "stream": "jaxrf.pieces.stream",
     "tile": "jaxrf.pieces.tiles",

@@ -30,7 +30,7 @@ from jaxrf.statistics.measures.bounds import border_power, coverage
 from jaxrf.statistics.measures.concentration import entropy_positions, participation
 from jaxrf.statistics.measures.energy import energy_radius, energy_within, energy_within_soft, smallest_area
 from jaxrf.statistics.measures.gaussian import GaussianFit, gaussian
-from jaxrf.statistics.measures.lattice import unevenness
+from jaxrf.statistics.measures.lattice import dark_phases, unevenness
 from jaxrf.statistics.measures.luo import ratio_luo2016, size_luo2016
 from jaxrf.statistics.measures.power import peak, total
 from jaxrf.statistics.measures.profiles import Axial, Radial, axial, radial, size_half_width
@@ -48,6 +48,7 @@ __all__ = [
     "center_offset",
     "covariance",
     "coverage",
+    "dark_phases",
     "energy_radius",
     "energy_within",
     "energy_within_soft",

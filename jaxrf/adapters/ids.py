@@ -36,10 +36,11 @@ def on_embeddings(subject: Subject, layer: str | None) -> Subject:
     if layer is not None and layer not in shapes:
         raise unknown("layer", layer, shapes)
     if not fitting or (layer is not None and layer not in fitting):
-        found = f"has the shape {shapes[layer]}" if layer else f"is there among {list(shapes.items())[:8]}"
+        known = f"its layers have the shapes {list(shapes.values())[:8]}" if shapes else "it has no layers with names"
+        found = f"{layer!r} has the shape {shapes[layer]}" if layer else f"{subject.name} has none: {known}"
         raise InputError(
             f"Inputs are whole numbers ({subject.dtype}) of shape (n, {', '.join(map(str, subject.input_shape))}), which have no "
-            f"derivative. Of ids it is taken at a layer with features for each of them; {layer or 'none'} {found}. "
+            f"derivative. Of ids it is taken at a layer with features for each of them; {found}. "
             f"Mark it with jaxrf.tap, or name it by wrt={fitting[0] if fitting else '...'!r}. "
             "Pixels are to be floating-point numbers: inputs.astype(numpy.float32) / 255."
         )

@@ -47,7 +47,9 @@ class Tile(ModelOptions, Command):
     )
     layer: str | None = option("the layer that is computed (default: the output)", metavar="NAME")
     divisible_by: int = option("what the model asks of its input's size", default=1, parse=values.count, metavar="N")
-    variables: str | None = option("an Orbax folder or a flax .msgpack file with the weights", metavar="PATH")
+    variables: str | None = option(
+        "a checkpoint with the weights: an Orbax folder, .msgpack, .npz or .safetensors", metavar="PATH"
+    )
     out: str | None = option("the .npy file to write", metavar="FILE")
 
     def run(self) -> int:
@@ -79,12 +81,11 @@ class Tile(ModelOptions, Command):
         import numpy as np
 
         import jaxrf
-        from jaxrf.loading.checkpoints import read_variables
 
         assert self.variables is not None and self.out is not None
         image = read_image(self.image[0])
         value = jaxrf.tile(
-            model, read_variables(self.variables), image[None], self._sizes(), layer=self.layer,
+            model, jaxrf.load_variables(self.variables), image[None], self._sizes(), layer=self.layer,
             divisible_by=self.divisible_by, **self.call_arguments(),
         )  # fmt: skip
         np.save(self.out, value[0])

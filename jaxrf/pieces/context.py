@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import jax.numpy as jnp
@@ -116,7 +117,7 @@ def halo(
         >>> found.error <= 0.1, found.theoretical, max(found.context[0]) < 12
         (True, ((12, 12), (12, 12)), True)
     """
-    if not tolerance > 0:
+    if not isinstance(tolerance, Real) or not tolerance > 0:
         raise InputError(
             f"tolerance={tolerance!r} is not above zero. For values that do not change at all, take the theoretical "
             "context: jaxrf.tile without context=, or row.halo()."

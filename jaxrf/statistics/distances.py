@@ -5,17 +5,18 @@ Takes profiles and sums of maps; yields a `ByDistance`. It never looks at models
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, unknown
 from jaxrf.statistics import jackknife
 from jaxrf.statistics.groups import Groups
 from jaxrf.statistics.interval import Interval
-from jaxrf.statistics.measures.profiles import Radial
+from jaxrf.statistics.measures.profiles import METRICS, Radial
 from jaxrf.statistics.measures.uncertainty import Uncertainty
 
 Profile = Callable[[np.ndarray], Radial]
@@ -192,6 +193,56 @@ def by_distance(
         exponent=measured(fitted(1)),
         advantage=measured(fitted(2)),
     )
+
+
+def attention_distance(weights: Any, row: Any, metric: str = "euclidean") -> np.ndarray:
+    """Mean attention distance: how far apart query and key are, averaged by attention weights, in input positions.
+
+    What vision transformers are described with, for comparison with `Result.by_distance`: it leaves out what values,
+    skips and earlier layers carry. Tokens without a place, such as class tokens, are left out, and the weights of the
+    others on each other are made to sum to one. In the unit of the row, where it has one.
+
+    Args:
+        weights: (*lead, query, key), such as (image, head, query, key).
+        row: of a layer whose units are these tokens, from `jaxrf.trf`.
+        metric: "euclidean" or "chebyshev".
+
+    Returns:
+        (*lead,), the mean over queries.
+
+    Raises:
+        InputError: other tokens than those of the row, or none with a place.
+        UnknownNameError: another metric.
+
+    Example:
+        >>> import jaxrf, numpy as np
+        >>> row = jaxrf.trf(lambda x: x * 1.0, (3, 2))[-1]
+        >>> jaxrf.attention_distance(np.full((3, 3), 1 / 3), row).round(3)
+        array(0.889)
+
+    References:
+        Dosovitskiy et al. (2020), arXiv:2010.11929, figure 7.
+    """
+    given = np.asarray(weights, np.float64)
+    count = math.prod(row.unit_shape)
+    if given.ndim < 2 or given.shape[-2:] != (count, count):
+        raise InputError(
+            f"The weights have shape {given.shape}; layer {row.name!r} has {count} tokens, and (..., {count}, {count}) is needed."
+        )
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    places = np.array([row.center(unit) for unit in np.ndindex(row.unit_shape)])
+    some = np.isfinite(places).all(-1)
+    if not some.any():
+        raise InputError(
+            f"No token of layer {row.name!r} has a place. Take the row of a layer with skips, or before mixing."
+        )
+    places = places[some] * (np.array(row.scale.spacing) if row.scale else 1.0)
+    steps = [np.abs(axis[:, None] - axis) for axis in places.T]
+    given = given[..., some, :][..., some]
+    far = np.sqrt(METRICS[metric](steps))
+    with np.errstate(invalid="ignore"):
+        return ((given * far).sum(-1) / given.sum(-1)).mean(-1)
 
 
 def mean_distance(rings: Radial) -> np.ndarray:

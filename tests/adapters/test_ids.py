@@ -98,7 +98,7 @@ def test_the_derivative_may_begin_at_another_layer():
     ("model", "inputs", "options", "error", "message"),
     [
         (NET, IDS, {"wrt": "embedding"}, UnknownNameError, "Did you mean 'embed'"),
-        (lambda x: x * 1.0, IDS, {}, InputError, "no derivative.*none is there among.*jaxrf.tap.*/ 255"),
+        (lambda x: x * 1.0, IDS, {}, InputError, "no derivative.*has none: it has no layers.*jaxrf.tap.*/ 255"),
         (nn.Conv(2, (3, 3)), IDS.astype(np.uint8).reshape(1, 3, 6, 1), {}, InputError, "/ 255"),
         (NET, IDS.astype(bool), {}, InputError, "bool; a derivative needs a floating type, or ids"),
         (NET, IDS.astype(np.float32)[..., None], {}, InputError, "integer.*dtype=numpy.int32 to jaxrf.trf"),

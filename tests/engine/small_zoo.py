@@ -57,6 +57,7 @@ NETWORKS = {
     "resnet_v2_50": Small(),
     "conv_stack": Small((17, 23, 3), {"width": 8}),
     "conv_stack_nnx": Small((23, 17, 3), {"width": 8}),
+    "esrgan": Small((9, 7, 3), {"blocks": 1, "width": 4, "growth": 2}),
     "convnext_tiny": Small((64, 96, 3)),
     "mobilenet_v2": Small(options={"width": 0.25}),
     "resnet18": Small(options={"width": 8}),

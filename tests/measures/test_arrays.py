@@ -32,6 +32,7 @@ OPTIONS = {
     "radial": [{}, {"rings": 3, "metric": "chebyshev", "spacing": 1.5}, {"rings": 3}],
     "size_half_width": [{}, {"kind": "slice"}],
     "unevenness": [{}, {"period": 3}],
+    "dark_phases": [{}, {"period": 3, "threshold": 0.5}],
 }
 """Of a measure, where its defaults are not all that is to be tried."""
 CASES = [

@@ -43,6 +43,7 @@ FLAT = {
     "smallest_area": 18,
     "total": 35,
     "unevenness": 0,
+    "dark_phases": 0,
 }
 PIXEL = {
     "anisotropy": np.nan,
@@ -70,6 +71,7 @@ PIXEL = {
     "smallest_area": 1,
     "total": 1,
     "unevenness": np.sqrt(3),
+    "dark_phases": 0.75,
 }
 
 

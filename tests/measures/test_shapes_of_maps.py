@@ -250,3 +250,16 @@ def test_unevenness_of_strides_that_leave_positions_out():
     assert measures["unevenness"](dark, 1, center=CENTER) == 0
     with pytest.raises(InputError, match="period=0 is not a whole number"):
         measures["unevenness"](dark, 0, center=CENTER)
+
+
+def test_dark_phases_of_strides_and_checkerboards():
+    """Pixels that a stride leaves out are dark; a checkerboard is not, but under a threshold."""
+    dark, board = np.zeros((8, 8)), 2.0 - np.indices((8, 8)).sum(0) % 2
+    dark[1::2, ::2] = 1
+    assert measures["dark_phases"](dark, center=CENTER) == 0.75
+    assert measures["dark_phases"](dark, (2, 1), center=CENTER) == 0.5
+    assert measures["dark_phases"](board, center=CENTER) == 0
+    assert measures["dark_phases"](board, 2, 0.5, center=CENTER) == 0.5
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(InputError, match="share of the brightest phase, in .0, 1."):
+            measures["dark_phases"](dark, 2, wrong, center=CENTER)

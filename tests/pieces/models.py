@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -16,40 +15,6 @@ def drawn(model: nn.Module, shape: tuple[int, ...], seed: int = 0) -> tuple[Any,
     """Variables and one image of a shape."""
     image = np.random.default_rng(seed).normal(size=(1, *shape)).astype(np.float32)
     return jax.jit(model.init)(jax.random.key(seed), image[:, : min(shape[0], 64)]), image
-
-
-class Generator(nn.Module):
-    """Residual-in-residual dense blocks and two nearest upsamplings, as in ESRGAN."""
-
-    blocks: int = 23
-    width: int = 4
-    growth: int = 2
-
-    @nn.compact
-    def __call__(self, x):
-        rank = x.ndim - 2
-
-        def conv(x, features):
-            return nn.Conv(features, (3,) * rank)(x)
-
-        def dense(x):
-            seen = x
-            for _ in range(4):
-                seen = jnp.concatenate([seen, nn.leaky_relu(conv(seen, self.growth), 0.2)], -1)
-            return x + 0.2 * conv(seen, self.width)
-
-        x = first = conv(x, self.width)
-        for _ in range(self.blocks):
-            inner = x
-            for _ in range(3):
-                inner = dense(inner)
-            x = x + 0.2 * inner
-        x = first + conv(x, self.width)
-        for _ in range(2):
-            for axis in range(1, rank + 1):
-                x = jnp.repeat(x, 2, axis)
-            x = nn.leaky_relu(conv(x, self.width), 0.2)
-        return conv(nn.leaky_relu(conv(x, self.width), 0.2), 1)
 
 
 class Trunk(nn.Module):
@@ -85,23 +50,37 @@ class WaveNet(nn.Module):
         return nn.Dense(2, name="head")(nn.relu(skips))
 
 
-class Codec(nn.Module):
-    """An encoder of strides whose product is 512, and a decoder of transposed convolutions."""
+class Residual(nn.Module):
+    """A dilated convolution of size 7 and one of size 1, with a skip."""
 
-    strides: tuple[int, ...] = (2, 4, 8, 8)
-    width: int = 3
+    dilation: int
 
     @nn.compact
     def __call__(self, x):
-        x = nn.Conv(self.width, (7,))(x)
+        y = nn.Conv(x.shape[-1], (7,), kernel_dilation=self.dilation, name="wide")(nn.elu(x))
+        return x + nn.Conv(x.shape[-1], (1,), name="mix")(nn.elu(y))
+
+
+class Codec(nn.Module):
+    """An encoder of strides whose product is 512, and a decoder of transposed convolutions, as in Kumar et al. (2023)."""
+
+    strides: tuple[int, ...] = (2, 4, 8, 8)
+    width: int = 2
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(self.width, (7,), name="first")(x)
         for i, stride in enumerate(self.strides):
-            x = x + nn.Conv(self.width, (7,), name=f"residual_{i}")(nn.elu(x))
+            for dilation in (1, 3, 9):
+                x = Residual(dilation, name=f"down_{i}_{dilation}")(x)
             x = nn.Conv(self.width, (2 * stride,), stride, name=f"down_{i}")(nn.elu(x))
-        x = jaxrf.tap(nn.Conv(self.width, (3,), name="code")(x), "codes")
+        x = jaxrf.tap(nn.Conv(self.width, (3,), name="code")(nn.elu(x)), "codes")
+        x = nn.Conv(self.width, (7,), name="open")(x)
         for i, stride in enumerate(reversed(self.strides)):
             x = nn.ConvTranspose(self.width, (2 * stride,), (stride,), name=f"up_{i}")(nn.elu(x))
-            x = x + nn.Conv(self.width, (7,), name=f"mend_{i}")(nn.elu(x))
-        return nn.Conv(1, (7,), name="last")(x)
+            for dilation in (1, 3, 9):
+                x = Residual(dilation, name=f"up_{i}_{dilation}")(x)
+        return nn.tanh(nn.Conv(1, (7,), name="last")(nn.elu(x)))
 
 
 class Subsampling(nn.Module):

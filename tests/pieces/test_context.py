@@ -67,6 +67,7 @@ def test_without_padding_all_of_the_context_is_needed():
     [
         (decaying, 0, (200, 1), "tolerance=0 is not above zero.*theoretical"),
         (decaying, -1e-3, (200, 1), "is not above zero"),
+        (decaying, "1e-3", (200, 1), "tolerance='1e-3' is not above zero"),
         (decaying, float("nan"), (200, 1), "is not above zero"),
         (
             lambda x: nn.avg_pool(x, (41,), padding="SAME"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,13 +59,30 @@ def test_chunks_are_waited_for():
     )
 
 
+def test_the_field_of_a_codec_and_the_halo_of_its_decoder():
+    """A code of stride 512 sees 7978 samples; the decoder needs ten frames on each side."""
+    shape = (40 * 512, 1)
+    codes = jaxrf.trf(Codec(), shape)["codes"]
+    assert codes.size == (7978,) and codes.stride == (512,)
+    decoder = jaxrf.trf(Codec(), shape, wrt="codes")[-1]
+    assert decoder.halo() == ((10, 10),) and decoder.stride == (Fraction(1, 512),)
+    assert decoder.look_back == decoder.look_ahead == decoder.latency == (10,)
+
+
+@pytest.mark.slow
 def test_a_codec_of_stride_512_with_transposed_convolutions():
     """Encoder and decoder together move by frames of 512 and look ahead; what they need is waited for."""
-    stream, _ = streamed(Codec(), (12 * 512, 1), 1024, [3000, 1000, 2144], limit=1e-5)
+    stream, _ = streamed(Codec(), (80 * 512, 1), 4096, [13000, 11000, 16960], limit=1e-5)
     row = stream.plan.row
     assert stream.plan.step == row.period[0] == 512 and row.stride == (1,)
-    assert row.latency[0] >= row.look_ahead[0] > 512
-    assert stream.plan.latency >= row.latency[0]
+    assert row.look_ahead == row.latency == (9001,) and stream.plan.latency >= 9001
+
+
+def test_a_small_codec():
+    """The same with strides of 2 and 4."""
+    stream, _ = streamed(Codec((2, 4)), (1600, 1), 256, [700, 100, 800], limit=1e-5)
+    assert stream.plan.step == stream.plan.row.period[0] == 8
+    assert stream.plan.latency >= stream.plan.row.latency[0] == stream.plan.row.look_ahead[0] > 8
 
 
 def test_a_front_that_subsamples_time_and_frequency():

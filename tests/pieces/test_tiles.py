@@ -15,9 +15,11 @@ from flax import linen as nn
 
 import jaxrf
 from jaxrf import zoo
+from jaxrf.adapters import adapt
+from jaxrf.adapters.values import layer_value
 from jaxrf.errors import CheckError, InputError
 from jaxrf.pieces.tiles import relative
-from tests.pieces.models import Generator, Trunk, drawn
+from tests.pieces.models import Trunk, drawn
 
 
 def compare(model, shape, tile, limit=1e-6, **options):
@@ -57,11 +59,35 @@ def test_a_trunk_with_padding_that_depends_on_the_size(size):
 @pytest.mark.parametrize(("blocks", "context"), [(1, 19), pytest.param(23, 349, marks=pytest.mark.slow)])
 def test_a_generator_with_upsampling(blocks, context):
     """An ESRGAN-like generator of 23 blocks has 349 positions of context at its own resolution."""
-    model = Generator(blocks)
+    model = zoo.esrgan(blocks, width=4, growth=2, channels=1)
     row = jaxrf.trf(model, (4 * context, 1))[-1]
     assert row.halo() == ((context, context),)
     assert row.stride[0] == pytest.approx(0.25)
     compare(model, (5 * context, 1), 3 * context, limit=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "size", "tile"),
+    [
+        (Trunk(), None, 203, 160),
+        pytest.param(zoo.resnet18(), "layer2", 256, 160, marks=pytest.mark.slow),
+    ],
+)
+def test_tiles_of_a_trunk_are_as_near_to_the_truth_as_the_whole(model, layer, size, tile):
+    """In double precision both are the same; in single precision what differs is the rounding that the whole has too."""
+    variables, image = drawn(model, (size, size, 3))
+    name = layer or "output"
+    wide = jax.tree.map(lambda a: np.asarray(a, np.float64), variables)
+    with jax.enable_x64(True):
+        subject = adapt(model, image.shape[1:], variables=wide, dtype=np.float64)
+        exact = np.asarray(jax.jit(layer_value(subject, name))(wide, image.astype(np.float64)))
+        same = jaxrf.tile(model, wide, image.astype(np.float64), tile, layer=layer)
+    assert relative(same, exact) < 1e-13
+    subject = adapt(model, image.shape[1:], variables=variables)
+    whole = np.asarray(jax.jit(layer_value(subject, name))(variables, image))
+    tiled = jaxrf.tile(model, variables, image, tile, layer=layer)
+    assert relative(tiled, exact) < 1.5 * max(relative(whole, exact), 3e-7)
+    assert relative(tiled, whole) < 2e-6
 
 
 def test_only_one_shape_is_compiled():
@@ -168,6 +194,7 @@ def test_nan_on_one_side_is_a_difference():
 @pytest.mark.slow
 def test_an_image_that_does_not_fit_as_a_whole(tmp_path):
     """8192 x 8192 from a memory map and into one, under 2 GB resident, where the whole would take twice as much."""
-    command = [sys.executable, str(Path(__file__).with_name("large.py")), str(tmp_path), "8192"]
+    script = Path(__file__).parents[2] / "benchmarks" / "tiles.py"
+    command = [sys.executable, str(script), "--image", str(tmp_path), "8192"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert found["error"] < 1e-6 and found["resident"] < 2e9 < 4e9 < found["whole"]

@@ -10,6 +10,7 @@ import pytest
 import jaxrf
 from jaxrf.errors import InputError, UnknownNameError
 from jaxrf.statistics.distances import fits
+from tests.interpret.token_models import Deit
 
 FAR = np.abs(np.arange(60)[:, None] - np.arange(60))
 
@@ -107,3 +108,23 @@ def test_fits_of_flat_and_empty_profiles():
     length, exponent, advantage = fits(np.arange(1.0, 6), np.array([[1.0] * 5, [0.0] * 5, [1, 0.5, 0, 0, np.nan]]))
     assert length[0] == np.inf and exponent[0] == 0 and advantage[0] == 0
     assert np.isnan([length[1:], exponent[1:], advantage[1:]]).all()
+
+
+def test_mean_attention_distance():
+    """By weights: of a causal mask over four tokens, and of patches in their unit; tokens in front are left out."""
+    row = jaxrf.trf(lambda x: x * 1.0, (4, 2))[-1]
+    weights = np.tri(4) / np.arange(1, 5)[:, None]
+    assert jaxrf.attention_distance(weights, row) == pytest.approx(np.mean([0, 0.5, 1, 1.5]))
+    deit = jaxrf.trf(Deit(), (16, 24, 3), spacing=0.5)["block"]
+    even = np.full((2, 10, 10), 0.1)
+    even[:, :, 0] = 7  # the first tokens, which lie nowhere
+    apart = [abs(x - y) for x in range(3) for y in range(3)]
+    rows = np.maximum.outer([0, 1, 1, 0], apart).reshape(2, 2, 3, 3)
+    assert jaxrf.attention_distance(even, deit, "chebyshev") == pytest.approx(np.full(2, 4 * rows.mean()))
+    with pytest.raises(InputError, match=r"shape \(4, 3\).*has 4 tokens"):
+        jaxrf.attention_distance(np.ones((4, 3)), row)
+    with pytest.raises(UnknownNameError, match="Unknown metric 'cosine'"):
+        jaxrf.attention_distance(weights, row, "cosine")
+    nowhere = jaxrf.trf(lambda x: jnp.broadcast_to(x.mean(1, keepdims=True), x.shape), (4, 2))[-1]
+    with pytest.raises(InputError, match="No token of layer 'output' has a place"):
+        jaxrf.attention_distance(weights, nowhere)
