@@ -56,8 +56,12 @@ def _stack(**options: Any) -> Callable[[], Any]:
 
 CASES = {
     "stack, all units": Case(_stack(depth=6, width=32), (96, 96, 3), 4, 200, {"units": "all"}),
-    "stack, all units, certified": Case(_stack(depth=6, width=32), (96, 96, 3), 4, 200, {"units": "all", "certify": True}),
-    "stack, 512 px, pooled": Case(_stack(depth=8, width=16), (512, 512, 3), 8, 500, {"units": "all", "pool_units": True}),
+    "stack, all units, certified": Case(
+        _stack(depth=6, width=32), (96, 96, 3), 4, 200, {"units": "all", "certify": True}
+    ),
+    "stack, 512 px, pooled": Case(
+        _stack(depth=8, width=16), (512, 512, 3), 8, 500, {"units": "all", "pool_units": True}
+    ),
     "stack, 16 networks": Case(_stack(depth=8, width=64), (64, 64, 3), 2, 150, {"units": "all", "seeds": 16}, True),
     "stack, volume": Case(_stack(depth=4, width=16, dims=3), (40, 40, 40, 1), 2, 400, {"units": "all"}),
     "ResNet-50, block2": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 600, {"layer": "block2", "units": "all"}),
