@@ -59,11 +59,11 @@ CASES = {
     "stack, all units, certified": Case(
         _stack(depth=6, width=32), (96, 96, 3), 4, 200, {"units": "all", "certify": True}
     ),
-    "stack, 512 px, pooled": Case(
-        _stack(depth=8, width=16), (512, 512, 3), 8, 500, {"units": "all", "pool_units": True}
+    "stack, 256 px, pooled": Case(
+        _stack(depth=4, width=8), (256, 256, 3), 8, 200, {"units": "all", "pool_units": True}
     ),
-    "stack, 16 networks": Case(_stack(depth=8, width=64), (64, 64, 3), 2, 150, {"units": "all", "seeds": 16}, True),
-    "stack, volume": Case(_stack(depth=4, width=16, dims=3), (40, 40, 40, 1), 2, 400, {"units": "all"}),
+    "stack, 16 networks": Case(_stack(depth=4, width=32), (64, 64, 3), 2, 150, {"units": "all", "seeds": 16}, True),
+    "stack, volume": Case(_stack(depth=3, width=8, rank=3), (20, 20, 20, 1), 2, 200, {"units": "all"}),
     "ResNet-50, block2": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 600, {"layer": "block2", "units": "all"}),
     "ResNet-50, output": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 800, {"units": "center"}),
     "ResNet-50, output, certified": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 800, {"certify": True}),
