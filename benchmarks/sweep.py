@@ -1,7 +1,8 @@
 """What does a sweep cost beside the maps in it: with small tasks, on one process or two, and with very many blocks?
 
 Rates are of the seeds after the first block, until all is merged and written: tracing and compiling do not count.
-Processes are bound to cores with `taskset`, where that is there.
+Processes are bound to cores with `taskset`, where that is there. Beside seconds of the clock stand seconds of the
+processor, which others on the machine disturb less; of two workers, those of the busier one.
 
     python benchmarks/sweep.py --tables throughput,blocks
 """
@@ -13,19 +14,22 @@ import json
 import os
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from _common import Report, parser
+from _common import Report, is_there, parser
 
 from jaxrf import noise, zoo
 from jaxrf.fields.opening import open_call
@@ -38,8 +42,10 @@ from jaxrf.tasks import Specification
 from jaxrf.tasks.task import tasks
 
 SIDE = 32
-OPTIONS = {"depth": 4, "width": 8}
+OPTIONS = {"depth": 8, "width": 16}
 """Of the small task: a millisecond or two per seed."""
+SETTLED = 0.4
+"""Share of the seeds after which each worker has opened the task."""
 
 
 def specification(seeds: int, **changes: Any) -> Specification:
@@ -57,20 +63,22 @@ class Stretch:
     Attributes:
         seeds: how many.
         began, ended: when the first block was there, and when the sweep ended.
+        cpu: seconds of the processor between.
     """
 
     seeds: int
     began: float
     ended: float
+    cpu: float
 
 
 def swept(seeds: int, place: str, shard: tuple[int, int] = (0, 1)) -> Stretch:
     """A sweep, or a share of one, on an empty folder."""
-    first, began = 0, 0.0
+    first, began, cpu = 0, 0.0, 0.0
     for last in run(specification(seeds), place, shard=shard):
         if last.computed and not first:
-            first, began = last.computed, time.time()
-    return Stretch(last.computed - first, began, time.time())
+            first, began, cpu = last.computed, time.time(), time.process_time()
+    return Stretch(last.computed - first, began, time.time(), time.process_time() - cpu)
 
 
 def rate(stretches: list[Stretch]) -> float:
@@ -79,40 +87,100 @@ def rate(stretches: list[Stretch]) -> float:
     return sum(one.seeds for one in stretches) / seconds
 
 
-def in_sweep(seeds: int) -> float:
-    """Seeds per second of a sweep in this process."""
+def in_sweep(seeds: int) -> tuple[float, float]:
+    """Seeds of a sweep in this process per second of the clock, and of the processor."""
     with tempfile.TemporaryDirectory() as folder:
-        return rate([swept(seeds, f"{folder}/out")])
+        found = swept(seeds, f"{folder}/out")
+        return rate([found]), found.seeds / found.cpu
 
 
-def bare(seeds: int) -> float:
-    """Seeds per second of the same maps and means without a sweep."""
+def bare(seeds: int) -> tuple[float, float]:
+    """The same of these maps and means without a sweep."""
     with jax.default_matmul_precision("highest"):
         images = as_images(noise(1).images(0, 1, (SIDE, SIDE, 3), np.float32), None)  # drawn once, as a sweep does
         opened = open_call(zoo.conv_stack(**OPTIONS), None, images, Options(seeds=seeds))
         (run,) = opened.runs.values()
         run.result(images, opened.seeds[:2])
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         run.result(images, opened.seeds)
-        return seeds / (time.perf_counter() - began)
+        return seeds / (time.perf_counter() - began), seeds / (time.process_time() - cpu)
 
 
 def throughput(report: Report, small: bool, repeats: int) -> None:
     """Seeds per second in a sweep and in `Run.result`, in interleaved rounds."""
-    seeds = 800 if small else 8000
-    rounds = [(bare(seeds), in_sweep(seeds)) for _ in range(repeats)]
-    engine, sweep = (statistics.median(column) for column in zip(*rounds, strict=True))
+    seeds = 200 if small else 4000
+    rounds = [(*bare(seeds), *in_sweep(seeds)) for _ in range(repeats)]
+    engine, engine_cpu, sweep, sweep_cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
     columns = {"seeds a second, engine": engine, "seeds a second, sweep": sweep, "ratio": sweep / engine}
+    columns["ratio by processor time"] = sweep_cpu / engine_cpu
     report.add("sweep of small tasks", "one process", columns, {"rounds": rounds})
 
 
 def processes(report: Report, small: bool, repeats: int) -> None:
     """Two processes with a core each, against one with both."""
-    seeds = 1600 if small else 16000
+    seeds = 400 if small else 8000
     rounds = [(bound(seeds, ["0,1"]), bound(seeds, ["0", "1"])) for _ in range(repeats)]
     one, two = (statistics.median(column) for column in zip(*rounds, strict=True))
     columns = {"seeds a second, one process": one, "seeds a second, two": two, "ratio": two / one}
     report.add("processes", "two cores", columns, {"rounds": rounds, "bound": _can_bind()})
+
+
+def dask(report: Report, small: bool, repeats: int) -> None:
+    """Two Dask workers with a core each, against one with one core, in interleaved rounds."""
+    if not is_there("distributed"):
+        return
+    seeds = 400 if small else 12000
+    with _cluster(["0"]) as one, _cluster(["0", "1"]) as two:
+        rounds = [(*on_dask(seeds, *one), *on_dask(seeds, *two)) for _ in range(repeats)]
+    single, single_cpu, double, double_cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+    columns = {"seeds a second, one worker": single, "seeds a second, two": double, "ratio": double / single}
+    columns["ratio by processor time"] = double_cpu / single_cpu
+    report.add("dask", "workers of one core", columns, {"rounds": rounds, "bound": _can_bind()})
+
+
+def on_dask(seeds: int, address: str, workers: list[Any]) -> tuple[float, float]:
+    """Seeds of a sweep on these workers per second of the clock, and of the processor of the busiest worker."""
+    first, began, before = 0, 0.0, []
+    with tempfile.TemporaryDirectory() as folder:
+        for last in run(specification(seeds), f"{folder}/out", on=f"dask://{address}"):
+            if not first and last.computed >= SETTLED * seeds:
+                first, began, before = last.computed, time.perf_counter(), [_used(one) for one in workers]
+            if last.done == seeds and last.state == "running":
+                ended, after = time.perf_counter(), [_used(one) for one in workers]
+    busiest = max(b - a for a, b in zip(before, after, strict=True))
+    return (seeds - first) / (ended - began), (seeds - first) / max(busiest, 0.01)  # the kernel counts in hundredths
+
+
+def _used(process: Any) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+@contextmanager
+def _cluster(cores: list[str]) -> Iterator[tuple[str, list[Any]]]:
+    """The address of a scheduler, and its workers, each bound to its core."""
+    import psutil
+    from distributed import Client
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tcp://{address}", "--no-dashboard"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://{address}", "--nthreads", "1"]
+    worker += ["--no-nanny", "--no-dashboard"]
+    begun = [subprocess.Popen(scheduler, **quiet)]
+    try:
+        for core in cores:
+            bind = ["taskset", "-c", core] if _can_bind() else []
+            begun.append(subprocess.Popen([*bind, *worker], **quiet))
+        with Client(address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(len(cores), timeout=120)
+        yield address, [psutil.Process(process.pid) for process in begun[1:]]
+    finally:
+        for process in reversed(begun):
+            process.kill()
+            process.wait()
 
 
 def bound(seeds: int, cores: list[str]) -> float:
@@ -170,7 +238,7 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-TABLES = {"throughput": throughput, "processes": processes, "blocks": blocks}
+TABLES = {"throughput": throughput, "processes": processes, "dask": dask, "blocks": blocks}
 
 
 def main() -> None:

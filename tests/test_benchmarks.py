@@ -20,7 +20,9 @@ SCRIPTS = {
     "device.py": ["--jobs", "E", "--precision", "highest"],
     "engine.py": ["--jobs", "B,E,G"],
     "first_map.py": ["--jobs", "U-Net"],
+    "memory.py": ["--cases", "volume"],
     "scaling.py": ["--tables", "depth,devices"],
+    "sweep.py": ["--tables", "throughput,processes,blocks"],
 }
 """What of each script a test has the time for; all of a script that is not named."""
 

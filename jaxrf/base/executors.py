@@ -34,13 +34,13 @@ def executor(on: str | None) -> Iterator[Executor | None]:
     if on is None:
         with _devices() as threads:
             yield threads
-    elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", on):
+    elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", str(on)):
         import multiprocessing
 
         spawned = multiprocessing.get_context("spawn")  # a fork would hang: JAX has threads
         with ProcessPoolExecutor(int(found[1]), spawned, initializer=_follow) as processes:
             yield processes
-    elif on.startswith("dask://"):
+    elif str(on).startswith("dask://"):
         with _dask(on.removeprefix("dask://")) as dask:
             yield dask
     elif on == "mpi":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,14 @@ class Until:
     def __post_init__(self):
         if not isinstance(self.error, Real) or isinstance(self.error, bool) or not 0 < self.error < np.inf:
             raise InputError(f"until={self.error!r} is not a relative error. It is a positive number, such as 0.01.")
+        if not isinstance(self.cap, Integral) or isinstance(self.cap, bool):
+            raise InputError(f"cap={self.cap!r} is not a number of samples. It is a whole number of at least {FIRST}.")
         if self.cap < FIRST:
             raise InputError(f"A cap of {self.cap} samples leaves nothing to look at: the first look is at {FIRST}.")
+        if not isinstance(self.options, Mapping):
+            raise InputError(
+                f"options={self.options!r} is not a table of a measure's options, such as {{'share': 0.5}}."
+            )
         if missing := uncertainty_of(self.measure, self.part).missing:
             raise InputError(f"until cannot wait for the error of {self.measure!r}, which has no interval: {missing}")
 

@@ -60,7 +60,7 @@ def sweep(
         2
     """
     end = None
-    for end in run(_specification(spec_or_tasks, asked), os.fspath(out), on=on, executor=executor, strict=strict,
+    for end in run(_specification(spec_or_tasks, asked), out, on=on, executor=executor, strict=strict,
                    mix_devices=mix_devices):  # fmt: skip
         if progress is not None:
             progress(end)

@@ -160,6 +160,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
     More seeds and more values on axes are no differences.
     """
+    now = {**now, "hashes": {key: now["hashes"].get(key) for key in earlier["hashes"]}}  # new ones may be added
     before, after = (_flat({**one["specification"], **one["environment"], **one["hashes"]}) for one in (earlier, now))
     lines = []
     for key in sorted({*before, *after}):

@@ -117,6 +117,8 @@ class Sweep:
             StoreError: blocks are damaged, or missing although the sweep was finished; says which, and moves nothing.
         """
         entry = entry or self.find(**place)
+        if not isinstance(entry, Entry):
+            raise InputError(f"{entry!r} is not a task of this sweep. Name values on its axes, such as depth=10.")
         for merger in self._there([entry]):
             return self._merged(merger)
         raise InputError(f"The task {dict(entry.place)} has no blocks yet. Wait, or see .failures().")

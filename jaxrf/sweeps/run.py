@@ -6,6 +6,7 @@ Workers get values and give bytes; this process alone reads and writes the place
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from jaxrf.base import executors
@@ -46,7 +46,7 @@ TICK = 0.1
 
 def run(
     specification: Asked,
-    place: str | Path,
+    place: str | os.PathLike[str],
     *,
     on: str | None = None,
     executor: Executor | None = None,

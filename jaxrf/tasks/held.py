@@ -8,8 +8,10 @@ from typing import Any
 
 from jaxrf.errors import InputError, unknown
 from jaxrf.inputs.named import Given, Inputs
+from jaxrf.loading import words
 from jaxrf.loading.fingerprint import Unhashed, model_hash
 from jaxrf.loading.sources import environment
+from jaxrf.store.record import plain
 from jaxrf.tasks.specification import ASKED, Specification
 from jaxrf.tasks.task import Held, Task
 
@@ -45,6 +47,10 @@ def task(
         >>> jaxrf.sweep([small], "memory://held", seeds=2).result(depth=1).count
         2
     """
+    if not isinstance(place or {}, Mapping):
+        raise InputError(f'place={place!r} is not a table. Write place={{"depth": 10}}.')
+    if not isinstance(name, str | None):
+        raise InputError(f"name={name!r} is not text.")
     try:
         digest = name or model_hash((model, variables))
     except Unhashed as error:
@@ -54,14 +60,15 @@ def task(
         ) from error
     given = Inputs(inputs) if isinstance(inputs, str) else Given(inputs)
     shape = input if isinstance(inputs, str) else given.array.shape[1:]
-    if shape is None:
-        raise InputError(f"The images of {inputs!r} have no shape of their own. Pass input=(224, 224, 3).")
-    asked = Specification(
-        model={"source": f"memory:{digest}"}, inputs=given.words, input="x".join(map(str, shape)), **_known(options)
-    )
+    if not isinstance(shape, tuple | list):
+        found = "" if shape is None else f"; found input={shape!r}"
+        raise InputError(f"The images of {inputs!r} have no shape of their own. Pass input=(224, 224, 3){found}.")
+    text = "x".join(map(str, shape))
+    words.shape(text)  # so that what is not a shape is said now
+    asked = Specification(model={"source": f"memory:{digest}"}, inputs=given.words, input=text, **_known(options))
     ((settings, _),) = asked.product()
     facts = {**environment(), "source": digest, "inputs": given.digest()}
-    return Task(dict(place or {}), settings, facts, Held(model, variables, given))
+    return Task(plain(place or {}, "place"), settings, facts, Held(model, variables, given))
 
 
 def _known(options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from jaxrf.base.ranges import Ranges
 from jaxrf.errors import InputError, unknown
 from jaxrf.results.stacked import Reading, reading
 from jaxrf.statistics import Until
+from jaxrf.statistics.measures.registry import check_options
 from jaxrf.statistics.until import as_until
 from jaxrf.store.record import plain
 
@@ -70,7 +71,10 @@ class Asked:
                 f"until = {self.until!r} is a list, but no axis: tasks that differ in it alone have the same maps. "
                 "Give one value; a run on the same place may have another one later, and goes on with what is there."
             )
-        return as_until(self.until)
+        rule = as_until(self.until)
+        if rule is not None:
+            check_options(rule.measure, rule.options)
+        return rule
 
     @property
     def readings(self) -> list[Reading]:
