@@ -7,6 +7,7 @@ none; its kernels, library calls and memory can be counted.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -51,6 +52,9 @@ KINDS = {
 }
 """What an operation is named after: the first of these that it holds; all others are elementwise."""
 
+HEAVY = {"fusion", *(name for names in KINDS.values() for name in names if name not in ("copy", "reshape"))}
+"""Operations that should have an estimate."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -63,6 +67,8 @@ class Estimate:
         kinds: cycles by kind of operation.
         origins: cycles by the line of the program (JAX's name stack) that an operation comes from.
         counts: of fused kernels, library calls, loops and transposes in the program's text.
+        uncounted: operations of a TPU's program without an estimate, and the bytes that they read and write; among
+            `cycles` they count as if they passed at the speed of memory (kind "no estimate").
     """
 
     seconds: float
@@ -71,6 +77,7 @@ class Estimate:
     kinds: Mapping[str, int]
     origins: Mapping[str, int]
     counts: Mapping[str, int]
+    uncounted: Mapping[str, int]
 
 
 @cache
@@ -109,9 +116,19 @@ def compiled(chip: str, function: Callable[..., Any], *arguments: Any) -> Any:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise RuntimeError(
-            f"The program does not fit one {chip}: {str(error).splitlines()[0]} Prepare it with a smaller memory=, which "
-            "makes smaller batches of units, or for fewer images."
+            f"The program does not fit one {chip}: {str(error).splitlines()[0]} {_too_large(str(error))}Prepare it with "
+            "memory= less by that, which makes smaller batches of units, or for fewer images."
         ) from error
+
+
+def _too_large(words: str) -> str:
+    """By how much a program is too large, from the compiler's words: the largest amount over the least."""
+    unit = {"K": 1e3, "M": 1e6, "G": 1e9}
+    amounts = [
+        float(number) * unit[letter] for number, letter in re.findall(r"([\d.]+)([KMG])\b", words.splitlines()[0])
+    ]
+    most, least = max(amounts, default=0.0), min((a for a in amounts if a > 1e9), default=0.0)
+    return f"That is {most / least:.3g} times what there is. " if least and most > least else ""
 
 
 def estimate(chip: str, function: Callable[..., Any], *arguments: Any) -> Estimate:
@@ -125,7 +142,17 @@ def estimate(chip: str, function: Callable[..., Any], *arguments: Any) -> Estima
     words = {"kernels": " fusion(", "library calls": " custom-call(", "loops": " while(", "transposes": " transpose("}
     counts = {name: text.count(word) for name, word in words.items()}
     kinds, origins = found.cycles()
-    return Estimate(took, size, sum(kinds.values()), kinds, origins, counts)
+    uncounted = found.uncounted() if kinds else {}
+    if uncounted:
+        kinds["no estimate"] = round(sum(uncounted.values()) / bytes_a_cycle(chip))
+    return Estimate(took, size, sum(kinds.values()), kinds, origins, counts, uncounted)
+
+
+@cache
+def bytes_a_cycle(chip: str) -> float:
+    """How fast a TPU's compiler expects arrays to be read and written: by adding one to 64 MB. 437 for a v5e."""
+    text = compiled(chip, lambda x: x + 1, np.zeros((4096, 4096), np.float32)).as_text()
+    return 2**27 / sum(Computations(text).cycles()[0].values())
 
 
 class Computations:
@@ -133,6 +160,7 @@ class Computations:
 
     def __init__(self, text: str):
         self.lines: dict[str, list[str]] = {}
+        self.shapes: dict[str, str] = {}  # what is made, by name: type, sizes and layout
         self.entry, current = "", ""
         for line in text.splitlines():
             if found := re.match(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$", line):
@@ -141,6 +169,8 @@ class Computations:
                 self.entry = current if found[1] else self.entry
             elif current and line.startswith("  "):
                 self.lines[current].append(line)
+                if made := re.match(r"\s+(?:ROOT )?%?([\w.\-]+) = (.*)", line):
+                    self.shapes[made[1]] = made[2]
 
     def cycles(self) -> tuple[dict[str, int], dict[str, int]]:
         """Expected cycles by kind and by origin; those of a loop's body as often as it runs."""
@@ -152,6 +182,21 @@ class Computations:
                 kinds[self._kind(line)] += cycles
                 origins[_origin(line)] += cycles
         return dict(kinds.most_common()), dict(origins.most_common())
+
+    def uncounted(self) -> dict[str, int]:
+        """Bytes that operations without an estimate read and write, by operation, as often as they run."""
+        found: Counter[str] = Counter()
+        for line, times in self._run(self.entry, 1):
+            if (name := _operation(line)) in HEAVY and "estimated_cycles" not in line:
+                found[name] += times * self._traffic(name, line)
+        return dict(found.most_common())
+
+    def _traffic(self, name: str, line: str) -> int:
+        """Bytes of the result and of the operands; of a part that is read or written, twice that part."""
+        operands = [_bytes(self.shapes.get(o, "")) for o in re.findall(r"%([\w.\-]+)", _called(line))]
+        if name == "dynamic-update-slice":
+            return 2 * operands[1]
+        return _bytes(line) + (_bytes(line) if name in ("slice", "dynamic-slice", "gather") else sum(operands))
 
     def _run(self, name: str, times: int):
         for line in self.lines.get(name, ()):
@@ -185,6 +230,24 @@ def _named(line: str, key: str) -> str:
 def _operation(line: str) -> str:
     found = re.search(r" = \S.*?\s([a-z][a-z\-]*)\(", line)
     return found[1] if found else ""
+
+
+def _called(line: str) -> str:
+    found = re.search(r"\s[a-z][a-z\-]*\(([^)]*)\)", line)
+    return found[1] if found else ""
+
+
+def _bytes(text: str) -> int:
+    """Bytes of an array as it lies in memory, tiles filled up: of the first one that a text names."""
+    found = re.search(r"([a-z]+)(\d*)\w*\[([\d,]*)\](?:\{([\d,]*)(?::T\((\d+),(\d+)\))?)?", text)
+    if not found or not found[3]:
+        return 0
+    kind, bits, sizes, order, *tile = found.groups()
+    shape = [int(n) for n in sizes.split(",")]
+    minor = [int(axis) for axis in order.split(",")][:2] if order else []
+    for axis, length in zip(minor, (int(t) for t in reversed(tile) if t)):
+        shape[axis] = -(-shape[axis] // length) * length
+    return math.prod(shape) * (1 if kind == "pred" else int(bits or 8) // 8)
 
 
 def _origin(line: str) -> str:

@@ -118,7 +118,7 @@ def test_a_program_that_does_not_fit_says_by_how_much(helpers, monkeypatch):
 
     monkeypatch.setattr(_estimates, "device", lambda chip: jax.devices()[0])
     for words, kind, match in (
-        ("RESOURCE_EXHAUSTED: temporaries (111.91G) exceed HBM (15.75G).", RuntimeError, r"fit one v5e: .*111.91G.* smaller memory="),
+        ("RESOURCE_EXHAUSTED: temporaries (111.91G) exceed HBM (15.75G).", RuntimeError, r"fit one v5e: .*111.91G.* 7.11 times .* memory= less"),
         ("INTERNAL: unknown", jax.errors.JaxRuntimeError, "INTERNAL: unknown"),
     ):  # fmt: skip
         monkeypatch.setattr(jax, "jit", lambda function, words=words: Lowered(words))
@@ -140,6 +140,8 @@ TEXT = """HloModule m
 
 ENTRY %main (x: f32[8]) -> f32[8] {
   %w = (s32[], f32[8]) while(%t), condition=%c, body=%body, backend_config={"known_trip_count":{"n":"7"}}
+  %v = bf16[3,20,40]{1,2,0:T(8,128)(2,1)} parameter(1)
+  %s = s8[5,3]{1,0:T(8,128)(4,1)} select-and-scatter(%v, %v, %z), select=%ge, scatter=%add
   ROOT %e = f32[8]{0} add(%w, %w), backend_config={"estimated_cycles":"3"}
 }
 """
@@ -152,6 +154,13 @@ def test_cycles_of_a_loop_count_as_often_as_it_runs(helpers):
     kinds, origins = Computations(TEXT).cycles()
     assert kinds == {"layout": 70, "convolution": 35, "elementwise": 3}
     assert origins == {"while/body/transpose": 70, "": 38}
+
+
+def test_operations_without_an_estimate_count_as_memory_that_passes(helpers):
+    """Arrays are as large as their tiles: 3 x 40 x 128 in two bytes, twice, and 8 x 128 in one."""
+    from _estimates import Computations
+
+    assert Computations(TEXT).uncounted() == {"select-and-scatter": 2 * 3 * 40 * 128 * 2 + 8 * 128}
 
 
 def test_a_result_file_without_a_place_in_the_page_is_refused(helpers):

@@ -14,15 +14,18 @@ from jaxrf.engine.batches import fitting, product
 from jaxrf.engine.batching import Batching
 from jaxrf.engine.cost import Cost, array_bytes, image_cost, region_sizes, unit_cost, window_bytes
 from jaxrf.engine.crop import Crop
-from jaxrf.engine.windows import Windows
+from jaxrf.engine.windows import Windows, whole_arrays
 from jaxrf.equations.program import TangentProgram
 from jaxrf.errors import InputError, PlanError
-from jaxrf.lowering.reads import choose_reads
+from jaxrf.lowering.reads import Batch, choose_reads
 
-UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (64, 512)}
-"""Fewest and most gradients at a time, where memory allows."""
+UNITS = {"cpu": (8, 64), "gpu": (64, 512), "tpu": (128, 512)}
+"""Fewest and most gradients at a time, where memory allows; a TPU has 128 lanes, in which units stand where features are few."""
 BATCH = {"cpu": 2**22, "gpu": 2**28, "tpu": 2**28}
 """Bytes of the largest window of a batch: one that fits the caches of a CPU is faster than a larger one."""
+WHOLE = (8, 512, 3 * 2**24)
+"""Fewest and most gradients, and bytes of the largest array of them, where whole arrays are pulled back on a TPU: those of
+14 units of a ResNet-50 stay in its vector memory, and cost half of what those of 98 do."""
 ABREAST = {"cpu": (2, 2**27)}
 """Images that go side by side in any case, and the bytes up to which there may be more, gradients included.
 On a CPU little memory, used again by the next images of a call, is faster than much; elsewhere a call takes all at once."""
@@ -32,7 +35,7 @@ RESULT = 2**28
 """Bytes of maps that one call returns at most."""
 SHOWN = 12
 """Windows that a printed plan shows."""
-READING = {"slices": "unit by unit", "lines": "by rows and columns"}
+READING = {"slices": "windows unit by unit", "lines": "windows by rows and columns", "whole": "whole arrays"}
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -47,7 +50,7 @@ class Plan:
         cost: of one unit.
         memory: predicted bytes in use, weights and results included.
         limit: bytes that may be used.
-        reads: how the windows of a batch are read: "slices" or "lines".
+        reads: how a batch is pulled back: a name of `jaxrf.lowering.reads`.
         windows: window and array shape of the layers on the way.
         crop: the part of the image that is run, or why all of it is.
         compilations: programs that are compiled.
@@ -90,7 +93,7 @@ class Plan:
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
             f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
-            f"  reads       windows {READING[self.reads]}",
+            f"  reads       {READING[self.reads]}",
             f"  certificate {human(self.certificate)} once, for the model's own forward pass; certify=False goes without it",
             f"  image       {self.crop}",
             f"  programs    {self.compilations} to compile",
@@ -102,8 +105,16 @@ class Plan:
         return "\n".join([*lines, *sizes[: SHOWN // 2], *hidden, *sizes[max(SHOWN // 2, len(sizes) - SHOWN // 2) :]])
 
 
+def reading(program: TangentProgram, windows: Windows, images_interact: bool) -> tuple[str, Windows]:
+    """How units are pulled back on this platform, a name of `jaxrf.lowering.reads`, and their windows then."""
+    cost, lines = unit_cost(windows), product(windows.units, windows.count).ndim > 1
+    share = 0.0 if images_interact else cost.flops / max(1, cost.full_flops)
+    reads = choose_reads(Batch(windows.count, lines, share))
+    return reads, whole_arrays(program, windows) if reads == "whole" else windows
+
+
 def make_plan(
-    program: TangentProgram, windows: Windows, layer: str, map_bytes: int, *,
+    program: TangentProgram, windows: Windows, layer: str, map_bytes: int, *, reads: str,
     memory: int | str | float | None, crop: Crop, draws: bool, available: int, certificate: int,
     images_interact: bool = False, devices: int = 1,
 ) -> Plan:  # fmt: skip
@@ -113,6 +124,7 @@ def make_plan(
         program, windows: what is pulled back.
         layer: its name.
         map_bytes: of the map of one unit and image.
+        reads: how a batch is pulled back: a name of `jaxrf.lowering.reads`.
         memory: bytes, or "15GB"; None for half of what is free.
         crop: the part of the image that is run.
         draws: whether weights are drawn at random, which is a program of its own.
@@ -128,17 +140,17 @@ def make_plan(
     cost, fixed = unit_cost(windows), image_cost(program, windows)
     weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
     needs = Needs(weights, array_bytes(program.image), fixed.forward + fixed.padded, 2 * cost.live, map_bytes)
-    fewest, most = UNITS.get(where, UNITS["cpu"])
+    fewest, most, room = (
+        WHOLE if reads == "whole" else (*UNITS.get(where, UNITS["cpu"]), BATCH.get(where, BATCH["cpu"]))
+    )
     largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
-    wanted = int(min(max(BATCH.get(where, BATCH["cpu"]) // largest, fewest), most))
-    cells = product(windows.units, windows.count)
-    reads = choose_reads(cells.ndim > 1, where)
-    extents = (windows.count,) if reads == "slices" else cells.shape
+    wanted = int(min(max(room // largest, fewest), most))
+    extents = product(windows.units, windows.count).shape if reads == "lines" else (windows.count,)
     units = _side_by_side(extents, wanted)
     each = -(-available // devices) if units == windows.count else available
     together = 1 if images_interact else even(each, max(1, wanted // units))
-    least, room = ABREAST.get(where, (together, 0))
-    images = divisor(together, max(least, room // max(1, needs.gradients(units))))
+    least, bytes_abreast = ABREAST.get(where, (together, 0))
+    images = divisor(together, max(least, bytes_abreast // max(1, needs.gradients(units))))
     units, images, passes = _within(limit, needs, extents, units, images, together)
     why = []
     if units * images * passes < _side_by_side(extents, wanted):
@@ -193,8 +205,11 @@ class Needs:
 
 
 def _side_by_side(extents: tuple[int, ...], most: int) -> int:
-    """How many of the units in a batch, at most `most` of them; whole products of rows and columns where they have two."""
-    return max(1, min(most, extents[0])) if len(extents) == 1 else fitting(extents, most)
+    """How many of the units in a batch, at most `most` of them; whole products of rows and columns where they have two.
+
+    No more than make the fewest batches.
+    """
+    return even(extents[0], max(1, most)) if len(extents) == 1 else fitting(extents, most)
 
 
 def _within(

@@ -17,15 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.engine.range import Scaled, patience
+from jaxrf.engine.looks import last_look, look, steady
+from jaxrf.engine.range import Scaled
 from jaxrf.engine.reading import Lines, windows_of
 from jaxrf.engine.scales import Key, Scales, room
 from jaxrf.engine.windows import Starts, Windows
 from jaxrf.equations.program import Equation, Operand, Variable
 from jaxrf.primitives.rule import Span, Spans, View, rules
-
-LATEST = 4 / 3
-"""How much longer the next look at the range of a cotangent may wait where it is not handy."""
 
 Transpose = Callable[[View, int, jax.Array], jax.Array]
 """How an equation is pulled back, given what it may know: `Rule.transpose`."""
@@ -164,6 +162,7 @@ def pull_back(
         (units, *sizes of the source's window), with an exponent of two for each unit.
     """
     others = others or {}
+    last, late = None if others or patient != 1.0 else last_look(plan), None
     start = place(ct, plan.unit, plan.regions[plan.target], plan.starts, table)
     pending: dict[Variable, Scaled] = {plan.target: Scaled(start)}
     for step in plan.steps:
@@ -176,20 +175,24 @@ def pull_back(
         # The product by a power of two costs nothing where it is fused with an elementwise one,
         # and where no other cotangent is on its way all of them share the exponent.
         rescaling_is_free = rule.pointwise and not pending
-        allowed, limit = _look(step.equation, arriving, step.equation in others, rescaling_is_free)
-        arriving = arriving.looked_at(patient * allowed, limit)
+        allowed, limit = look(step.equation, arriving, step.equation in others, rescaling_is_free)
+        if last and step.equation is last.equation:
+            away = arriving.away(last.limit)
+            arriving, late = (arriving, away) if last.may_wait(arriving) else (arriving.rescaled(away), None)
+        else:
+            arriving = arriving.looked_at(patient * allowed, limit)
         transpose = others.get(step.equation, rule.transpose)
         for i, into in step.into.items():
             operand = step.equation.operands[i]
             assert isinstance(operand, Variable)
             out, powers = plan.regions[step.equation.result], rule.powers(step.equation, i)
-            steady = [j for j in powers if _steady(step.equation, j, plan)]
-            view = WindowView(step.equation, out, into, shared, table, steady)
+            known = [j for j in powers if steady(step.equation, j, plan)]
+            view = WindowView(step.equation, out, into, shared, table, known)
             pulled = transpose(view, i, arriving.array)
             pulled = mask(pulled, into, step.masked[i], plan.starts, table)
             pulled = place(pulled, into, plan.regions[operand], plan.starts, table)
-            drift = rule.drift(step.equation) if len(steady) == len(powers) else math.inf
-            pulled = arriving.then(pulled, drift, tuple((_scale(step.equation, j), powers[j]) for j in steady))
+            drift = rule.drift(step.equation) if len(known) == len(powers) else math.inf
+            pulled = arriving.then(pulled, drift, tuple((_scale(step.equation, j), powers[j]) for j in known))
             if operand in pending:
                 pulled = pending[operand].met(pulled, shared.scales, operand in in_squares)
             pending[operand] = pulled
@@ -197,40 +200,14 @@ def pull_back(
     if plan.source not in pending:
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))
     final = pending[plan.source].complete(shared.scales)
-    return final.looked_at(min(patient, 1.0), room(final.array.dtype))
-
-
-def _look(equation: Equation, arriving: Scaled, squared: bool, rescaling_is_free: bool) -> tuple[float, int]:
-    """After which drift a cotangent is looked at before an equation, and by how much it may then be away from one.
-
-    Args:
-        equation: what is pulled back through.
-        arriving: the cotangent.
-        squared: whether its square is pulled back.
-        rescaling_is_free: whether rescaling costs nothing here.
-    """
-    dtype = arriving.array.dtype
-    limit = min(room(dtype), *(room(equation.operands[i].dtype) for i in equation.tangents))
-    if limit < room(dtype):
-        return 0.0, limit
-    if squared:
-        return limit - 4.0, limit
-    return patience(dtype) * (1.0 if rescaling_is_free else LATEST), limit
+    if late:  # where the product is one with the score
+        return final.rescaled(late)
+    return final if last else final.looked_at(min(patient, 1.0), room(final.array.dtype))
 
 
 def _scale(equation: Equation, operand: int) -> Key:
     """What the scale of a coefficient is known by."""
     return equation.operands[operand], rules[equation.primitive].terms(equation)
-
-
-def _steady(equation: Equation, operand: int, plan: Windows) -> bool:
-    """Whether a coefficient is one for all images, and about as large wherever the windows of units are."""
-    source, out = equation.operands[operand], plan.regions[equation.result]
-    if source in plan.varying:
-        return False
-    if not rules[equation.primitive].pointwise or len(source.shape) != len(out):
-        return True
-    return not any(span.moving and n > 1 for n, span in zip(source.shape, out))
 
 
 def mask(ct: jax.Array, spans: Spans, axes: tuple[int, ...], starts: Starts, table: jax.Array) -> jax.Array:
@@ -257,7 +234,9 @@ def place(ct: jax.Array, natural: Spans, region: Spans, starts: Starts, table: j
         if small.start == large.start and small.size == large.size:
             continue
         low, high = _offsets(small, large, starts)
-        if low == high:
+        if small.size == 1 and low < high:
+            ct = _alone(ct, axis + 1, large.size, _start(small, table) - _start(large, table))
+        elif low == high:
             config[axis + 1] = (low, large.size - small.size - low, 0)
         else:
             moved.append((axis, small, large))
@@ -273,6 +252,12 @@ def place(ct: jax.Array, natural: Spans, region: Spans, starts: Starts, table: j
         shift = _start(small, table) - _start(large, table)
         begins[axis] = config[axis + 1][0] - shift
     return jax.vmap(lambda a, s: lax.dynamic_slice(a, s, sizes))(ct, jnp.stack(begins, axis=1))
+
+
+def _alone(ct: jax.Array, axis: int, size: int, places: jax.Array) -> jax.Array:
+    """The one position along `axis` at its place (units,) among `size`; nowhere if that is not among them."""
+    at = lax.broadcasted_iota(places.dtype, (1,) * axis + (size,) + (1,) * (ct.ndim - 1 - axis), axis)
+    return jnp.where(at == places.reshape(-1, *(1,) * (ct.ndim - 1)), ct, jnp.zeros((), ct.dtype))
 
 
 def _offsets(small: Span, large: Span, starts: Starts) -> tuple[int, int]:

@@ -12,6 +12,7 @@ Law: weights times powers of two give the same bits, times a power of two, as lo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,13 @@ from jaxrf.errors import InputError
 
 NOTHING = -(2**20)
 """The exponent of a cotangent that is zero, so that it sets no scale where it is added to another."""
+
+
+class Away(NamedTuple):
+    """What was found of cotangents: powers of two by which they are to be divided, and which are zero; (units,) each."""
+
+    powers: jax.Array
+    zero: jax.Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +83,17 @@ class Scaled:
         """
         if self.drift < allowed or not self.array.size:
             return self
+        return self.rescaled(self.away(limit))
+
+    def away(self, limit: int) -> Away:
+        """By which powers of two its largest magnitude is away from one, where that is `limit` or more."""
         found, plain = row_exponents(self.array)
-        change = jnp.where(plain & ((found <= -limit) | (found > limit)), found, 0)
-        zero = ~plain & (found < 0)
-        exponent = jnp.where(zero, NOTHING, self.exponents() + change)
-        first, then = inverse(change, self.array.dtype)
+        return Away(jnp.where(plain & ((found <= -limit) | (found > limit)), found, 0), ~plain & (found < 0))
+
+    def rescaled(self, away: Away) -> Scaled:
+        """The same by another exponent."""
+        exponent = jnp.where(away.zero, NOTHING, self.exponents() + away.powers)
+        first, then = inverse(away.powers, self.array.dtype)
         return Scaled(_by(_by(self.array, first), then), exponent, 0.0, self.taken)
 
 

@@ -116,13 +116,13 @@ class Pullback:
     @cached_property
     def dealt(self) -> Batches:
         """The units in batches, which fill whole calls."""
-        cells = np.arange(self.count) if self.reads == "slices" else product(self.windows.units, self.count)
+        cells = product(self.windows.units, self.count) if self.reads == "lines" else np.arange(self.count)
         return Batches(cells, self.batching.units_per_batch, self.batching.batches_per_call)
 
     @cached_property
     def lines(self) -> Lines | None:
         """What the windows of a batch have in common; None where each unit has slices of its own."""
-        return None if self.reads == "slices" else lines(self.dealt, self.windows.starts)
+        return lines(self.dealt, self.windows.starts) if self.reads == "lines" else None
 
     @cached_property
     def batches(self) -> tuple[np.ndarray, ...]:

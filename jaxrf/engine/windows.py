@@ -7,7 +7,7 @@ Yields a `Windows`; computes no values, and all of it is numpy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -101,6 +101,16 @@ def windows(
         whole: use whole arrays for everything but the unit, as a plain pull-back does.
     """
     return _Planner(program, target, source, units, widths or {}, kept, whole).plan()
+
+
+def whole_arrays(program: TangentProgram, plan: Windows) -> Windows:
+    """The same units pulled back through whole arrays, as plain JAX does it, to the same windows of the source."""
+    made = windows(program, plan.target, plan.source, plan.units, whole=True)
+    region = tuple(
+        span if span.start is None else replace(span, start=made.starts.row(plan.starts.rows[span.start]))
+        for span in plan.regions[plan.source]
+    )
+    return replace(made, regions={**made.regions, plan.source: region})
 
 
 class _Planner:

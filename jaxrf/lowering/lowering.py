@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax import lax
 
+from jaxrf.base import compiler
 from jaxrf.base.registry import Registry
 from jaxrf.lowering.problem import Problem
 
@@ -36,11 +37,17 @@ lowerings: Registry[Lowering] = Registry("lowering")
 
 
 def in_order(kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The kernel with its taps as `run` meets them, reversed where the problem is.
+    """The kernel with its taps as `run` meets them, reversed where the problem is."""
+    return laid_out(lax.rev(kernel, tuple(problem.axes))) if problem.reverse else kernel
 
-    The barrier keeps XLA from moving the reversal into the convolution, where a CPU takes 30 times as long.
+
+def laid_out(kernel: jax.Array) -> jax.Array:
+    """The kernel as it is, computed before the convolution.
+
+    The barrier keeps XLA from moving a change of its order into the convolution, where a CPU takes 30 times as long.
+    A TPU reads a kernel in any order, and a copy of it costs.
     """
-    return lax.optimization_barrier(lax.rev(kernel, tuple(problem.axes))) if problem.reverse else kernel
+    return kernel if compiler.platform() == "tpu" else lax.optimization_barrier(kernel)
 
 
 def padded(x: jax.Array, problem: Problem) -> jax.Array:

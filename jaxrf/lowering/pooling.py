@@ -122,7 +122,8 @@ def _spread(
     Done by phases: with stride s, position s q + t is at place t, t + s, ... of windows q, q - 1, ...
     """
     stride, shifts = spec.strides[axis], spec.shifts(axis)
-    if shifts == range(stride):
+    holes = compiler.platform() == "tpu"  # a stack is a move of axes there, and a pad with holes one with what reads it
+    if shifts == range(stride) and not holes:
         return _repeat(ct, owner, stride, axis, size)
     count, reach = -(-size // stride), shifts[-1] // stride
     config = [(0, 0, 0)] * ct.ndim
@@ -139,9 +140,7 @@ def _spread(
         phases[at % stride] = part if phases[at % stride] is none else join(phases[at % stride], part)
     if stride == 1:
         return lax.slice_in_dim(phases[0], 0, size, axis=axis)
-    if (
-        compiler.platform() == "tpu"
-    ):  # where a stack is a move of axes, and a pad with holes is fused with what reads it
+    if holes:
         return _alternating(phases, none, axis, size)
     mixed = jnp.stack(phases, axis + 1).reshape(*ct.shape[:axis], count * stride, *ct.shape[axis + 1 :])
     return lax.slice_in_dim(mixed, 0, size, axis=axis)

@@ -1,7 +1,8 @@
-"""How the windows of a batch of units are read from an array: a table of platforms, as for convolutions."""
+"""How a batch of units is pulled back: on whole arrays, or on windows, and how these are read; a table of platforms."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxrf.base import compiler
@@ -14,32 +15,58 @@ class Decision:
     reads: str
     platforms: tuple[str, ...]
     where: str
-    product: bool
+    when: Callable[[Batch], bool]
     why: str
 
 
+COVERED, SCATTERED = 0.5, 0.25
+"""From which share of the arithmetic on windows are not worth cutting, and where each of several units has slices of its own."""
+TPU = ("tpu",)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the choice looks at.
+
+    Attributes:
+        units: how many.
+        product: whether they are all combinations of some rows and columns, and more than one.
+        share: of the arithmetic of a pull-back of whole arrays, what the windows of a unit hold.
+    """
+
+    units: int
+    product: bool
+    share: float
+
+    @property
+    def covered(self) -> bool:
+        """Whether windows hold too much of the arrays to be worth cutting."""
+        return self.share >= (SCATTERED if self.units > 1 and not self.product else COVERED)
+
+
 TABLE = (
-    Decision(
-        "lines", ("tpu",), "units are all of some rows and columns", True, "a slice a unit is a loop: 20 to 200 times"
-    ),
-    Decision("slices", compiler.PLATFORMS, "otherwise", False, "a gather in one pass"),
-)
-"""`lines`: rows, and then columns, by one gather each, for all units of a batch; `slices`: a slice for each unit."""
+    Decision("whole", TPU, "windows hold half of the work (scattered: a quarter)", lambda b: b.covered, "1 to 3 times"),
+    Decision("lines", TPU, "units are all of some rows and columns", lambda b: b.product, "a slice a unit is a loop: 20 to 200 times"),
+    Decision("slices", compiler.PLATFORMS, "otherwise", lambda b: True, "a gather in one pass"),
+)  # fmt: skip
+"""`whole`: nothing is cut, as in plain JAX; `lines`: rows, and then columns, by one gather each, for all units of a batch;
+`slices`: a slice for each unit."""
 
 
-def choose_reads(product: bool, platform: str | None = None) -> str:
-    """How windows are read: the first line of the table that applies.
+def choose_reads(batch: Batch, platform: str | None = None) -> str:
+    """How units are pulled back: the first line of the table that applies.
 
     Args:
-        product: whether units are all combinations of some rows and columns, and more than one.
+        batch: the units.
         platform: `cpu`, `gpu`, `tpu`; default: that of JAX's default device.
 
-    >>> choose_reads(True, "tpu"), choose_reads(False, "tpu"), choose_reads(True, "cpu")
-    ('lines', 'slices', 'slices')
+    >>> [choose_reads(Batch(64, True, share), "tpu") for share in (0.1, 0.9)]
+    ['lines', 'whole']
+    >>> choose_reads(Batch(64, False, 0.1), "tpu"), choose_reads(Batch(64, True, 0.9), "cpu")
+    ('slices', 'slices')
     """
     platform = platform or compiler.platform()
-    fits = (line.reads for line in TABLE if platform in line.platforms and product >= line.product)
-    return next(fits, TABLE[-1].reads)
+    return next(line.reads for line in TABLE if platform in line.platforms and line.when(batch))
 
 
 def decisions() -> str:

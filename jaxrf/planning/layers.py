@@ -13,7 +13,7 @@ from jaxrf.engine.batching import Batching
 from jaxrf.engine.channels import check_channels
 from jaxrf.engine.cost import forward_bytes
 from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, same_places, total_step
-from jaxrf.engine.plan import Plan, make_plan
+from jaxrf.engine.plan import Plan, make_plan, reading
 from jaxrf.engine.pool import make_pool
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.scores import check_normalizable, scores
@@ -85,7 +85,7 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
     program = whole.program
     pull, plan = _pullback(place, program, windows, crop, images.first)
     if averaging:
-        pull = replace(pull, signs=make_signs(whole, windows, request.channels))
+        pull = replace(pull, signs=make_signs(whole, pull.windows, request.channels))
     facts = provenance(subject.name, target.name, request.wrt, program.image.dtype)
     if pull.signs is not None:
         facts["estimator"] = pull.signs.record()
@@ -215,13 +215,14 @@ def _cropped(place: Place, programs: Programs, whole: Geometry, plan: Windows):
 def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, images: int) -> tuple[Pullback, Plan]:
     request = place.request
     devices = tuple(request.devices or ())
+    reads, plan = reading(program, plan, place.images_interact)
     pull = Pullback(
         program, program.layers[place.layer], plan, place.below, request.score, request.channels,
         batching=Batching(), images_interact=place.images_interact, devices=devices,
     )  # fmt: skip
     map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
     chosen = make_plan(
-        program, plan, place.layer, map_bytes, memory=request.memory, crop=crop,
+        program, plan, place.layer, map_bytes, reads=reads, memory=request.memory, crop=crop,
         draws=place.subject.variables is None, available=images, certificate=place.forward,
         images_interact=place.images_interact, devices=len(devices) or 1,
     )  # fmt: skip

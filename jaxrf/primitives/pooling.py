@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrf.base import compiler
 from jaxrf.equations.program import Equation
 from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
@@ -71,6 +72,11 @@ class Pooling(Rule):
         return tuple(span.size + lo + hi for span, (lo, hi) in zip(view.into, self._padded(view)))
 
 
+def _plain(view) -> bool:
+    """Whether XLA's own way is taken: on a TPU for whole arrays, where shifts of them are copies, with features in the lanes."""
+    return compiler.platform() == "tpu" and not any(span.moving for span in (*view.out, *view.into))
+
+
 def _without(x: jax.Array, pads: list[tuple[int, int]]) -> jax.Array:
     """`x` (unit, *sizes) without its padding, with zeros for what that had cut."""
     return laid(x, [(0, 0, 0), *((-lo, -hi, 0) for lo, hi in pads)])
@@ -96,7 +102,7 @@ class MaxPool(Pooling):
 
     def transpose(self, view, operand, ct):
         eqn, pads = view.equation, self._padded(view)
-        if max(w.holes for w in self.windows(eqn)) > 1:
+        if max(w.holes for w in self.windows(eqn)) > 1 or _plain(view):
             return Rule.transpose(self, view, operand, ct)
         spec, padding = self._spec(eqn), eqn.params["padding"]
         greatest = eqn.params["select_prim"].name == "ge"

@@ -12,7 +12,7 @@ from jaxrf import zoo
 from jaxrf.engine.batches import Batches, product
 from jaxrf.engine.reading import lines, slices, windows_of
 from jaxrf.engine.windows import Starts
-from jaxrf.lowering.reads import decisions
+from jaxrf.lowering.reads import Batch, choose_reads, decisions
 from jaxrf.primitives.rule import Span
 from tests.running import drawn_run, with_pullback
 
@@ -109,4 +109,16 @@ def test_the_plan_says_how_windows_are_read():
 
 def test_the_table_of_reads():
     """A line for each way, the last one for all that is left."""
-    assert [line.split()[:2] for line in decisions().splitlines()] == [["lines", "tpu"], ["slices", "cpu/gpu/tpu"]]
+    ways = [["whole", "tpu"], ["lines", "tpu"], ["slices", "cpu/gpu/tpu"]]
+    assert [line.split()[:2] for line in decisions().splitlines()] == ways
+
+
+@pytest.mark.parametrize(
+    "units, product, share, reads",
+    [(64, True, 0.4, "lines"), (64, True, 0.6, "whole"), (64, False, 0.2, "slices"), (64, False, 0.4, "whole"),
+     (1, False, 0.4, "slices"), (1, False, 0.6, "whole")],
+)  # fmt: skip
+def test_what_windows_hold_decides(units, product, share, reads):
+    """Half of the work, or a quarter where each of several units would have slices of its own; on a TPU alone."""
+    batch = Batch(units, product, share)
+    assert choose_reads(batch, "tpu") == reads and choose_reads(batch, "gpu") == "slices"
