@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxrf import errors
-from jaxrf.adapters import adapt
+from jaxrf.adapters import adapt, variables_of
 from jaxrf.base.compiler import compiling_for
 from jaxrf.base.typing import Batches, Device, PyTree, Units
 from jaxrf.checks.comparing import compare
@@ -326,7 +326,8 @@ def prepare(model: Any, variables: PyTree | None, inputs: Any, **options: Any) -
             f"estimator={chosen.estimator!r} averages over random weights, and variables were given. "
             "Pass variables=None."
         )
-    abstract = None if variables is None else jax.eval_shape(lambda tree: tree, variables)
+    given = None if variables is None else variables_of(model, variables)
+    abstract = None if given is None else jax.eval_shape(lambda tree: tree, given)
     return prepare_field(model, abstract, shapes_only(inputs), chosen.settled())[1]
 
 
