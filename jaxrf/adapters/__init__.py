@@ -18,7 +18,7 @@ from jaxrf.adapters.subject import PyTree, Subject, make_call
 from jaxrf.adapters.tap import intercepting
 from jaxrf.errors import InputError
 
-__all__ = ["KINDS", "Subject", "adapt", "check_finite", "intercepting", "variables_of"]
+__all__ = ["KINDS", "Subject", "adapt", "can_draw", "check_finite", "intercepting", "variables_of"]
 
 # The first that accepts a model builds it: functions stand last, since modules can be called too.
 KINDS = (linen, nnx, pytorch, function)
@@ -29,6 +29,11 @@ def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
     if pytorch.accepts(model):
         return pytorch.own(model) if variables is None else pytorch.as_arrays(variables)
     return nnx.own(model) if variables is None else variables
+
+
+def can_draw(model: Any) -> bool:
+    """Whether a model that brings its variables along can be drawn anew, as PyTorch modules can."""
+    return pytorch.accepts(model)
 
 
 def adapt(

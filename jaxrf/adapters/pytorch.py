@@ -5,6 +5,7 @@ Layers have the names of their modules. Positions are channels-first: the axes b
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
@@ -20,6 +21,7 @@ from jaxrf.adapters import aten
 from jaxrf.adapters.fit import check_fit
 from jaxrf.adapters.subject import Call, PyTree, Subject, shapes_of
 from jaxrf.adapters.torch_export import IMAGE, export, in_numpy
+from jaxrf.adapters.torch_kept import kept
 from jaxrf.errors import InputError
 
 
@@ -64,10 +66,11 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
     if isinstance(model, torch_module):
         module, name = model, type(model).__name__
         draw: Callable[[], Any] = functools.partial(_reset, model)
+        check: Callable[[], None] = functools.partial(_check_resetting, model)
         state = own(model) if variables is None else as_arrays(variables)
     else:
         module, name = _made(model, torch_module), _name(model)
-        draw = functools.partial(_made, model, torch_module)
+        draw, check = functools.partial(_made, model, torch_module), lambda: None
         state = None if variables is None else as_arrays(variables)
     call = _channels_first(call)
     with call.explaining(name):
@@ -79,9 +82,9 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
         outputs = jax.eval_shape(fn, expected, call.images())
     concrete = state is not None and not any(isinstance(one, jax.ShapeDtypeStruct) for one in state.values())
     on_device = any(one.is_meta for one in module.parameters())
-    kept = state if concrete and not (variables is None and on_device) else None
+    values = state if concrete and not (variables is None and on_device) else None
     return replace(
-        call.subject(name, fn, kept, expected, _initializer(draw, expected), outputs),
+        call.subject(name, fn, values, expected, _initializer(draw, check, expected), outputs),
         kernel_axes=_kernel_axes(module),
     )
 
@@ -89,7 +92,7 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
 def _function(module: Any, call: Call, names: frozenset[str]) -> Callable[[PyTree, jax.Array], PyTree]:
     @functools.cache
     def exported(shape: tuple[int, ...]) -> Any:
-        return export(module, call, shape, names)
+        return kept(module, call, shape, names, lambda: export(module, call, shape, names))
 
     def fn(variables: PyTree, images: jax.Array) -> PyTree:
         found = exported(tuple(images.shape))
@@ -98,7 +101,9 @@ def _function(module: Any, call: Call, names: frozenset[str]) -> Callable[[PyTre
     return fn
 
 
-def _initializer(draw: Callable[[], Any], shapes: Mapping[str, jax.ShapeDtypeStruct]) -> Callable[[jax.Array], PyTree]:
+def _initializer(
+    draw: Callable[[], Any], check: Callable[[], None], shapes: Mapping[str, jax.ShapeDtypeStruct]
+) -> Callable[[jax.Array], PyTree]:
     """`init(key)`, which asks PyTorch for numbers whenever it is run, inside of compiled programs too."""
 
     def drawn(data: Any) -> dict[str, np.ndarray]:
@@ -111,6 +116,7 @@ def _initializer(draw: Callable[[], Any], shapes: Mapping[str, jax.ShapeDtypeStr
         return {name: np.array(in_numpy(tensors[name])) for name in shapes}
 
     def init(key: jax.Array) -> PyTree:
+        check()
         typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
         data = jax.random.key_data(key) if typed else key
         return jax.pure_callback(drawn, dict(shapes), data, vmap_method="sequential")
@@ -119,26 +125,29 @@ def _initializer(draw: Callable[[], Any], shapes: Mapping[str, jax.ShapeDtypeStr
 
 
 def _reset(module: Any) -> Any:
-    """A copy of a module, each part of which has set its parameters anew.
-
-    Raises:
-        InputError: a parameter belongs to a part that has no way to do so.
-    """
-    import copy
-
+    """A copy of a module, each part of which has set its parameters anew."""
     module = copy.deepcopy(module)
-    for path, inner in module.named_modules():
-        reset = getattr(inner, "reset_parameters", None) or getattr(inner, "_reset_parameters", None)
-        if reset is not None:
+    for inner in module.modules():
+        if (reset := _resetting(inner)) is not None:
             reset()
-        elif own := [name for name, _ in inner.named_parameters(recurse=False)]:
-            where = f"{path}.{own[0]}" if path else own[0]
-            raise InputError(
-                f"The parameter {where!r} cannot be drawn at random: {type(inner).__name__} has no reset_parameters. Pass "
-                "what makes the module in its place: its class, functools.partial(make, ...), or torch:module:make on the "
-                "command line; or variables=model.state_dict()."
-            )
     return module
+
+
+def _resetting(module: Any) -> Callable[[], None] | None:
+    return getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+
+
+def _check_resetting(module: Any) -> None:
+    """Raise `InputError` where a parameter belongs to a part that has no way to set it anew."""
+    for path, inner in module.named_modules():
+        held = [name for name, _ in inner.named_parameters(recurse=False)]
+        if held and _resetting(inner) is None:
+            raise InputError(
+                f"The parameter {'.'.join(filter(None, [path, held[0]]))!r} cannot be drawn at random: "
+                f"{type(inner).__name__} has no reset_parameters. Pass what makes the module in its place: its class, "
+                "functools.partial(make, ...), or torch:module:make on the command line; or leave out seeds and init, to use "
+                "the parameters that the module has."
+            )
 
 
 def _made(make: Callable[..., Any], torch_module: type) -> Any:
