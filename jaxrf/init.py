@@ -180,7 +180,9 @@ def _draw(
             "Use a pattern that leaves this parameter out, such as '*/kernel'."
         ) from error
     if drawn.shape != shape:
-        raise InputError(f"The initializer of parameter {name!r} returned shape {drawn.shape}; the parameter has {shape}.")
+        raise InputError(
+            f"The initializer of parameter {name!r} returned shape {drawn.shape}; the parameter has {shape}."
+        )
     return jnp.transpose(drawn, tuple(int(axis) for axis in np.argsort(order))).astype(leaf.dtype)
 
 

@@ -193,7 +193,8 @@ def _kernel_axes(module: Any) -> dict[str, tuple[int, ...]]:
 
 def _channels_first(call: Call) -> Call:
     rank = len(call.input_shape) + 1
-    return call if call.axes_said or rank < 3 else replace(call, spatial_axes=tuple(range(2, rank)))
+    ids = np.issubdtype(call.dtype, np.integer)  # of tokens, all of whose axes are positions
+    return call if call.axes_said or ids or rank < 3 else replace(call, spatial_axes=tuple(range(2, rank)))
 
 
 def _module_class() -> type | None:

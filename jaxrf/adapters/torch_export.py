@@ -61,11 +61,31 @@ def export(module: Any, call: Call, shape: tuple[int, ...], variables: frozenset
     image = torch.zeros(shape, dtype=_type_in_torch(call.dtype), device=_device(module))
     with _tracing(type(module).__name__):
         program = torch.export.export(outer, (image,), strict=False)
+        _cut(program)
         table = torch.export.default_decompositions()
         for op in [op for op in table if rule_of(str(op)) is not None]:
             table.pop(op)
         program = program.run_decompositions(table)
     return _converted(program, structures[-1], variables)
+
+
+def _cut(program: Any) -> None:
+    """Detach what leaves a part without gradients (`torch.no_grad`): decomposing forgets where such a part ends."""
+    import torch
+
+    specs = {spec.arg.name: spec.arg for spec in program.graph_signature.output_specs if hasattr(spec.arg, "name")}
+    for module in program.graph_module.modules():
+        if not isinstance(module, torch.fx.GraphModule):
+            continue
+        for node in [one for one in module.graph.nodes if str(one.target) == "wrap_with_set_grad_enabled"]:
+            for value in [] if node.args[0] else list(node.users):
+                with module.graph.inserting_after(value):
+                    cut = module.graph.call_function(torch.ops.aten.detach.default, (value,))
+                cut.meta = dict(value.meta)
+                value.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
+                if value.name in specs and module is program.graph_module:
+                    specs[value.name].name = cut.name
+        module.recompile()
 
 
 def _called(module: Any, call: Call, structures: list[Any]) -> Any:
@@ -245,23 +265,17 @@ def _nodes(module: Any, names: dict[str, str]) -> tuple[tuple[Node, ...], Any]:
         if one.op == "output":
             last = plain(one.args[0])
         elif one.op == "call_function":
-            nodes.append(_node(one, module, plain))
+            nodes.append(_node(one, plain))
     return tuple(nodes), last
 
 
-def _node(one: Any, module: Any, plain: Any) -> Node:
+def _node(one: Any, plain: Any) -> Node:
     op = "getitem" if getattr(one.target, "__name__", "") == "getitem" else str(one.target)
     layer, place = _layer(one), _place(one)
     if op.startswith(f"{LIBRARY}.tap"):
         x, name, kind, parameters, remark = one.args
         told = {"name": name, "kind": kind, "parameters": parameters, "remark": remark}
         return Node(one.name, "tap", (plain(x),), told, layer)
-    if op == "wrap_with_set_grad_enabled":
-        with_gradient, block, *operands = one.args
-        inner = getattr(module, block.target)
-        inputs = [node.name for node in inner.graph.nodes if node.op == "placeholder"]
-        nodes, last = _nodes(inner, {})
-        return Node(one.name, "block", (with_gradient, Graph(tuple(inputs), nodes, last), plain(operands)), {}, layer)
     value = one.meta.get("val")
     kind = (tuple(value.shape), _type_name(value.dtype)) if hasattr(value, "shape") else None
     kwargs = {name: plain(value) for name, value in one.kwargs.items() if name not in DROPPED}

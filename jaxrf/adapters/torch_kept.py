@@ -51,12 +51,12 @@ def _structure(module: Any, variables: frozenset[str]) -> Hashable:
     """All that a module and its parts hold but the values of variables."""
     parts = []
     for path, inner in module.named_modules(remove_duplicate=False):
-        held = {name: value for name, value in vars(inner).items() if name not in ("_parameters", "_buffers", "_modules")}
+        held = {
+            name: value for name, value in vars(inner).items() if name not in ("_parameters", "_buffers", "_modules")
+        }
         tensors = {**inner._parameters, **inner._buffers}
         saved = {name: f"{path}.{name}" if path else name for name in tensors}
-        values = [
-            (name, _shape(one) if saved[name] in variables else _key(one)) for name, one in tensors.items()
-        ]
+        values = [(name, _shape(one) if saved[name] in variables else _key(one)) for name, one in tensors.items()]
         parts.append((path, type(inner), id(inner), _key(held), tuple(values)))
     return tuple(parts)
 

@@ -38,7 +38,9 @@ class ModelOptions:
         repeat=True,
     )
     spatial_axes: tuple[int, ...] | None = option(
-        "the spatial axes of the batched input, as 2,3 for NCHW, which PyTorch models have without it", parse=values.position, metavar="AXES"
+        "the spatial axes of the batched input, as 2,3 for NCHW, which PyTorch models have without it",
+        parse=values.position,
+        metavar="AXES",
     )
 
     def load(self) -> tuple[Loaded, tuple[int, ...]]:

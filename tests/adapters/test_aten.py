@@ -59,18 +59,6 @@ def test_random_operations_draw_the_same_each_time_and_others_at_other_nodes():
     assert (first[0] == second[0]).all() and (first[0] != first[1]).any()
 
 
-def test_a_block_without_gradients_cuts_them():
-    """As `with torch.no_grad()` does."""
-    inner = Graph(("a",), (Node("b", "aten.mul.Tensor", (Ref("a"), 3.0)),), [Ref("b")])
-    nodes = (
-        Node("c", "block", (False, inner, [Ref("x")])),
-        Node("d", "getitem", (Ref("c"), 0)),
-        Node("e", "aten.add.Tensor", (Ref("x"), Ref("d"))),
-    )
-    value, slope = jax.value_and_grad(lambda x: run(Graph(("x",), nodes, Ref("e")), {"x": x}))(2.0)
-    assert (value, slope) == (8.0, 1.0)
-
-
 def test_an_overload_goes_before_its_operation():
     """`max.dim` has two values, `max` one."""
     assert rule_of("aten.max.dim") is not rule_of("aten.max.default")

@@ -53,7 +53,9 @@ def compared(name: str) -> dict[str, Any]:
     image = np.random.default_rng(0).normal(size=(1, 3, size, size))
     table = jaxrf.trf(model, image.shape[1:], dtype=np.float64)
     modules = dict(model.named_modules())
-    fit = [row.name for row in table if (row.name in modules or row.name == "output") and _channel_axis(row) is not None]
+    fit = [
+        row.name for row in table if (row.name in modules or row.name == "output") and _channel_axis(row) is not None
+    ]
     layers = list(dict.fromkeys([fit[len(fit) // 2], fit[-1]]))
     x, values = _values(model, image, layers, modules)
     places = {layer: _place(table[layer], table[layer].center_unit, slice(None)) for layer in layers}
@@ -104,9 +106,7 @@ def _values(model: Any, image: np.ndarray, layers: list[str], modules: dict[str,
 
     kept: dict[str, Any] = {}
     hooks = [
-        modules[name].register_forward_hook(functools.partial(_keep, kept, name))
-        for name in layers
-        if name != "output"
+        modules[name].register_forward_hook(functools.partial(_keep, kept, name)) for name in layers if name != "output"
     ]
     x = torch.tensor(image, requires_grad=True)
     kept["output"] = model(x)

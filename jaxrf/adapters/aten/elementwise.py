@@ -156,13 +156,13 @@ def selu(x: Array) -> Array:
 
 @rules.register("gelu")
 def gelu(x: Array, *, approximate: str = "none") -> Array:
-    """x times the normal distribution function."""
+    """X times the normal distribution function."""
     return jax.nn.gelu(x, approximate=approximate == "tanh")
 
 
 @rules.register("mish")
 def mish(x: Array) -> Array:
-    """x times the hyperbolic tangent of its softplus."""
+    """X times the hyperbolic tangent of its softplus."""
     return x * jnp.tanh(jax.nn.softplus(x))
 
 
@@ -194,7 +194,7 @@ def glu(x: Array, dim: int = -1) -> Array:
 
 @rules.register("clone", "alias", "contiguous", "lift_fresh_copy", "_to_copy", "to", "view_as", "_conj_physical")
 def same(x: Array, *_: Any, dtype: str | None = None, **__: Any) -> Array:
-    """x itself, in another type if one is named."""
+    """X itself, in another type if one is named."""
     return x if dtype is None else cast(x, dtype)
 
 
@@ -202,6 +202,18 @@ def same(x: Array, *_: Any, dtype: str | None = None, **__: Any) -> Array:
 def type_as(x: Array, other: Array) -> Array:
     """In the type of the other."""
     return jnp.asarray(x).astype(other.dtype)
+
+
+@rules.register("copy")
+def copy(x: Array, source: Array, non_blocking: bool = False) -> Array:
+    """Other values in the shape and type of x."""
+    return jnp.broadcast_to(jnp.asarray(source, x.dtype), x.shape)
+
+
+@rules.register("fill")
+def fill(x: Array, value: Any) -> Array:
+    """One value in the shape and type of x."""
+    return jnp.full_like(x, value)
 
 
 @rules.register("detach")

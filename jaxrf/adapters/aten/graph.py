@@ -34,7 +34,7 @@ class Node:
 
     Attributes:
         name: of its value.
-        op: such as `aten.add.Tensor`, `getitem`, `tap`, or `block`: a graph inside, with gradients or without.
+        op: such as `aten.add.Tensor`; `getitem` and `tap` are operations too.
         args, kwargs: numbers, names of types, nested lists and dicts of these, and `Ref`s.
         layer: the path of the module that it belongs to.
         kind: shape and name of the type of its value; None where that is not a single array.
@@ -101,10 +101,6 @@ def _value(node: Node, number: int, args: Any, kwargs: Any) -> Any:
         return args[0][args[1]]
     if node.op == "tap":
         return tap(args[0], **kwargs)
-    if node.op == "block":
-        with_gradient, inner, operands = args
-        found = run(inner, dict(zip(inner.inputs, operands)))
-        return found if with_gradient else jax.tree.map(jax.lax.stop_gradient, found)
     rule = rule_of(node.op)
     if rule is None:
         where = ", ".join(filter(None, [node.layer and f"in layer {node.layer!r}", node.place]))

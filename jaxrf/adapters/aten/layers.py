@@ -79,7 +79,7 @@ def _turned(weight: Array, groups: int) -> Array:
 
 
 def _normalized(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array]:
-    """x less its mean, over its deviation; mean and variance."""
+    """X less its mean, over its deviation; mean and variance."""
     mean = jnp.mean(x, axes, keepdims=True)
     var = jnp.mean(jnp.square(x - mean), axes, keepdims=True)
     return (x - mean) * lax.rsqrt(var + eps), mean, var

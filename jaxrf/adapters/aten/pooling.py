@@ -44,7 +44,9 @@ def _each(value: Any, axes: int) -> list[int]:
 
 
 def _max_pool(axes: int) -> Any:
-    def pool(x: Array, window: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil: bool = False) -> Array:
+    def pool(
+        x: Array, window: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil: bool = False
+    ) -> Array:
         """The largest of each window."""
         how = _windows(x, axes, window, stride, padding, dilation, ceil)
         return lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, **how)

@@ -43,7 +43,9 @@ def _step(length: int, size: int, apart: float | None, align: bool) -> float:
     return length / size if apart is None else apart
 
 
-def _matrix(length: int, size: int, step: float, align: bool, weights: Any, taps: Sequence[int], clip: bool) -> np.ndarray:
+def _matrix(
+    length: int, size: int, step: float, align: bool, weights: Any, taps: Sequence[int], clip: bool
+) -> np.ndarray:
     """Rows of an interpolation: `weights` of the fraction at the positions `taps` from its floor, held at the ends."""
     at = np.arange(size) * step if align else (np.arange(size) + 0.5) * step - 0.5
     at = np.maximum(at, 0) if clip else at
