@@ -7,6 +7,7 @@ A new kind is a new file and a place in `KINDS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,18 @@ KINDS = (linen, nnx, pytorch, function)
 
 def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
     """The variables to run a model with: those given, else those that an NNX or PyTorch module brings along, else None."""
-    if pytorch.accepts(model):
+    if can_draw(model):
         return pytorch.own(model) if variables is None else pytorch.as_arrays(variables)
     return nnx.own(model) if variables is None else variables
 
 
 def can_draw(model: Any) -> bool:
     """Whether a model that brings its variables along can be drawn anew, as PyTorch modules can."""
-    return pytorch.accepts(model)
+    return _kind(model) is pytorch
+
+
+def _kind(model: Any) -> ModuleType | None:
+    return next((kind for kind in KINDS if kind.accepts(model)), None)
 
 
 def adapt(
@@ -85,10 +90,9 @@ def adapt(
     call = make_call(
         input_shape, dtype=dtype, spatial_axes=spatial_axes, args=args, apply_kwargs=apply_kwargs, method=method
     )
-    for kind in KINDS:
-        if kind.accepts(model):
-            subject = kind.build(model, variables, call)
-            return on_embeddings(subject, embedding) if np.issubdtype(call.dtype, np.integer) else subject
+    if (kind := _kind(model)) is not None:
+        subject = kind.build(model, variables, call)
+        return on_embeddings(subject, embedding) if np.issubdtype(call.dtype, np.integer) else subject
     found = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
     raise InputError(
         f"The model is {found}; needed is a Linen, NNX or PyTorch module, or a function f(x) or f(variables, x). "
