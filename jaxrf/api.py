@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxrf import errors
-from jaxrf.adapters import adapt
+from jaxrf.adapters import adapt, variables_of
 from jaxrf.base.compiler import compiling_for
 from jaxrf.base.typing import Batches, Device, PyTree, Units
 from jaxrf.checks.comparing import compare
@@ -56,13 +56,14 @@ def trf(
     outside.
 
     Args:
-        model: a Linen module, an NNX module, or a function `f(x)` or `f(variables, x)`.
+        model: a Linen, NNX or PyTorch module, or a function `f(x)` or `f(variables, x)`.
         input_shape: of one image, without the batch axis, such as (224, 224, 3).
         variables: only for functions `f(variables, x)`: their variables, or the shapes of these.
         method: what to call on the module; `__call__` if None.
         apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
         args: the call's positional arguments, with `...` in the image's place; the others are the same for all images.
-        spatial_axes: axes of the batched input that are positions; all between batch and features if None.
+        spatial_axes: axes of the batched input that are positions; all between batch and features if None, which stand
+            last, or first for PyTorch.
         dtype: of the input; a whole-number one for models of token ids, whose fields begin at their embeddings.
         unknown: "raise" for operations that have no rule, or "global": they count as seeing everything.
         wrt: fields on this layer instead of the input: the rows of the layers behind it, in positions of its units.
@@ -326,7 +327,8 @@ def prepare(model: Any, variables: PyTree | None, inputs: Any, **options: Any) -
             f"estimator={chosen.estimator!r} averages over random weights, and variables were given. "
             "Pass variables=None."
         )
-    abstract = None if variables is None else jax.eval_shape(lambda tree: tree, variables)
+    given = None if variables is None else variables_of(model, variables)
+    abstract = None if given is None else jax.eval_shape(lambda tree: tree, given)
     return prepare_field(model, abstract, shapes_only(inputs), chosen.settled())[1]
 
 

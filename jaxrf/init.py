@@ -157,28 +157,33 @@ def with_init(subject: Subject, patterns: Mapping[str, Initializer | str]) -> Su
 
     def init(key: jax.Array) -> Any:
         leaves, tree = jax.tree_util.tree_flatten_with_path(original(key))
-        drawn = [_draw(chosen, leaf_name(path), key, leaf) for path, leaf in leaves]
+        drawn = [_draw(chosen, leaf_name(path), key, leaf, subject.kernel_axes) for path, leaf in leaves]
         return jax.tree_util.tree_unflatten(tree, drawn)
 
     return replace(subject, init=init)
 
 
-def _draw(chosen: Mapping[str, Initializer], name: str, key: jax.Array, leaf: jax.Array) -> jax.Array:
+def _draw(
+    chosen: Mapping[str, Initializer], name: str, key: jax.Array, leaf: jax.Array, axes: Mapping[str, tuple[int, ...]]
+) -> jax.Array:
+    """A parameter drawn by the initializer of its name; kernels that lie otherwise are turned to what it expects."""
     if name not in chosen:
         return leaf
     own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+    order = axes.get(name, tuple(range(leaf.ndim)))
+    shape = tuple(leaf.shape[axis] for axis in order)
     try:
-        drawn = chosen[name](own, leaf.shape, leaf.dtype)
+        drawn = chosen[name](own, shape, leaf.dtype)
     except (ValueError, TypeError, IndexError) as error:
         raise InputError(
-            f"The initializer of parameter {name!r} fails on its shape {leaf.shape}: {error} "
+            f"The initializer of parameter {name!r} fails on its shape {shape}: {error} "
             "Use a pattern that leaves this parameter out, such as '*/kernel'."
         ) from error
-    if drawn.shape != leaf.shape:
+    if drawn.shape != shape:
         raise InputError(
-            f"The initializer of parameter {name!r} returned shape {drawn.shape}; the parameter has {leaf.shape}."
+            f"The initializer of parameter {name!r} returned shape {drawn.shape}; the parameter has {shape}."
         )
-    return drawn.astype(leaf.dtype)
+    return jnp.transpose(drawn, tuple(int(axis) for axis in np.argsort(order))).astype(leaf.dtype)
 
 
 def _resolve(init: Initializer | str) -> Initializer:

@@ -7,21 +7,38 @@ A new kind is a new file and a place in `KINDS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from jaxrf.adapters import function, linen, nnx
+from jaxrf.adapters import function, linen, nnx, pytorch
 from jaxrf.adapters.fit import check_finite
 from jaxrf.adapters.ids import on_embeddings
 from jaxrf.adapters.subject import PyTree, Subject, make_call
 from jaxrf.adapters.tap import intercepting
 from jaxrf.errors import InputError
 
-__all__ = ["KINDS", "Subject", "adapt", "check_finite", "intercepting"]
+__all__ = ["KINDS", "Subject", "adapt", "can_draw", "check_finite", "intercepting", "variables_of"]
 
 # The first that accepts a model builds it: functions stand last, since modules can be called too.
-KINDS = (linen, nnx, function)
+KINDS = (linen, nnx, pytorch, function)
+
+
+def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
+    """The variables to run a model with: those given, else those that an NNX or PyTorch module brings along, else None."""
+    if can_draw(model):
+        return pytorch.own(model) if variables is None else pytorch.as_arrays(variables)
+    return nnx.own(model) if variables is None else variables
+
+
+def can_draw(model: Any) -> bool:
+    """Whether a model that brings its variables along can be drawn anew, as PyTorch modules can."""
+    return _kind(model) is pytorch
+
+
+def _kind(model: Any) -> ModuleType | None:
+    return next((kind for kind in KINDS if kind.accepts(model)), None)
 
 
 def adapt(
@@ -42,16 +59,18 @@ def adapt(
 
     Args:
         model: a Linen module; an NNX module, or a class or function `make(rngs)` that makes one;
+            a PyTorch module, or a class or function that makes one without arguments;
             a function `f(x)` or `f(variables, x)`.
         input_shape: shape of one image, without the batch axis, such as (224, 224, 3).
         variables: the model's variables, or their shapes.
-            None: an NNX module's own state; otherwise only shapes are known until `Subject.initialize`.
+            None: an NNX or PyTorch module's own; otherwise only shapes are known until `Subject.initialize`.
         method: what to call on a module, by name or as a function whose first argument is the module; None: `__call__`.
         apply_kwargs: keyword arguments of the call, such as `{"train": False}`.
             For Linen they go to `module.apply`, and may hold `rngs` and `mutable`.
         args: positional arguments of the call with `...` in the place of the image; None: the image alone.
             The others are the same for all images and must fit one, as scalars and arrays with a leading axis of 1 do.
-        spatial_axes: axes of the batched input that are positions; None: all between batch and features.
+        spatial_axes: axes of the batched input that are positions; None: all between batch and features, which stand last,
+            or first for PyTorch.
         dtype: of the images; of a whole-number one they are ids of tokens (*positions), all of whose axes are positions.
         embedding: of ids, the layer at which the derivative begins; None for the first one with features for each id.
 
@@ -71,12 +90,11 @@ def adapt(
     call = make_call(
         input_shape, dtype=dtype, spatial_axes=spatial_axes, args=args, apply_kwargs=apply_kwargs, method=method
     )
-    for kind in KINDS:
-        if kind.accepts(model):
-            subject = kind.build(model, variables, call)
-            return on_embeddings(subject, embedding) if np.issubdtype(call.dtype, np.integer) else subject
+    if (kind := _kind(model)) is not None:
+        subject = kind.build(model, variables, call)
+        return on_embeddings(subject, embedding) if np.issubdtype(call.dtype, np.integer) else subject
     found = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
     raise InputError(
-        f"The model is {found}; needed is a Linen module, an NNX module, or a function f(x) or f(variables, x). "
+        f"The model is {found}; needed is a Linen, NNX or PyTorch module, or a function f(x) or f(variables, x). "
         "Wrap other models in a function, for instance lambda variables, x: net.apply(variables, x)."
     )

@@ -25,6 +25,11 @@ def accepts(model: Any) -> bool:
     return isinstance(model, nnx.Module) or _is_module_class(model) or _required(model) == ["rngs"]
 
 
+def own(model: Any) -> PyTree | None:
+    """The state that an instance brings along; None for all else."""
+    return nnx.state(model) if isinstance(model, nnx.Module) else None
+
+
 def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
     """The subject of an NNX module, or of a class or function that makes one from `rngs`.
 

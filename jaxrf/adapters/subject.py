@@ -51,6 +51,7 @@ class Subject:
         outputs: shapes and dtypes of what `fn` returns for one image.
         beside: shapes of the arrays that the model is called with besides the image.
         embedding: where the images are ids, the layer at which the derivative begins; None elsewhere.
+        kernel_axes: for kernels that lie otherwise, their axes in the order (*spatial, inputs, outputs).
     """
 
     name: str
@@ -65,6 +66,7 @@ class Subject:
     outputs: PyTree = field(default=None, repr=False)
     beside: tuple[tuple[int, ...], ...] = ()
     embedding: str | None = None
+    kernel_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def images(self, batch: int = 1) -> jax.ShapeDtypeStruct:
         """Shape and dtype of `batch` images."""

@@ -126,7 +126,7 @@ class Erf(ModelOptions, ScaleOptions, Command):
             print("\n".join([*describe(summary(result)), *lines, *(f"wrote {path}" for path in written)]))
         return 0
 
-    def _variables(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+    def _variables(self, loaded: Any, input_shape: tuple[int, ...]) -> Any:
         """The weights of the checkpoint, if there is one."""
         import jaxrf
 
@@ -134,7 +134,8 @@ class Erf(ModelOptions, ScaleOptions, Command):
             if self.family is not None or self.step is not None:
                 raise InputError("--family and --step say how a checkpoint is read. Give it: --variables PATH.")
             return None
-        needed = {"model": model, "input_shape": input_shape, **self.call_arguments()} if self.family else {}
+        named = self.family or loaded.names_of_torch
+        needed = {"model": loaded.model, "input_shape": input_shape, **self.call_arguments()} if named else {}
         return jaxrf.load_variables(self.variables, family=self.family, step=self.step, **needed)
 
     def _map(self, loaded: Any, input_shape: tuple[int, ...]) -> Result:
@@ -147,7 +148,7 @@ class Erf(ModelOptions, ScaleOptions, Command):
         with progress.bar("samples") as moved:
             return jaxrf.erf(
                 loaded.model,
-                self._variables(loaded.model, input_shape),
+                self._variables(loaded, input_shape),
                 self._inputs(input_shape),
                 input_shape=input_shape,
                 layer=self.layer,
@@ -189,17 +190,19 @@ def _rule(asked: tuple[str, float] | None) -> Any:
 
 
 def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:
-    """The photos at `paths` as one array (photo, y, x, 3), normalized and of the model's input size."""
+    """The photos at `paths` as one array (photo, y, x, 3) or (photo, 3, y, x), normalized and of the model's input size."""
     import numpy as np
 
     from jaxrf.inputs import photos
 
-    if len(input_shape) != 3 or input_shape[-1] != 3:
+    if len(input_shape) != 3 or 3 not in (input_shape[0], input_shape[-1]):
         raise InputError(
-            f"Photos are inputs of the shape (y, x, 3), and this model's is {input_shape}. "
+            f"Photos are inputs of the shape (y, x, 3) or (3, y, x), and this model's is {input_shape}. "
             "Leave the photos out to use noise, or call jaxrf.erf with an array."
         )
-    return np.stack([photos.read(path, input_shape[:2]) for path in paths])
+    if input_shape[-1] == 3:
+        return np.stack([photos.read(path, input_shape[:2]) for path in paths])
+    return np.stack([np.moveaxis(photos.read(path, input_shape[1:]), -1, 0) for path in paths])
 
 
 def save_figure(result: Result, file: str, photo: str | None = None) -> None:

@@ -15,7 +15,10 @@ from jaxrf.loading.models import Loaded, load
 class ModelOptions:
     """The options of every command that works on a model."""
 
-    model: str = positional("module:attribute, file.py:attribute or zoo:name", metavar="MODEL")
+    model: str = positional(
+        "module:attribute, file.py:attribute or zoo:name; PyTorch: timm:name, or torch: before one of the others",
+        metavar="MODEL",
+    )
     input: tuple[int, ...] | None = option(
         "shape of one input without the batch, as 224x224x3; models of the zoo have one of their own",
         parse=values.shape,
@@ -35,7 +38,9 @@ class ModelOptions:
         repeat=True,
     )
     spatial_axes: tuple[int, ...] | None = option(
-        "the spatial axes of the batched input, as 2,3 for NCHW", parse=values.position, metavar="AXES"
+        "the spatial axes of the batched input, as 2,3 for NCHW, which PyTorch models have without it",
+        parse=values.position,
+        metavar="AXES",
     )
 
     def load(self) -> tuple[Loaded, tuple[int, ...]]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-from flax import nnx
 from jax.core import Tracer
 
-from jaxrf.adapters import Subject, adapt, check_finite
+from jaxrf.adapters import Subject, adapt, can_draw, check_finite, variables_of
 from jaxrf.adapters.subject import concrete
 from jaxrf.base.compiler import compiling_for
 from jaxrf.base.typing import PyTree
@@ -100,7 +99,9 @@ def open_call(model: Any, variables: PyTree | None, images: Images, options: Opt
         InputError, UnknownNameError, PlanError: as `jaxrf.erf` says.
     """
     options = options.settled()
-    weights = nnx.state(model) if variables is None and isinstance(model, nnx.Module) else variables
+    weights = variables_of(model, variables)
+    drawn = variables is None and (options.seeds is not None or options.init is not None) and can_draw(model)
+    weights, variables = None if drawn else weights, None if variables is None else weights
     given = weights is not None and concrete(weights) is not None
     if given:
         check_finite(weights)

@@ -59,6 +59,9 @@ def read_variables(
         raise InputError(f"{path} holds {type(tree).__name__}, not a dict of variables. Save what model.init returned.")
     if family is not None:
         flat = families[family].converted({str(name): np.asarray(value) for name, value in tree.items()}, str(path))
+    elif isinstance(like, Mapping) and not any(isinstance(one, Mapping) for one in like.values()):
+        flat = {(str(name),): np.asarray(one) for name, one in tree.items()}  # a state_dict, for a module of PyTorch
+        flat = {name: one for name, one in flat.items() if name[0] in like or one.dtype.kind not in "iub"}
     else:
         flat = _variables(_flat(tree), average, str(path))
     if like is not None:

@@ -1,4 +1,4 @@
-"""From the text `module:attribute`, `file.py:attribute` or `zoo:name` to a model.
+"""From the text `module:attribute`, `file.py:attribute`, `zoo:name`, `timm:name` or `torch:module:attribute` to a model.
 
 The only place that imports a user's code.
 Yields the model and what is known of how to call it; never traces or runs it.
@@ -22,11 +22,15 @@ from jaxrf.errors import InputError, JaxrfError, unknown
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, the reference that it came from, and the shape of its usual input where its maker says so."""
+    """A model, the reference that it came from, and the shape of its usual input where its maker says so.
+
+    Its variables are a `state_dict` with `names_of_torch`.
+    """
 
     reference: str
     model: Any
     input_shape: tuple[int, ...] | None = None
+    names_of_torch: bool = False
 
 
 def load(reference: str, options: dict[str, Any] | None = None) -> Loaded:
@@ -35,6 +39,7 @@ def load(reference: str, options: dict[str, Any] | None = None) -> Loaded:
     Args:
         reference: `zoo:resnet50`, `package.module:attribute` or `path/file.py:attribute`.
             The attribute is a model, or a callable without required arguments that makes one.
+            PyTorch: `timm:resnet50`, or `torch:` before a reference. Such a model is in eval mode.
         options: keyword arguments for that callable, or for the zoo's constructor.
 
     Raises:
@@ -43,6 +48,10 @@ def load(reference: str, options: dict[str, Any] | None = None) -> Loaded:
     """
     if reference.startswith("zoo:") and reference != "zoo:":
         return _from_zoo(reference, reference.removeprefix("zoo:"), options or {})
+    if reference.startswith("timm:") and reference != "timm:":
+        return _from_timm(reference, reference.removeprefix("timm:"), options or {})
+    if reference.startswith("torch:") and reference != "torch:":
+        return _from_torch(reference, reference.removeprefix("torch:"), options or {})
     return Loaded(reference, _make(find(reference), reference, options or {}))
 
 
@@ -60,7 +69,8 @@ def find(reference: str) -> Any:
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
         raise InputError(
-            f"{reference!r} is not a model. Write zoo:NAME (as zoo:resnet50), module:attribute or file.py:attribute."
+            f"{reference!r} is not a model. Write zoo:NAME (as zoo:resnet50), module:attribute or file.py:attribute; "
+            "for PyTorch timm:NAME, or torch: before one of the others."
         )
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     thing: Any = module
@@ -74,6 +84,42 @@ def _from_zoo(reference: str, name: str, options: dict[str, Any]) -> Loaded:
 
     entry = models[name]
     return Loaded(reference, entry(**options), entry.input_shape)
+
+
+def _from_timm(reference: str, name: str, options: dict[str, Any]) -> Loaded:
+    """A maker of a network of timm, so that each random initialization is timm's own."""
+    timm = _installed("timm", reference)
+    if not timm.is_model(name):
+        raise unknown("model of timm", name, timm.list_models())
+    shape = tuple(timm.get_pretrained_cfg(name).input_size)
+    return Loaded(reference, partial(timm.create_model, name, **options), shape, True)
+
+
+def _from_torch(reference: str, place: str, options: dict[str, Any]) -> Loaded:
+    """A PyTorch module in eval mode, or a maker of one."""
+    torch = _installed("torch", reference)
+    thing = find(place)
+    if not isinstance(thing, torch.nn.Module):
+        if not callable(thing):
+            raise InputError(f"{reference} is of type {type(thing).__name__}. A PyTorch module or its maker is needed.")
+        return Loaded(reference, partial(thing, **options), None, True)
+    if options:
+        raise InputError(
+            f"{reference} is a model already, so it takes no --model-option ({', '.join(options)}). "
+            "Name the callable that makes it."
+        )
+    return Loaded(reference, thing.eval(), None, True)
+
+
+def _installed(package: str, reference: str) -> ModuleType:
+    try:
+        importlib.import_module("torch")
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(
+            f"{reference} needs PyTorch{' and timm' if package == 'timm' else ''}: {error}. "
+            "Run: pip install 'jaxrf[torch]'"
+        ) from error
 
 
 def _import_module(name: str) -> ModuleType:

@@ -154,7 +154,10 @@ def test_a_foreign_folder_is_refused_before_the_work(tmp_path, capsys, monkeypat
 def test_photos_need_a_model_of_photos(photo, capsys):
     """Another number of channels than three is said before the model is run."""
     assert main(["erf", "zoo:conv_stack", photo, "--input", "11x13x4"]) == 2
-    assert r"Photos are inputs of the shape (y, x, 3), and this model's is (11, 13, 4)" in capsys.readouterr().err
+    assert (
+        r"Photos are inputs of the shape (y, x, 3) or (3, y, x), and this model's is (11, 13, 4)"
+        in capsys.readouterr().err
+    )
 
 
 def test_an_unknown_figure_format_is_named(tmp_path, capsys):
