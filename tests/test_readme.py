@@ -58,7 +58,7 @@ def run(block: Block, namespace: dict) -> str:
     return out.getvalue()
 
 
-SLOW = (
+SLOW = ("watching.md", 
     "captum.md", "compare.md", "dimensions.md", "effective.md", "error-bars.md", "layers.md", "measures.md", "openerf.md",
     "prepared.md", "tiles.md", "tokens.md", "tutorial.md",
 )  # fmt: skip

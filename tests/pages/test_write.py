@@ -117,8 +117,8 @@ def test_hostile_names_are_text(tmp_path):
 
 def test_a_sweep_brings_its_measures_and_its_axis(tmp_path, capsys):
     """Tasks are named by their places, drawn over depth, measured as the sweep asks; a run stands beside them."""
-    from jaxrf.sweeps.run import run
     from jaxrf.tasks import Specification
+    from jaxrf.sweeps.run import run
 
     spec = Specification(
         model={"source": "zoo:conv_stack", "width": 2, "depth": [1, 2]},
