@@ -29,7 +29,7 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     small = options.small
     batch, held, every, rounds = (4, 2, 4, 1) if small else (64, 8, 100, options.repeats)
-    model = zoo.resnet(18, width=8 if small else 64, num_classes=10)
+    model = zoo.resnet18(width=8 if small else 64, num_classes=10)
     layers = ["layer1", "layer2"]
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(batch, 32, 32, 3)), jnp.float32)

@@ -58,9 +58,9 @@ def run(block: Block, namespace: dict) -> str:
     return out.getvalue()
 
 
-SLOW = ("watching.md", 
+SLOW = (
     "captum.md", "compare.md", "dimensions.md", "effective.md", "error-bars.md", "layers.md", "measures.md", "openerf.md",
-    "prepared.md", "tiles.md", "tokens.md", "tutorial.md",
+    "prepared.md", "tiles.md", "tokens.md", "tutorial.md", "watching.md",
 )  # fmt: skip
 """Pages whose code takes some seconds."""
 
