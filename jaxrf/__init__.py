@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from jaxrf.sweeps.call import sweep
     from jaxrf.sweeps.results import open
     from jaxrf.tasks.held import task
+    from jaxrf.watching.history import history
+    from jaxrf.watching.watch import watch
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "erf",
     "grid",
     "halo",
+    "history",
     "init",
     "load",
     "load_variables",
@@ -62,6 +65,7 @@ __all__ = [
     "tile",
     "tile_plan",
     "trf",
+    "watch",
     "write_report",
 ]
 
@@ -84,6 +88,8 @@ _HOMES = {
     "plot_measure": "jaxrf.report.curves",
     "plot_profiles": "jaxrf.report.curves",
     "write_report": "jaxrf.pages.write",
+    "history": "jaxrf.watching.history",
+    "watch": "jaxrf.watching.watch",
     "open": "jaxrf.sweeps.results",
     "sweep": "jaxrf.sweeps.call",
     "task": "jaxrf.tasks.held",

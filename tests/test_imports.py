@@ -46,8 +46,9 @@ ALLOWED = {
     "tasks": "base inputs loading results statistics store",
     "sweeps": "base engine fields geometry inputs loading planning results statistics store tasks",
     "pages": "report results statistics sweeps",
+    "watching": "adapters base fields geometry inputs loading planning report results statistics store",
     "__main__": "cli",
-    "cli": "base engine geometry inputs jaxrf loading lowering pages pieces report results statistics sweeps tasks zoo",
+    "cli": "base engine geometry inputs jaxrf loading lowering pages pieces report results statistics sweeps tasks watching zoo",
 }
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {

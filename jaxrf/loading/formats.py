@@ -69,14 +69,14 @@ def _items(folder: Path) -> list[Path]:
     return [one for one in sorted(folder.iterdir()) if _is_checkpoint(one)]
 
 
-def _steps(folder: Path) -> dict[int, Path]:
+def steps_of(folder: Path) -> dict[int, Path]:
     """Folders of steps by number, such as `20` and `step_20`; those that are still being written have another name."""
     found = {one: re.fullmatch(r"(?:\w*_)?(\d+)", one.name) for one in folder.iterdir() if one.is_dir()}
     return {int(match[1]): one for one, match in found.items() if match and (_is_checkpoint(one) or _items(one))}
 
 
 def _is_orbax(path: Path) -> bool:
-    return path.is_dir() and (_is_checkpoint(path) or bool(_items(path)) or bool(_steps(path)))
+    return path.is_dir() and (_is_checkpoint(path) or bool(_items(path)) or bool(steps_of(path)))
 
 
 def _read_orbax(path: Path, step: int | None) -> Any:
@@ -91,7 +91,7 @@ def _read_orbax(path: Path, step: int | None) -> Any:
         if len(items) != 1:
             raise InputError(f"{path} holds {_some(path)}, and not one checkpoint. Give the folder of one of them.")
         return _tree(items[0])
-    known = _steps(path)
+    known = steps_of(path)
     if step is not None and step not in known:
         raise InputError(f"{path} has no step {step}. It has: {', '.join(map(str, sorted(known)))}.")
     return _read_orbax(known[max(known) if step is None else step], None)
