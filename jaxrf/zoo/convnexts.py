@@ -1,4 +1,4 @@
-"""ConvNeXt-T: depthwise convolutions of a large kernel with layer normalization."""
+"""ConvNeXt: depthwise convolutions of a large kernel with layer normalization."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxrf.zoo.layers import ACTIVATIONS, Layer, chain
+from jaxrf.zoo.layers import ACTIVATIONS, TRUNCATED_NORMAL, Layer, NormHead, chain, normalization
 from jaxrf.zoo.model import Model, at_least, choose, models
 
-BLOCKS = (3, 3, 9, 3)
-FEATURES = (96, 192, 384, 768)
+KINDS = {
+    "convnext_tiny": (96, (3, 3, 9, 3)),
+    "convnext_small": (96, (3, 3, 27, 3)),
+    "convnext_base": (128, (3, 3, 27, 3)),
+}
+"""Features of the first stage, each later one having twice as many, and the number of blocks of each stage."""
 
-norm = partial(nn.LayerNorm, epsilon=1e-6)
-init = nn.initializers.truncated_normal(0.02)
+init = TRUNCATED_NORMAL
 
 
 class Block(nn.Module):
@@ -28,7 +31,7 @@ class Block(nn.Module):
         features = x.shape[-1]
         size = (self.kernel,) * (x.ndim - 2)
         y = nn.Conv(features, size, feature_group_count=features, kernel_init=init, name="depthwise")(x)
-        y = norm(name="norm")(y)
+        y = normalization("layer", train)(y)
         y = nn.Dense(4 * features, kernel_init=init, name="expand")(y)
         y = nn.Dense(features, kernel_init=init, name="project")(ACTIVATIONS["gelu"](y))
         if self.layer_scale is not None:
@@ -37,11 +40,12 @@ class Block(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A convolution whose stride is its size, and layer normalization before it or (in the stem) after it."""
+    """A convolution whose stride is its size, and a normalization before it or (in the stem) after it."""
 
     features: int
     size: int
     norm_first: bool
+    norm: str = "layer"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -53,58 +57,58 @@ class Downsample(nn.Module):
             kernel_init=init,
             name="conv",
         )
-        normalize = norm(name="norm")
+        normalize = normalization(self.norm, train)
         return conv(normalize(x)) if self.norm_first else normalize(conv(x))
 
 
-class NormHead(nn.Module):
-    """A classifier: the mean over all positions, layer normalization, a dense layer."""
-
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        x = norm(name="norm")(x.mean(axis=tuple(range(1, x.ndim - 1))))
-        return nn.Dense(self.num_classes, kernel_init=init, name="dense")(x)
-
-
 class ConvNeXt(nn.Module):
-    """Modules `stem`, `stage1` to `stage4`, `head`; see `convnext_tiny`."""
+    """Modules `stem`, `stage1` to `stage4`, `head`; see `convnext`."""
 
     kernel: int
     layer_scale: float | None
     stages: int
     num_classes: int | None
+    width: int
+    depths: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        x = Downsample(FEATURES[0], 4, False, name="stem")(x)
-        for stage in range(self.stages):
-            blocks = stage_blocks(stage, self.kernel, self.layer_scale)
-            x = blocks(name=f"stage{stage + 1}")(x, train)
+        x = Downsample(self.width, 4, False, name="stem")(x)
+        block = partial(Block, self.kernel, self.layer_scale)
+        for stage, count in enumerate(self.depths[: self.stages]):
+            x = stage_blocks(stage, self.width, [block] * count)(name=f"stage{stage + 1}")(x, train)
         if self.num_classes is not None:
             x = NormHead(self.num_classes, name="head")(x)
         return x
 
 
-def stage_blocks(stage: int, kernel: int, layer_scale: float | None) -> Layer:
+def stage_blocks(stage: int, width: float, layers: list[Layer], norm: str = "layer") -> Layer:
     """All blocks of one resolution, behind the down-sampling into it."""
-    block = partial(Block, kernel, layer_scale)
-    first = [("downsample", partial(Downsample, FEATURES[stage], 2, True))] if stage else []
-    return chain(*first, *((f"block_{i}", block) for i in range(BLOCKS[stage])))
+    first = [("downsample", partial(Downsample, int(width * 2**stage), 2, True, norm))] if stage else []
+    return chain(*first, *((f"block_{i}", layer) for i, layer in enumerate(layers)))
 
 
-def convnext_tiny(
-    kernel: int = 7, layer_scale: float | None = 1e-6, stages: int = 4, num_classes: int | None = None
+def convnext(
+    kind: str = "convnext_tiny",
+    *,
+    kernel: int = 7,
+    layer_scale: float | None = 1e-6,
+    stages: int = 4,
+    num_classes: int | None = None,
+    width: int | None = None,
+    depths: tuple[int, ...] | None = None,
 ) -> ConvNeXt:
-    """ConvNeXt-T on images of two spatial axes.
+    """A ConvNeXt on images of two spatial axes.
 
     Args:
+        kind: "convnext_tiny", "convnext_small" or "convnext_base".
         kernel: size of the depthwise convolutions, in positions.
         layer_scale: value at which the scale of each residual branch starts; None leaves the scale out.
             At the published 1e-6 an untrained network is nearly its stem and its down-samplings alone.
         stages: how many of the four stages to build.
         num_classes: size of the classifier; without it the network returns the map of its last stage, not normalized.
+        width: features of the first stage, each later one having twice as many; the kind's own where None.
+        depths: number of blocks of each stage; the kind's own where None.
 
     Returns:
         A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
@@ -121,10 +125,15 @@ def convnext_tiny(
         >>> convnext_tiny(layer_scale=None).kernel
         7
     """
+    choose("kind", kind, tuple(KINDS))
     at_least("kernel", kernel, 1)
     choose("stages", stages, (1, 2, 3, 4))
     at_least("num_classes", num_classes, 1, optional=True)
-    return ConvNeXt(kernel, layer_scale, stages, num_classes)
+    own_width, own_depths = KINDS[kind]
+    width = own_width if width is None else width
+    at_least("width", width, 1)
+    return ConvNeXt(kernel, layer_scale, stages, num_classes, width, depths or own_depths)
 
 
-models.register("convnext_tiny")(Model(convnext_tiny, (224, 224, 3), "Liu et al. (2022), arXiv:2201.03545"))
+for _kind in KINDS:
+    models.register(_kind)(Model(partial(convnext, _kind), (224, 224, 3), "Liu et al. (2022), arXiv:2201.03545"))

@@ -1,4 +1,4 @@
-"""MobileNet-V2: inverted residual blocks with depthwise convolutions."""
+"""MobileNet-V2 and V3: inverted residual blocks with depthwise convolutions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxrf.zoo.layers import KAIMING_FAN_OUT, ConvNorm, Head
-from jaxrf.zoo.model import Model, at_least, models
+from jaxrf.zoo.layers import ACTIVATIONS, KAIMING_FAN_OUT, Chain, ConvNorm, Head, InvertedResidual, network
+from jaxrf.zoo.model import Model, at_least, choose, models
 
 LAYOUT = (
     (1, 16, 1, 1),
@@ -21,22 +21,40 @@ LAYOUT = (
 )
 """Expansion, features, number of blocks, stride of the first one (table 2 of the paper)."""
 
-
-class InvertedResidual(nn.Module):
-    """A widening 1x1, a depthwise 3x3 and a linear narrowing 1x1 convolution; added to the input where shapes allow."""
-
-    features: int
-    expansion: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        conv = partial(ConvNorm, activation="relu6", kernel_init=KAIMING_FAN_OUT)
-        wide = x.shape[-1] * self.expansion
-        y = conv(wide, 1, name="expand")(x, train) if self.expansion != 1 else x
-        y = conv(wide, 3, self.stride, 1, groups=0, name="depthwise")(y, train)
-        y = conv(self.features, 1, activation="linear", name="project")(y, train)
-        return x + y if x.shape == y.shape else y
+V3_LARGE = (
+    (3, 16, 16, False, "relu", 1),
+    (3, 64, 24, False, "relu", 2),
+    (3, 72, 24, False, "relu", 1),
+    (5, 72, 40, True, "relu", 2),
+    (5, 120, 40, True, "relu", 1),
+    (5, 120, 40, True, "relu", 1),
+    (3, 240, 80, False, "hard_swish", 2),
+    (3, 200, 80, False, "hard_swish", 1),
+    (3, 184, 80, False, "hard_swish", 1),
+    (3, 184, 80, False, "hard_swish", 1),
+    (3, 480, 112, True, "hard_swish", 1),
+    (3, 672, 112, True, "hard_swish", 1),
+    (5, 672, 160, True, "hard_swish", 2),
+    (5, 960, 160, True, "hard_swish", 1),
+    (5, 960, 160, True, "hard_swish", 1),
+)
+"""Kernel, expanded features, features, gate, activation, stride (table 1 of the paper)."""
+V3_SMALL = (
+    (3, 16, 16, True, "relu", 2),
+    (3, 72, 24, False, "relu", 2),
+    (3, 88, 24, False, "relu", 1),
+    (5, 96, 40, True, "hard_swish", 2),
+    (5, 240, 40, True, "hard_swish", 1),
+    (5, 240, 40, True, "hard_swish", 1),
+    (5, 120, 48, True, "hard_swish", 1),
+    (5, 144, 48, True, "hard_swish", 1),
+    (5, 288, 96, True, "hard_swish", 2),
+    (5, 576, 96, True, "hard_swish", 1),
+    (5, 576, 96, True, "hard_swish", 1),
+)
+"""The same, table 2."""
+V3_KINDS = {"mobilenet_v3_large": (V3_LARGE, 1280), "mobilenet_v3_small": (V3_SMALL, 1024)}
+"""Layout, and features of the classifier's hidden layer."""
 
 
 class MobileNetV2(nn.Module):
@@ -53,8 +71,8 @@ class MobileNetV2(nn.Module):
         for expansion, features, count, first_stride in LAYOUT:
             for i in range(count):
                 stride = first_stride if i == 0 else 1
-                block = InvertedResidual(rounded(features * self.width), expansion, stride, name=f"block_{index}")
-                x = block(x, train)
+                narrow, wide = rounded(features * self.width), expansion * x.shape[-1]
+                x = InvertedResidual(narrow, wide, stride=stride, name=f"block_{index}")(x, train)
                 index += 1
         x = conv(rounded(1280 * max(1.0, self.width)), 1, name="conv_last")(x, train)
         if self.num_classes is not None:
@@ -97,3 +115,60 @@ def mobilenet_v2(width: float = 1.0, num_classes: int | None = None) -> MobileNe
 models.register("mobilenet_v2")(
     Model(mobilenet_v2, (224, 224, 3), "Sandler et al. (2018), arXiv:1801.04381; torchvision")
 )
+
+
+class HiddenHead(nn.Module):
+    """A classifier: the mean over all positions, a dense layer with hard swish, another dense layer."""
+
+    num_classes: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        dense = partial(nn.Dense, kernel_init=nn.initializers.normal(0.01))
+        y = dense(self.hidden, name="hidden")(x.mean(axis=tuple(range(1, x.ndim - 1))))
+        return dense(self.num_classes, name="dense")(ACTIVATIONS["hard_swish"](y))
+
+
+def mobilenet_v3(kind: str = "mobilenet_v3_large", *, width: float = 1.0, num_classes: int | None = None) -> Chain:
+    """MobileNet-V3: modules `stem`, `block_0`, `block_1`, ..., `conv_last`, `head`.
+
+    Args:
+        kind: "mobilenet_v3_large" or "mobilenet_v3_small".
+        width: factor of the number of features.
+        num_classes: size of the classifier; without it the network returns the map of `conv_last`.
+
+    Returns:
+        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
+        There is no dropout. The gates see the whole map, and so do all layers behind the first of them.
+
+    Raises:
+        InputError: for a number of classes below one.
+
+    Source:
+        Howard et al. (2019), arXiv:1905.02244, tables 1 and 2; padding as in torchvision.
+
+    Example:
+        >>> from jaxrf.zoo import mobilenet_v3_small
+        >>> len(mobilenet_v3_small().layers)
+        13
+    """
+    choose("kind", kind, tuple(V3_KINDS))
+    layout, hidden = V3_KINDS[kind]
+    conv = partial(ConvNorm, activation="hard_swish", epsilon=1e-3, kernel_init=KAIMING_FAN_OUT)
+    layers = [("stem", partial(conv, rounded(16 * width), 3, 2, 1))]
+    for i, (kernel, expanded, features, gated, activation, stride) in enumerate(layout):
+        wide = rounded(expanded * width)
+        block = partial(
+            InvertedResidual, rounded(features * width), wide, kernel, stride, rounded(wide // 4) if gated else 0,
+            activation=activation, gate=("relu", "hard_sigmoid"), epsilon=1e-3,
+        )  # fmt: skip
+        layers.append((f"block_{i}", block))
+    layers.append(("conv_last", partial(conv, 6 * rounded(layout[-1][2] * width), 1)))
+    return network(layers, num_classes, partial(HiddenHead, hidden=hidden))
+
+
+for _kind in V3_KINDS:
+    models.register(_kind)(
+        Model(partial(mobilenet_v3, _kind), (224, 224, 3), "Howard et al. (2019), arXiv:1905.02244; torchvision")
+    )

@@ -1,6 +1,8 @@
-"""ViT-S/16: a transformer on patches, every layer of which sees the whole image."""
+"""ViT-S/16, which is DeiT-S, and its siblings: a transformer on patches, every layer of which sees the whole image."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -73,6 +75,12 @@ def check_extent(extent: tuple[int, ...], patch: int) -> None:
         )
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise an InputError unless the heads of an attention can share the features."""
+    if heads < 1 or width % heads:
+        raise InputError(f"width={width} does not split evenly among heads={heads}. Use a multiple of the heads.")
+
+
 def vit_small_16(
     depth: int = 12, width: int = 384, heads: int = 6, patch: int = 16, num_classes: int | None = None
 ) -> ViT:
@@ -105,8 +113,7 @@ def vit_small_16(
     """
     for option, value in {"depth": depth, "width": width, "heads": heads, "patch": patch}.items():
         at_least(option, value, 1)
-    if width % heads:
-        raise InputError(f"width={width} does not split evenly among heads={heads}. Use a multiple of the heads.")
+    check_heads(width, heads)
     at_least("num_classes", num_classes, 1, optional=True)
     return ViT(depth, width, heads, patch, num_classes)
 
@@ -114,3 +121,11 @@ def vit_small_16(
 models.register("vit_small_16")(
     Model(vit_small_16, (224, 224, 3), "Dosovitskiy et al. (2020), arXiv:2010.11929; Touvron et al. (2020)")
 )
+for _name, _size in {"deit_tiny": (192, 3), "deit_small": (384, 6), "deit_base": (768, 12)}.items():
+    models.register(_name)(
+        Model(
+            partial(vit_small_16, width=_size[0], heads=_size[1]),
+            (224, 224, 3),
+            "Touvron et al. (2020), arXiv:2012.12877, table 1, without distillation",
+        )
+    )

@@ -15,7 +15,7 @@ from flax import nnx
 
 from jaxrf import zoo
 from jaxrf.adapters import Subject, adapt
-from jaxrf.zoo import convnexts, resnets, slim_inceptions, slim_resnets
+from jaxrf.zoo import resnets, slim_inceptions, slim_resnets
 from jaxrf.zoo.layers import Concat, ConvNorm, Layer
 from jaxrf.zoo.slim import SlimNet
 
@@ -39,7 +39,7 @@ class Small:
         options: of the constructor.
     """
 
-    shape: tuple[int, int, int] = (56, 72, 3)
+    shape: tuple[int, ...] = (56, 72, 3)
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -58,7 +58,32 @@ NETWORKS = {
     "conv_stack": Small((17, 23, 3), {"width": 8}),
     "conv_stack_nnx": Small((23, 17, 3), {"width": 8}),
     "esrgan": Small((9, 7, 3), {"blocks": 1, "width": 4, "growth": 2}),
-    "convnext_tiny": Small((64, 96, 3)),
+    "convnext_tiny": Small((64, 96, 3), {"width": 6, "depths": (2, 2, 2, 2)}),
+    "deeplab_v3": Small((64, 96, 3), {"width": 4, "features": 8, "rates": (2, 3)}),
+    "densenet121": Small((64, 96, 3), {"growth": 4, "depths": (2, 2, 2, 2)}),
+    "efficientnet_b0": Small((64, 96, 3), {"width": 0.25, "depth": 0.5}),
+    "efficientnet_v2_s": Small((64, 96, 3), {"width": 0.25, "depth": 0.3}),
+    "hrnet_w32": Small((64, 96, 3), {"width": 4, "exchanges": (1, 1, 1), "count": 1}),
+    "inception_next_tiny": Small((64, 96, 3), {"width": 8, "depths": (2, 1, 1, 1)}),
+    "maxvit_tiny": Small(
+        (64, 128, 3), {"window": 2, "stem": 8, "widths": (8, 8, 16, 16), "depths": (1,) * 4, "head_width": 4}
+    ),
+    "mixer_s16": Small((48, 32, 3), {"width": 12, "depth": 2}),
+    "mobilenet_v3_large": Small((64, 96, 3), {"width": 0.25}),
+    "mobilenet_v3_small": Small((64, 96, 3), {"width": 0.25}),
+    "poolformer_s12": Small((64, 96, 3), {"widths": (4, 8, 8, 12), "depths": (1, 1, 2, 1)}),
+    "regnet_y_400mf": Small((64, 96, 3), {"widths": (8, 8, 16, 16), "depths": (1, 2, 1, 1), "group": 4}),
+    "replknet_31b": Small((64, 96, 3), {"kernels": (9, 7, 5, 5), "width": 4, "depths": (1, 1, 2, 1)}),
+    "resnet50_fpn": Small((64, 96, 3), {"width": 4, "features": 8}),
+    "resnext50_32x4d": Small((64, 96, 3), {"width": 16}),
+    "slak_tiny": Small((64, 96, 3), {"kernels": (11, 9, 7, 5), "small": 3, "width": 6, "depths": (2, 1, 1, 1)}),
+    "swin_tiny": Small((64, 128, 3), {"window": 2, "width": 6, "depths": (2, 2, 2, 1)}),
+    "tcn": Small((40, 1), {"levels": 3, "kernel": 3, "width": 6}),
+    "unet_3d": Small((20, 22, 26, 1), {"depth": 1, "width": 2}),
+    "van_b1": Small((64, 96, 3), {"widths": (4, 8, 8, 12), "depths": (1, 1, 2, 1)}),
+    "vgg11": Small((64, 96, 3), {"width": 4, "depths": (1, 1, 2, 2, 2)}),
+    "wavenet": Small((40, 1), {"stacks": 2, "depth": 3, "width": 4, "skipped": 6, "channels": 5}),
+    "wide_resnet50_2": Small((64, 96, 3), {"width": 4}),
     "mobilenet_v2": Small(options={"width": 0.25}),
     "resnet18": Small(options={"width": 8}),
     "resnet18_nnx": Small((55, 71, 3), {"width": 8}),
@@ -76,6 +101,26 @@ ALIKE = {
     "resnet_v2_152": "resnet_v2_50",
     "resnet_v1_200": "resnet_v1_50",
     "resnet_v2_200": "resnet_v2_50",
+    "convnext_base": "convnext_tiny",
+    "convnext_small": "convnext_tiny",
+    "deit_base": "vit_small_16",
+    "deit_small": "vit_small_16",
+    "deit_tiny": "vit_small_16",
+    "densenet169": "densenet121",
+    "densenet201": "densenet121",
+    "efficientnet_b4": "efficientnet_b0",
+    "hrnet_w18": "hrnet_w32",
+    "mixer_b16": "mixer_s16",
+    "poolformer_s24": "poolformer_s12",
+    "regnet_y_3_2gf": "regnet_y_400mf",
+    "regnet_y_800mf": "regnet_y_400mf",
+    "replknet_13b": "replknet_31b",
+    "swin_small": "swin_tiny",
+    "van_b0": "van_b1",
+    "van_b2": "van_b1",
+    "vgg13": "vgg11",
+    "vgg16": "vgg11",
+    "vgg19": "vgg11",
 }
 """Networks that are made of the same blocks as another one, only more of them."""
 REPEATS = 2
@@ -91,8 +136,6 @@ def subject_of(name: str, patch: Callable[[Any, str, Any], None]) -> Subject:
     """
     small = NETWORKS[ALIKE.get(name, name)]
     patch(resnets, "LAYOUTS", {depth: (wide, few(counts)) for depth, (wide, counts) in resnets.LAYOUTS.items()})
-    patch(convnexts, "BLOCKS", few(convnexts.BLOCKS))
-    patch(convnexts, "FEATURES", tuple(count // NARROWER for count in convnexts.FEATURES))
     if name.endswith("_nnx"):
         graph, state = nnx.split(nnx.eval_shape(lambda: zoo.models[name](**small.options)))
         return adapt(nnx.merge(graph, weights(state)), small.shape, dtype=np.float64)

@@ -19,10 +19,13 @@ from jaxrf.planning.programs import Programs
 from jaxrf.tangent.trace import OUTPUT
 from tests.engine.dense import difference
 from tests.engine.small_zoo import ALIKE, NETWORKS, subject_of
+from tests.marks import mostly_slow
 from tests.running import run_of
 
 EXACT = 1e-10
-PLACES = np.array([[0, 0], [1, 1], [0.5, 0], [0.5, 0.5], [0.2, 0.7]])
+OFTEN = {"resnet34", "resnet101", "resnet_v1_101", "resnet_v2_101", "deit_tiny", "vgg13", "van_b0"}
+"""Networks that are compared in every run of the tests; the others are in the slow ones."""
+PLACES = np.array([[0, 0, 0], [1, 1, 1], [0.5, 0, 0.5], [0.5, 0.5, 0.5], [0.2, 0.7, 0.4]])
 """Units of a layer, as shares of its axes: two corners, a border, the center and one between."""
 
 
@@ -62,7 +65,7 @@ def test_every_network_is_compared():
     assert {*NETWORKS, *ALIKE} == set(zoo.models)
 
 
-@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("name", mostly_slow(ALIKE, OFTEN))
 def test_networks_of_the_same_blocks(name, double, monkeypatch):
     """With few blocks in a row, a deeper network has weights of the shapes of the one that stands for it, in order."""
     mine, other = (subject_of(one, monkeypatch.setattr).abstract for one in (name, ALIKE[name]))

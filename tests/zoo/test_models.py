@@ -19,6 +19,7 @@ from flax import nnx
 
 from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
+from tests.marks import mostly_slow
 
 # Parameters with 1000 classes, trained ones only, from the model pages of torchvision, timm and Keras.
 PUBLISHED = {
@@ -41,9 +42,67 @@ PUBLISHED = {
     "resnet_v2_50": 25_568_360,
     "resnet_v2_101": 44_577_896,
     "resnet_v2_152": 60_236_904,
+    "resnext50_32x4d": 25_028_904,
+    "wide_resnet50_2": 68_883_240,
+    "vgg11": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "densenet121": 7_978_856,
+    "densenet169": 14_149_480,
+    "densenet201": 20_013_928,
+    "efficientnet_b0": 5_288_548,
+    "efficientnet_b4": 19_341_616,
+    "efficientnet_v2_s": 21_458_488,
+    "mobilenet_v3_large": 5_483_032,
+    "mobilenet_v3_small": 2_542_856,
+    "regnet_y_400mf": 4_344_144,
+    "regnet_y_800mf": 6_432_512,
+    "regnet_y_3_2gf": 19_436_338,
+    "convnext_small": 50_223_688,
+    "convnext_base": 88_591_464,
+    "poolformer_s12": 11_915_176,
+    "poolformer_s24": 21_388_968,
+    "swin_tiny": 28_288_354,
+    "swin_small": 49_606_258,
+    "maxvit_tiny": 30_919_624,
+    "deit_tiny": 5_717_416,
+    "deit_small": 22_050_664,
+    "deit_base": 86_567_656,
+    "mixer_s16": 18_528_264,
+    "mixer_b16": 59_880_472,
+    "hrnet_w18": 21_299_004,
+    "hrnet_w32": 41_232_680,
 }
 
-# (height, width, features) of the last map for the usual input.
+# Millions of them, rounded, where papers give no more digits.
+ROUNDED = {
+    "inception_next_tiny": (28.1, 1),  # arXiv:2303.16900, table 2
+    "van_b0": (4.1, 1),  # arXiv:2202.09741, table 6
+    "van_b1": (13.9, 1),
+    "van_b2": (26.6, 1),
+}
+
+OFTEN = {
+    *("alexnet_v2", "vgg_a", "vgg_16", "inception_v2", "inception_v3", "inception_v4", "inception_resnet_v2"),
+    *(
+        "mobilenet_v1",
+        "mobilenet_v1_075",
+        "mobilenet_v2",
+        "resnet18",
+        "resnet18_nnx",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+    ),
+    *("resnet152", "resnet_v1_50", "resnet_v1_101", "resnet_v1_152", "resnet_v1_200", "resnet_v2_50", "resnet_v2_101"),
+    *("resnet_v2_152", "resnet_v2_200", "convnext_tiny", "vit_small_16", "unet", "conv_stack", "conv_stack_nnx"),
+    *("vgg11", "mixer_s16", "poolformer_s12", "swin_tiny", "deit_tiny", "van_b1", "wavenet", "tcn", "unet_3d"),
+    *("inception_next_tiny", "mobilenet_v3_small"),
+}
+"""Networks whose shapes every run of the tests computes; those of the others are among the slow tests."""
+
+# (*spatial, features) of the last map for the usual input.
 MAPS = {
     "alexnet_v2": (5, 5, 256),
     "vgg_a": (7, 7, 512),
@@ -75,6 +134,49 @@ MAPS = {
     "esrgan": (256, 256, 3),
     "conv_stack": (64, 64, 32),
     "conv_stack_nnx": (64, 64, 32),
+    "resnext50_32x4d": (7, 7, 2048),
+    "wide_resnet50_2": (7, 7, 2048),
+    "vgg11": (7, 7, 512),
+    "vgg13": (7, 7, 512),
+    "vgg16": (7, 7, 512),
+    "vgg19": (7, 7, 512),
+    "densenet121": (7, 7, 1024),
+    "densenet169": (7, 7, 1664),
+    "densenet201": (7, 7, 1920),
+    "efficientnet_b0": (7, 7, 1280),
+    "mobilenet_v3_large": (7, 7, 960),
+    "mobilenet_v3_small": (7, 7, 576),
+    "regnet_y_400mf": (7, 7, 440),
+    "regnet_y_800mf": (7, 7, 784),
+    "regnet_y_3_2gf": (7, 7, 1512),
+    "convnext_small": (7, 7, 768),
+    "convnext_base": (7, 7, 1024),
+    "replknet_31b": (7, 7, 1024),
+    "replknet_13b": (7, 7, 1024),
+    "slak_tiny": (7, 7, 998),
+    "inception_next_tiny": (7, 7, 768),
+    "poolformer_s12": (7, 7, 512),
+    "poolformer_s24": (7, 7, 512),
+    "swin_tiny": (7, 7, 768),
+    "swin_small": (7, 7, 768),
+    "maxvit_tiny": (7, 7, 512),
+    "van_b0": (7, 7, 256),
+    "van_b1": (7, 7, 512),
+    "van_b2": (7, 7, 512),
+    "efficientnet_b4": (12, 12, 1792),
+    "efficientnet_v2_s": (12, 12, 1280),
+    "deit_tiny": (14, 14, 192),
+    "deit_small": (14, 14, 384),
+    "deit_base": (14, 14, 768),
+    "mixer_s16": (14, 14, 512),
+    "mixer_b16": (14, 14, 768),
+    "hrnet_w18": (56, 56, 18),
+    "hrnet_w32": (56, 56, 32),
+    "deeplab_v3": (65, 65, 21),
+    "resnet50_fpn": (56, 56, 256),
+    "wavenet": (4096, 256),
+    "tcn": (4096, 10),
+    "unet_3d": (44, 44, 28, 3),
 }
 
 
@@ -113,12 +215,65 @@ def count(tree) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, OFTEN))
 def test_parameters_are_as_many_as_published(name):
     """With a classifier of 1000 classes the number of parameters is the published one, and so is the output."""
     model = shapes(name, num_classes=1000)
     assert count(model.params) == PUBLISHED[name]
     assert model.out.shape == (2, 1000)
+
+
+@pytest.mark.parametrize("name", mostly_slow(ROUNDED, {"inception_next_tiny"}))
+def test_parameters_are_as_many_as_published_when_rounded(name):
+    """With a classifier of 1000 classes the number of parameters is the one that the paper rounds."""
+    millions, digits = ROUNDED[name]
+    model = shapes(name, num_classes=1000)
+    assert round(count(model.params) / 1e6, digits) == millions
+    assert model.out.shape == (2, 1000)
+
+
+@pytest.mark.slow
+def test_replknet_has_the_published_parameters():
+    """79 million at the kernels 31, 29, 27, 13 without the small ones; what kernels add is their area."""
+    sizes = {31: (31, 29, 27, 13), 13: (13, 13, 13, 13)}
+    counts = {k: count(shapes("replknet_31b", num_classes=1000, small=None, kernels=sizes[k]).params) for k in sizes}
+    assert counts[31] // 10**6 == 79  # arXiv:2203.06717, table 5
+    features = zip((128, 256, 512, 1024), (2, 2, 18, 2), sizes[31], strict=True)
+    assert counts[31] - counts[13] == sum(wide * deep * (k**2 - 13**2) for wide, deep, k in features)
+
+
+@pytest.mark.slow
+def test_slak_has_the_published_parameters_where_it_is_dense():
+    """Three fifths of SLaK-T's weights are the 30 million that the paper keeps (table 1)."""
+    assert round(0.6 * count(shapes("slak_tiny", num_classes=1000).params) / 1e6) == 30
+
+
+def test_the_3d_unet_has_the_published_parameters():
+    """The 19,069,955 parameters of section 3, without those of batch normalization."""
+    assert count(shapes("unet_3d", norm=False).params) == 19_069_955
+
+
+@pytest.mark.slow
+def test_deeplab_has_the_published_parameters():
+    """Torchvision's 42,004,074 without the auxiliary head that only training uses: a 3x3 to 256 and a 1x1 to 21."""
+    auxiliary = 9 * 1024 * 256 + 2 * 256 + 256 * 21 + 21
+    assert count(shapes("deeplab_v3").params) == 42_004_074 - auxiliary
+
+
+@pytest.mark.slow
+def test_feature_pyramids_have_the_parameters_of_their_parts():
+    """A ResNet-50 without its classifier, and a 1x1 and a 3x3 convolution of 256 features for each of four maps."""
+    backbone = PUBLISHED["resnet50"] - 2049 * 1000
+    pyramid = sum(wide * 256 + 256 + 9 * 256 * 256 + 256 for wide in (256, 512, 1024, 2048))
+    assert count(shapes("resnet50_fpn").params) == backbone + pyramid
+
+
+def test_causal_networks_have_the_parameters_of_their_parts():
+    """A TCN of eight levels of 25 features: two kernels of 7 each. It is the one of 70K in table 1 of its paper."""
+    kernels = 7 * 25 + 15 * 7 * 25 * 25 + 16 * 25
+    assert count(shapes("tcn").params) == kernels + (25 + 25) + (25 * 10 + 10)
+    layer = 2 * 32 * 64 + 64 + 32 * 32 + 32 + 32 * 256 + 256
+    assert count(shapes("wavenet").params) == 2 * 32 + 32 + 30 * layer + 2 * (256 * 256 + 256)
 
 
 def test_inception_v4_has_the_published_parameters_but_for_scales():
@@ -148,7 +303,7 @@ def test_unet_has_the_published_parameters():
     assert count(jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 32, 1)))) == 31_030_593
 
 
-@pytest.mark.parametrize("name", zoo.models)
+@pytest.mark.parametrize("name", mostly_slow(zoo.models, OFTEN))
 def test_models_give_their_last_map(name):
     """Without classes every model of the registry returns its last map."""
     out = shapes(name).out
@@ -156,7 +311,7 @@ def test_models_give_their_last_map(name):
     assert out.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("name", [name for name in zoo.models if not name.endswith("_nnx")])
+@pytest.mark.parametrize("name", mostly_slow([name for name in zoo.models if not name.endswith("_nnx")], OFTEN))
 def test_each_path_is_called_once(name):
     """Only whole modules are called, each once under a path of its own, the network itself last."""
     calls = shapes(name).calls
@@ -300,6 +455,18 @@ def test_unknown_names_suggest_the_nearest():
         ("conv_stack", {"depth": 2, "dilation": (1, 2, 4)}, r"dilation=\(1, 2, 4\) does not fit. .* 2: one per layer"),
         ("conv_stack", {"skip": True, "stride": 2}, r"skip=True needs layers that keep their size"),
         ("conv_stack_nnx", {"in_features": 0}, r"in_features=0 does not fit"),
+        ("resnext50_32x4d", {"dilated": 5}, r"dilated=5 is not known. Use one of: 0, 1, 2, 3"),
+        ("densenet121", {"growth": 0}, r"growth=0 does not fit"),
+        ("vgg16", {"num_classes": 0}, r"num_classes=0 does not fit"),
+        ("swin_tiny", {"width": 100}, r"width=100 does not split evenly among heads=3"),
+        (
+            "maxvit_tiny",
+            {"head_width": 48},
+            r"widths=\(64, 128, 256, 512\) has 64, which is not a multiple of head_width=48",
+        ),
+        ("resnet50_fpn", {"level": 6}, r"level=6 is not known. Use one of: 2, 3, 4, 5"),
+        ("wavenet", {"stacks": 0}, r"stacks=0 does not fit"),
+        ("tcn", {"levels": 0}, r"levels=0 does not fit"),
     ],
 )
 def test_wrong_options_are_explained(name, options, message):
@@ -313,6 +480,13 @@ def test_wrong_options_are_explained(name, options, message):
     [
         ("unet", (8, 12), r"depth 3 with pool=2 cannot take an input of \(8, 12\) positions. .* multiple of 8"),
         ("vit_small_16", (32, 40), r"patch 16 cannot take an input of \(32, 40\) positions. .* multiple of 16"),
+        (
+            "swin_tiny",
+            (64, 64),
+            r"map of \(16, 16\) positions is not a whole number of windows of 7x7. .* multiple of 28",
+        ),
+        ("unet_3d", (64, 64, 64), r"3-D U-Net of depth 3 cannot take an input of \(64, 64, 64\)"),
+        ("unet_3d", (68, 68, 68), r"3-D U-Net of depth 3"),
     ],
 )
 def test_extents_that_do_not_divide_are_explained(name, extent, message):
