@@ -7,7 +7,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxrf.zoo.layers import ACTIVATIONS, KAIMING_FAN_OUT, Chain, ConvNorm, Head, InvertedResidual, network
+from jaxrf.zoo.layers import ACTIVATIONS, KAIMING_FAN_OUT, Chain, ConvNorm, Head, InvertedResidual, Layer, network
 from jaxrf.zoo.model import Model, at_least, choose, models
 
 LAYOUT = (
@@ -156,7 +156,7 @@ def mobilenet_v3(kind: str = "mobilenet_v3_large", *, width: float = 1.0, num_cl
     choose("kind", kind, tuple(V3_KINDS))
     layout, hidden = V3_KINDS[kind]
     conv = partial(ConvNorm, activation="hard_swish", epsilon=1e-3, kernel_init=KAIMING_FAN_OUT)
-    layers = [("stem", partial(conv, rounded(16 * width), 3, 2, 1))]
+    layers: list[tuple[str, Layer]] = [("stem", partial(conv, rounded(16 * width), 3, 2, 1))]
     for i, (kernel, expanded, features, gated, activation, stride) in enumerate(layout):
         wide = rounded(expanded * width)
         block = partial(

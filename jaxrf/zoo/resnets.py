@@ -39,13 +39,12 @@ class Block(nn.Module):
             features = 4 * self.width
             inner = self.width * self.group_width // 64 * self.groups
             y = conv(inner, 1, name="conv1")(x, train)
-            spread = {"groups": self.groups, "dilation": self.dilation}
-            y = conv(inner, 3, self.stride, around, **spread, name="conv2")(y, train)
+            y = conv(inner, 3, self.stride, around, self.groups, self.dilation, name="conv2")(y, train)
             y = conv(features, 1, activation="linear", name="conv3")(y, train)
         else:
             features = self.width
-            y = conv(self.width, 3, self.stride, around, name="conv1")(x, train)
-            y = conv(features, 3, 1, around, activation="linear", name="conv2")(y, train)
+            y = conv(features, 3, self.stride, around, 1, self.dilation, name="conv1")(x, train)
+            y = conv(features, 3, 1, around, 1, self.dilation, activation="linear", name="conv2")(y, train)
         if self.stride != 1 or x.shape[-1] != features:
             x = conv(features, 1, self.stride, pad(1, self.padding), activation="linear", name="downsample")(x, train)
         return nn.relu(x + y)
@@ -92,7 +91,8 @@ def stage_blocks(block: Layer, depth: int, stage: int, width: int, dilated: int)
 
 def pad(kernel: int, style: str, dilation: int = 1) -> str | tuple[tuple[int, int], ...]:
     """The padding of a window on two axes: as many positions on both sides, or XLA's "SAME"."""
-    return "SAME" if style == "SAME" else ((kernel // 2 * dilation,) * 2,) * 2
+    around = kernel // 2 * dilation
+    return "SAME" if style == "SAME" else ((around, around),) * 2
 
 
 def resnet(

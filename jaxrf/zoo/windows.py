@@ -56,7 +56,7 @@ class WindowAttention(nn.Module):
     window: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: np.ndarray | None = None) -> jax.Array:
         *lead, positions, features = x.shape
         size = features // self.heads
         joined = nn.Dense(3 * features, kernel_init=TRUNCATED_NORMAL, name="qkv")(x)

@@ -110,7 +110,7 @@ def primal_walk(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Lay
 
     def mark(call, args, kwargs, context):
         out = call(*args, **kwargs)
-        named = context.method_name == "__call__" and context.module.path
+        named = context.method_name == "__call__"
         return checkpoint_name(out, "/".join(context.module.path)) if named else out
 
     def forward(variables, image):

@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxrf
 from jaxrf import zoo
 from jaxrf.zoo import unets
 from jaxrf.zoo.layers import AvgPool
+from tests.marks import mostly_slow
 from tests.zoo.primal_walk import Layer, primal_walk
 
 DATA = Path(__file__).parents[1] / "data"
@@ -118,3 +120,88 @@ def test_stacks_have_the_closed_form_field(depth, kernel, dilation):
     total = depth * dilation if isinstance(dilation, int) else sum(dilation)
     assert layer.size == tuple(1 + (k - 1) * total for k in kernels)
     assert layer.padding == tuple((k - 1) * total // 2 for k in kernels)
+
+
+def residual(counts: tuple[int, ...], first: list[tuple[int, int]], *later: tuple[int, int]) -> list[tuple[int, int]]:
+    """Kernels and strides of blocks of `later` ones: stage by stage, each but the first behind those of `first`."""
+    return [step for i, count in enumerate(counts) for step in [*(first if i else []), *(later * count)]]
+
+
+POOL = (2, 2)
+PATHS = {
+    "vgg11": [*[(3, 1), POOL] * 2, *[(3, 1), (3, 1), POOL] * 3],
+    "vgg19": [*[(3, 1), (3, 1), POOL] * 2, *[*[(3, 1)] * 4, POOL] * 3],
+    "densenet121": [(7, 2), (3, 2), *residual((6, 12, 24, 16), [POOL], (3, 1))],
+    "densenet201": [(7, 2), (3, 2), *residual((6, 12, 48, 32), [POOL], (3, 1))],
+    "resnext50_32x4d": [(7, 2), (3, 2), *residual((3, 3, 5, 2), [(3, 2)], (3, 1))],
+    "wide_resnet50_2": [(7, 2), (3, 2), *residual((3, 3, 5, 2), [(3, 2)], (3, 1))],
+    "efficientnet_b0": [
+        *[(3, 2), (3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (3, 2), (3, 1), (3, 1), *[(5, 1)] * 3],
+        *[(5, 2), *[(5, 1)] * 3, (3, 1)],
+    ],
+    "mobilenet_v3_large": [
+        *[(3, 2), (3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (5, 1), (3, 2), *[(3, 1)] * 5],
+        *[(5, 2), (5, 1), (5, 1)],
+    ],
+    "regnet_y_400mf": [(3, 2), (3, 2), *residual((0, 2, 5, 5), [(3, 2)], (3, 1))],
+    "convnext_small": [(4, 4), *residual((3, 3, 27, 3), [POOL], (7, 1))],
+    "replknet_31b": [
+        *[(3, 2), (3, 1), (3, 2), *[(31, 1)] * 2, (3, 2), *[(29, 1)] * 2, (3, 2), *[(27, 1)] * 18],
+        *[(3, 2), *[(13, 1)] * 2],
+    ],
+    "slak_tiny": [
+        *[(4, 4), *[(51, 1)] * 3, POOL, *[(49, 1)] * 3, POOL, *[(47, 1)] * 9, POOL, *[(13, 1)] * 3],
+    ],
+    "inception_next_tiny": [(4, 4), *residual((3, 3, 9, 3), [POOL], (11, 1))],
+    "poolformer_s12": [(7, 4), *residual((2, 2, 6, 2), [(3, 2)], (3, 1))],
+    "van_b1": [(7, 4), *residual((2, 2, 4, 2), [(3, 2)], (5, 1), (19, 1), (3, 1))],
+}
+"""The path that sees farthest, written down from the papers: (reach of the kernel, stride) of each layer."""
+KNOWN = {"vgg11": 150, "vgg19": 268, "densenet121": 2071, "resnext50_32x4d": 427, "wide_resnet50_2": 427}
+"""Sizes that are published: Araujo et al. (2019) for the stages of VGG-11 and ResNet-50."""
+
+
+@pytest.mark.parametrize("name", mostly_slow(PATHS, {"vgg11", "poolformer_s12"}))
+def test_networks_of_papers_have_the_fields_of_their_longest_path(name):
+    """Size and stride of the last map, without what gates and normalizations see."""
+    size, stride = 1, 1
+    for kernel, step in PATHS[name]:
+        size, stride = size + (kernel - 1) * stride, stride * step
+    assert KNOWN.get(name, size) == size
+    layer = primal_walk(zoo.models[name](), zoo.models[name].input_shape)[""]
+    assert (layer.size, layer.stride) == ((size, size), (stride, stride))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape", "size"),
+    [
+        ("wavenet", {}, (8192, 1), 1 + 1 + 3 * 1023),
+        ("wavenet", {"stacks": 1, "channels": 4}, (4096, 1), 1024 + 1),
+        ("tcn", {}, (8192, 1), 1 + 2 * 6 * 255),
+        ("tcn", {"levels": 4, "kernel": 3}, (99, 1), 1 + 2 * 2 * 15),
+    ],
+)
+def test_causal_networks_have_the_closed_form_field(name, options, shape, size):
+    """WaveNet sees 1024 samples per stack of ten layers behind its first one; TCN 1 + 2 (k - 1) (2^n - 1) (section 3)."""
+    row = jaxrf.trf(zoo.models[name](**options), shape)[-1]
+    assert (row.size, row.stride, row.look_ahead) == ((size,), (1,), (0,))
+
+
+def test_the_3d_unet_has_the_published_field():
+    """155 x 155 x 180 micrometers at 1.76 x 1.76 x 2.04 each (section 3): 88 positions per axis."""
+    shape = zoo.unet_3d.input_shape
+    table = jaxrf.trf(zoo.unet_3d(width=2), shape)
+    sizes = [table[-1].box(unit) for unit in np.ndindex(8, 1, 1)]
+    largest = max(hi - lo for box in sizes for lo, hi in box)
+    assert largest == 88 == round(155 / 1.76) == round(180 / 2.04)
+
+
+def test_dilation_keeps_the_size_of_a_resnet():
+    """DeepLab's ResNet-50 sees 427 positions as the plain one, at stride 8; ASPP adds its largest rate, a 3x3 its one."""
+    table = jaxrf.trf(zoo.deeplab_v3(width=2, features=4, image_pool=False), (104, 104, 3))
+    row = table["backbone"]
+    assert (row.size, row.stride) == ((427, 427), (8, 8))
+    assert table["aspp"].size == (427 + 2 * 36 * 8,) * 2
+    assert table[-1].size == (427 + 2 * 36 * 8 + 2 * 8,) * 2
+    basic = jaxrf.trf(zoo.resnet18(width=2, dilated=2), (64, 48, 3))[-1]
+    assert (basic.size, basic.stride, basic.unit_shape) == ((435, 435), (8, 8), (8, 6))
