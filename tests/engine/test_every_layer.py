@@ -95,6 +95,21 @@ def test_every_layer(name, double, quick, monkeypatch):
     assert dead < 0.1 * len(every)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tcn", "unet_3d", "van_b1", "swin_tiny", "densenet121"])
+def test_a_layer_in_the_middle(name, double, quick, monkeypatch):
+    """The same for one layer half-way through, of a few networks."""
+    subject = subject_of(name, monkeypatch.setattr)
+    images = as_images(np.random.default_rng(1).normal(size=(1, *subject.input_shape)), None)
+    reference = Reference(subject, jnp.asarray(images.source))
+    layers = [
+        layer.name for layer in planning.Programs(subject, ()).of().program.layers.values() if layer.tangent is not None
+    ]
+    assert set(layers) == set(reference.values)
+    found = errors(subject, images, layers[len(layers) // 2], reference)
+    assert np.nanmax(found) < EXACT
+
+
 def errors(subject: Subject, images: Images, layer: str, reference: Reference) -> np.ndarray:
     """Of some units of a layer: the larger one of the errors of map and value, as a share of their peak; NaN where both maps are zero."""
     axes = planning.Programs(subject, ()).of().units[layer].units

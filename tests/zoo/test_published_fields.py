@@ -187,13 +187,26 @@ def test_causal_networks_have_the_closed_form_field(name, options, shape, size):
     assert (row.size, row.stride, row.look_ahead) == ((size,), (1,), (0,))
 
 
-def test_the_3d_unet_has_the_published_field():
-    """155 x 155 x 180 micrometers at 1.76 x 1.76 x 2.04 each (section 3): 88 positions per axis."""
-    shape = zoo.unet_3d.input_shape
-    table = jaxrf.trf(zoo.unet_3d(width=2), shape)
-    sizes = [table[-1].box(unit) for unit in np.ndindex(8, 1, 1)]
-    largest = max(hi - lo for box in sizes for lo, hi in box)
-    assert largest == 88 == round(155 / 1.76) == round(180 / 2.04)
+def test_the_3d_unet_has_the_field_of_its_windows():
+    """92 or 100 positions by phase; the paper's 88 are what a tile is larger than its output (section 3, figure 2)."""
+    sizes = set()
+    for unit in range(8):  # from the output to the input: the span of positions that it sees at each level
+        lo, hi = unit, unit + 5
+        for _ in range(2):
+            lo, hi = lo // 2, (hi + 1) // 2 + 4
+        lo, hi = lo // 2, (hi + 1) // 2 + 4
+        span = hi - lo
+        for _ in range(3):
+            span = 2 * span + 4
+        sizes.add(span)
+    assert sizes == {92, 100}
+    table = jaxrf.trf(zoo.unet_3d(width=2), zoo.unet_3d.input_shape)
+    found = {hi - lo for unit in range(8) for lo, hi in table[-1].box((unit, unit, unit))}
+    assert found <= sizes and max(found) == max(sizes)
+    out = jax.eval_shape(
+        lambda: zoo.unet_3d(width=2).init_with_output(jax.random.key(0), jnp.zeros((1, 132, 116, 3)))[0]
+    )
+    assert (132 - out.shape[1], 116 - out.shape[2]) == (88, 88)
 
 
 def test_dilation_keeps_the_size_of_a_resnet():
