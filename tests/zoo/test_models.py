@@ -98,7 +98,7 @@ OFTEN = {
     *("resnet152", "resnet_v1_50", "resnet_v1_101", "resnet_v1_152", "resnet_v1_200", "resnet_v2_50", "resnet_v2_101"),
     *("resnet_v2_152", "resnet_v2_200", "convnext_tiny", "vit_small_16", "unet", "conv_stack", "conv_stack_nnx"),
     *("vgg11", "mixer_s16", "poolformer_s12", "swin_tiny", "deit_tiny", "van_b1", "wavenet", "tcn", "unet_3d"),
-    *("inception_next_tiny", "mobilenet_v3_small"),
+    *("inception_next_tiny", "mobilenet_v3_small", "esrgan"),
 }
 """Networks whose shapes every run of the tests computes; those of the others are among the slow tests."""
 
