@@ -1,16 +1,13 @@
-"""Write docs/zoo.md from the zoo: `python docs/generate_zoo.py`, a minute.
+"""Write docs/zoo.md from the zoo's stored table: `python docs/generate_zoo.py`.
 
 A test says when the page is out of date.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jaxrf
-from jaxrf import zoo
+from jaxrf.zoo.listing import Entry, listing
 
 PAGE = Path(__file__).parent / "zoo.md"
 INTRODUCTION = """\
@@ -25,33 +22,24 @@ command line it is `zoo:resnet50`. Trained weights of torchvision and timm fit f
 
 ![Layers of stride 16 of three networks, and the output of a U-Net](images/grid.png)
 
-Size, stride and padding are those of the last map before any classifier, at the usual input.
+Size and stride are those of the last map before any classifier, at the usual input; "-" where a unit of it sees the whole
+image by attention, gates or normalizations. Parameters and multiply-adds are those with 1000 classes. `jaxrf zoo` prints
+the same table, and [Models](reference/models.md) sorts it by family.
 
-| name | usual input | parameters | last map | size | stride | padding | as in |
-|---|---|---:|---|---:|---:|---:|---|
+| name | usual input | size | stride | parameters | multiply-adds | as in |
+|---|---|---|---|---:|---:|---|
 """
 
 
 def page() -> str:
     """The whole page."""
-    return INTRODUCTION + "\n".join(_line(name, model) for name, model in zoo.models.items()) + "\n"
+    return INTRODUCTION + "\n".join(_line(entry) for entry in listing()) + "\n"
 
 
-def _line(name: str, model: Any) -> str:
-    row = jaxrf.trf(model(), model.input_shape)[-1]
-    parts = [_joined(model.input_shape), f"{row.parameters:,}", _joined(row.shape)]
-    parts += ["global"] * 3 if row.global_axes else [_joined(values) for values in (row.size, row.stride, row.padding)]
-    return f"| `{name}` | {' | '.join(parts)} | {model.source} |"
-
-
-def _joined(values: Sequence[Any]) -> str:
-    """Numbers of all axes, one where they are the same and there are no channels.
-
-    >>> _joined((4, 4)), _joined((7, 7, 64))
-    ('4', '7×7×64')
-    """
-    same = len(set(values)) == 1 and len(values) < 3
-    return str(values[0]) if same else "×".join("–" if value is None else str(value) for value in values)
+def _line(entry: Entry) -> str:
+    shapes = [text.replace("x", "×") for text in (entry.input, entry.size, entry.stride)]
+    numbers = [f"{entry.parameters:,}", f"{entry.multiply_adds / 1e9:.2f} G"]
+    return f"| `{entry.name}` | {' | '.join(shapes + numbers)} | {entry.source} |"
 
 
 if __name__ == "__main__":

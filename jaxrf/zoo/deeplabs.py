@@ -51,7 +51,7 @@ def deeplab_v3(
     """DeepLab-v3 on a dilated ResNet, without the final resizing: modules `backbone`, `aspp`, `conv`, `classifier`.
 
     Args:
-        depth: of the ResNet, 18 to 152.
+        depth: of the ResNet: 50, 101 or 152.
         width: features of the ResNet's stem.
         features: of the head.
         rates: dilations of the parallel 3x3 convolutions, in positions of the map.

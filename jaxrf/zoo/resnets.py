@@ -117,7 +117,7 @@ def resnet(
         num_classes: size of the classifier; without it the network returns the map of its last stage.
         groups: of the 3x3 convolutions of bottlenecks.
         group_width: features of a group of the first stage, where the stem has 64.
-        dilated: how many of the last stages keep their resolution; their convolutions are dilated instead.
+        dilated: how many of the last stages keep their resolution; their convolutions are dilated instead; 0 without bottlenecks.
 
     Returns:
         A module from (batch, height, width, channels) to the last stage's map, or to (batch, num_classes).
@@ -143,7 +143,7 @@ def resnet(
     at_least("num_classes", num_classes, 1, optional=True)
     at_least("groups", groups, 1)
     at_least("group_width", group_width, 1)
-    choose("dilated", dilated, (0, 1, 2, 3))
+    choose("dilated", dilated, (0, 1, 2, 3) if LAYOUTS[depth][0] else (0,))
     return ResNet(depth, stages, width, padding, num_classes, groups, group_width, dilated)
 
 

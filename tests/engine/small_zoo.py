@@ -57,12 +57,12 @@ NETWORKS = {
     "resnet_v2_50": Small(),
     "conv_stack": Small((17, 23, 3), {"width": 8}),
     "conv_stack_nnx": Small((23, 17, 3), {"width": 8}),
+    "esrgan": Small((9, 7, 3), {"blocks": 1, "width": 4, "growth": 2}),
     "convnext_tiny": Small((64, 96, 3), {"width": 6, "depths": (2, 2, 2, 2)}),
     "deeplab_v3": Small((64, 96, 3), {"width": 4, "features": 8, "rates": (2, 3)}),
     "densenet121": Small((64, 96, 3), {"growth": 4, "depths": (2, 2, 2, 2)}),
     "efficientnet_b0": Small((64, 96, 3), {"width": 0.25, "depth": 0.5}),
     "efficientnet_v2_s": Small((64, 96, 3), {"width": 0.25, "depth": 0.3}),
-    "esrgan": Small((9, 7, 3), {"blocks": 1, "width": 4, "growth": 2}),
     "hrnet_w32": Small((64, 96, 3), {"width": 4, "exchanges": (1, 1, 1), "count": 1}),
     "inception_next_tiny": Small((64, 96, 3), {"width": 8, "depths": (2, 1, 1, 1)}),
     "maxvit_tiny": Small(

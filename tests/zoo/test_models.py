@@ -98,7 +98,7 @@ OFTEN = {
     *("resnet152", "resnet_v1_50", "resnet_v1_101", "resnet_v1_152", "resnet_v1_200", "resnet_v2_50", "resnet_v2_101"),
     *("resnet_v2_152", "resnet_v2_200", "convnext_tiny", "vit_small_16", "unet", "conv_stack", "conv_stack_nnx"),
     *("vgg11", "mixer_s16", "poolformer_s12", "swin_tiny", "deit_tiny", "van_b1", "wavenet", "tcn", "unet_3d"),
-    *("inception_next_tiny", "mobilenet_v3_small"),
+    *("inception_next_tiny", "mobilenet_v3_small", "esrgan"),
 }
 """Networks whose shapes every run of the tests computes; those of the others are among the slow tests."""
 
@@ -456,6 +456,7 @@ def test_unknown_names_suggest_the_nearest():
         ("conv_stack", {"skip": True, "stride": 2}, r"skip=True needs layers that keep their size"),
         ("conv_stack_nnx", {"in_features": 0}, r"in_features=0 does not fit"),
         ("resnext50_32x4d", {"dilated": 5}, r"dilated=5 is not known. Use one of: 0, 1, 2, 3"),
+        ("resnet18", {"dilated": 1}, r"dilated=1 is not known. Use one of: 0"),
         ("densenet121", {"growth": 0}, r"growth=0 does not fit"),
         ("vgg16", {"num_classes": 0}, r"num_classes=0 does not fit"),
         ("swin_tiny", {"width": 100}, r"width=100 does not split evenly among heads=3"),
