@@ -245,13 +245,20 @@ def view_as_real(x: Array) -> Array:
     return jnp.stack([jnp.real(x), jnp.imag(x)], -1)
 
 
-@rules.register("dropout", "native_dropout")
+@rules.register("dropout")
 def dropout(x: Array, p: float, train: bool, *, key: Array) -> Array:
     """Elements at random set to zero in train mode, always the same."""
     if not train or p == 0:
         return x
     kept = jax.random.bernoulli(key, 1 - p, x.shape)
     return jnp.where(kept, x / (1 - p) if p < 1 else x, jnp.zeros_like(x))
+
+
+@rules.register("native_dropout")
+def native_dropout(x: Array, p: float, train: bool, *, key: Array) -> tuple[Array, Array]:
+    """As `dropout`, with the mask of what was kept."""
+    kept = jax.random.bernoulli(key, 1 - p if train else 1.0, x.shape)
+    return dropout(x, p, train, key=key), kept
 
 
 @rules.register("bernoulli")
