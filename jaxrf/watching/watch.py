@@ -314,9 +314,14 @@ def _number(step: Any) -> int:
 
 def _placed(array: Any, sharding: Any) -> Any:
     """An array where the weights are, put there in so many words; one that is spread over a mesh stays as it is."""
-    if sharding is None or (isinstance(array, jax.Array) and len(array.sharding.device_set) > 1):
-        return array if sharding is not None else jax.device_put(array)
-    return jax.device_put(array, sharding)
+    if isinstance(array, jax.Array) and len(array.sharding.device_set) > 1:
+        return array
+    if sharding is None or sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_placed(jax.random.key_data(array), sharding))
+    host = np.asarray(jax.device_get(array))  # each process hands in its own part of what all of them have
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
 def _on_host(found: Statistics) -> Statistics:
