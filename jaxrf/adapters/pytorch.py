@@ -107,7 +107,7 @@ def _initializer(
     """`init(key)`, which asks PyTorch for numbers whenever it is run, inside of compiled programs too."""
 
     def drawn(data: Any) -> dict[str, np.ndarray]:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         words = [int(word) for word in np.asarray(data).ravel()[-2:]]
         with torch.random.fork_rng(devices=[]):

@@ -54,7 +54,7 @@ def export(module: Any, call: Call, shape: tuple[int, ...], variables: frozenset
     Raises:
         InputError: the module cannot be exported, as where it branches on values.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     structures: list[Any] = []
     outer = _called(module, call, structures)
@@ -71,7 +71,7 @@ def export(module: Any, call: Call, shape: tuple[int, ...], variables: frozenset
 
 def _cut(program: Any) -> None:
     """Detach what leaves a part without gradients (`torch.no_grad`): decomposing forgets where such a part ends."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     specs = {spec.arg.name: spec.arg for spec in program.graph_signature.output_specs if hasattr(spec.arg, "name")}
     for module in program.graph_module.modules():
@@ -93,7 +93,7 @@ def _called(module: Any, call: Call, structures: list[Any]) -> Any:
 
     Its outputs are flat; what they stand for is added to `structures`.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     class Called(torch.nn.Module):
         def __init__(self, model: Any) -> None:
@@ -135,7 +135,7 @@ def kind_of(module: Any) -> tuple[str, int, str]:
 
 def _tapping(path: str, kind: tuple[str, int, str], module: Any, args: Any, output: Any) -> Any:
     """A forward hook that passes what a module returns through taps."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     def marked(value: Any, place: str) -> Any:
         if isinstance(value, torch.Tensor):
@@ -152,7 +152,7 @@ def _tapping(path: str, kind: tuple[str, int, str], module: Any, args: Any, outp
 @functools.cache
 def _mark() -> Any:
     """The operation of PyTorch that stands for a tap: an identity with a name, which export leaves in the graph."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     def mark(x: torch.Tensor, name: str, kind: str, parameters: int, remark: str) -> torch.Tensor:
         return x.clone()
@@ -166,7 +166,7 @@ def _mark() -> Any:
 
 def _structure(value: Any, leaves: list[Any]) -> Any:
     """Nested tuples, lists and dicts with the numbers of `leaves`, which is filled; what is no tensor is left out."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     if isinstance(value, torch.Tensor):
         leaves.append(value)
@@ -191,7 +191,7 @@ def _method(model: Any, method: Any) -> Any:
 @contextlib.contextmanager
 def _tracing(name: str) -> Iterator[None]:
     """Derivatives are on, attention takes the operations that can be followed, and functions with a backward are said."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -212,7 +212,7 @@ def _tracing(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _custom_functions() -> Iterator[set[str]]:
     """Names of the user's subclasses of `torch.autograd.Function` that are applied inside."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     found: set[str] = set()
     plain = torch.autograd.Function.__dict__["apply"]
@@ -284,7 +284,7 @@ def _node(one: Any, plain: Any) -> Node:
 
 def _plain(thing: Any, names: Mapping[str, str]) -> Any:
     """An argument of a node without anything of torch's."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     if isinstance(thing, torch.fx.Node):
         return Ref(names.get(thing.name, thing.name))
@@ -319,14 +319,14 @@ def _type_name(dtype: Any) -> str:
 
 
 def _type_in_torch(dtype: Any) -> Any:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     return getattr(torch, jnp.dtype(dtype).name)
 
 
 def _in_torch(value: Any) -> Any:
     """An argument of the call; arrays as tensors."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     if isinstance(value, np.ndarray | jax.Array):
         return torch.as_tensor(np.asarray(value))
@@ -338,7 +338,7 @@ def in_numpy(tensor: Any) -> np.ndarray:
     plain = tensor.detach().cpu().contiguous()
     if _type_name(plain.dtype) != "bfloat16":
         return plain.numpy()
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     return plain.view(torch.int16).numpy().view(jnp.bfloat16)
 

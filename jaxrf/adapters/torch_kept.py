@@ -10,7 +10,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from jaxrf.adapters.subject import Call
 
@@ -66,7 +66,7 @@ def _shape(tensor: Any) -> Hashable:
 
 
 def _key(thing: Any) -> Hashable:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     if isinstance(thing, PLAIN):
         return type(thing), thing
@@ -76,8 +76,8 @@ def _key(thing: Any) -> Hashable:
         return str(thing)
     if isinstance(thing, torch.nn.Module):
         return id(thing)  # a part of the module, which is looked at by itself
-    if isinstance(thing, torch.Tensor) and not thing.is_meta and thing.nbytes <= LARGEST:
-        plain = thing.detach().cpu().contiguous()
+    if isinstance(thing, torch.Tensor) and not (tensor := cast(Any, thing)).is_meta and tensor.nbytes <= LARGEST:
+        plain = tensor.detach().cpu().contiguous()
         return _shape(thing), plain.view(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
     if isinstance(thing, Mapping):
         return type(thing), tuple((_key(name), _key(value)) for name, value in thing.items())

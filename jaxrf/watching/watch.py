@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
@@ -318,7 +319,7 @@ def _placed(array: Any, sharding: Any) -> Any:
         return array
     if sharding is None or sharding.is_fully_addressable:
         return jax.device_put(array, sharding)
-    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_placed(jax.random.key_data(array), sharding))
     host = np.asarray(jax.device_get(array))  # each process hands in its own part of what all of them have
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])

@@ -20,7 +20,7 @@ def _typed(x: Array, dtype: str | None) -> Array:
 @rules.register("full", "new_full")
 def full(*args: Any, dtype: str | None = None, **_: Any) -> Array:
     """One value everywhere."""
-    *_, size, value = args
+    size, value = args[-2:]
     return _typed(jnp.full(tuple(size), value), dtype)
 
 

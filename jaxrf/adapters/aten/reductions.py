@@ -138,7 +138,7 @@ def logsumexp(x: Array, dim: Any, keepdim: bool = False) -> Array:
 
 
 @rules.register("linalg_vector_norm")
-def vector_norm(x: Array, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+def vector_norm(x: Array, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The norm; of a vector of zeros it has the derivative 0, as in PyTorch."""
     if ord == 2:
         total = jnp.sum(jnp.square(x), axis=_axes(dim), keepdims=keepdim)

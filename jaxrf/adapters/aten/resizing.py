@@ -23,11 +23,11 @@ def along(x: Array, matrix: np.ndarray, axis: int) -> Array:
 def _sizes(x: Array, output_size: Any, factors: Sequence[Any]) -> list[tuple[int, int, float | None]]:
     """For each of the last axes: axis, size of the output, how far apart outputs are in inputs, if that was said."""
     axes = len(output_size) if output_size else len(factors)
-    factors = list(factors) or [None] * axes
+    by_axis: list[Any] = list(factors) or [None] * axes
     found = []
     for i, axis in enumerate(range(x.ndim - axes, x.ndim)):
-        size = output_size[i] if output_size else int(np.floor(x.shape[axis] * factors[i]))
-        found.append((axis, size, 1 / factors[i] if factors[i] else None))
+        size = output_size[i] if output_size else int(np.floor(x.shape[axis] * by_axis[i]))
+        found.append((axis, size, 1 / by_axis[i] if by_axis[i] else None))
     return found
 
 
