@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 
-from jaxrf.geometry.field import Field
+from jaxrf.geometry.field import Continuation, Field
 from jaxrf.geometry.places import reach
 
 
-def centers(field: Field, unit_shape: tuple[int, ...], line: bool) -> np.ndarray:
+def centers(fields: Sequence[Field], unit_shape: tuple[int, ...], lines: Sequence[bool]) -> tuple[np.ndarray, ...]:
+    """Centers of all units, for each input axis an array broadcastable to `unit_shape`; NaN where a unit has none.
+
+    Where units lie in several input axes along one of their own, as tokens do, a unit that has no place on one of these
+    has none on the others.
+    """
+    found = [centers_on(field, unit_shape, line) for field, line in zip(fields, lines, strict=True)]
+    along = [{axis for axis, size in enumerate(field.lo.shape) if size > 1} for field in fields]
+    for axis in range(len(unit_shape)):
+        shared = [i for i, axes in enumerate(along) if axes == {axis}]
+        unknown = reduce(np.logical_or, (np.isnan(found[i]) for i in shared), np.zeros((), bool))
+        if len(shared) > 1 and unknown.any():
+            for i in shared:
+                found[i] = np.where(unknown, np.nan, found[i])
+    return tuple(found)
+
+
+def centers_on(field: Field, unit_shape: tuple[int, ...], line: bool) -> np.ndarray:
     """Center of every unit on one input axis, broadcastable to `unit_shape`; NaN where a unit has none: see `local_ends`."""
     first, last = local_ends(field, unit_shape, line)
     middles = (first + last - 1) / 2
@@ -35,11 +53,11 @@ def local_ends(field: Field, unit_shape: tuple[int, ...], line: bool) -> tuple[n
         none = np.full([1] * len(unit_shape), np.nan)
         return none, none
     seeing = True if field.local is None else field.lo < field.hi
-    ranks = [np.where((lo < hi) & seeing, reach(part), np.inf) for part, (lo, hi) in zip(field.parts, ends)]
+    ranks = [np.where(~(lo >= hi) & seeing, reach(part), np.inf) for part, (lo, hi) in zip(field.parts, ends)]
     least = reduce(np.minimum, ranks)
     first = reduce(np.minimum, (np.where(rank == least, lo, np.inf) for rank, (lo, _) in zip(ranks, ends)))
     last = reduce(np.maximum, (np.where(rank == least, hi, -np.inf) for rank, (_, hi) in zip(ranks, ends)))
-    known = np.isfinite(least)
+    known = np.isfinite(least) & np.isfinite(first) & np.isfinite(last)
     return np.where(known, first, np.nan), np.where(known, last, np.nan)
 
 
@@ -53,15 +71,46 @@ def _squeezed(middles: np.ndarray) -> np.ndarray:
 
 
 def _ends(field: Field, unit_shape: tuple[int, ...], beyond: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Unclipped intervals of all units; empty ones where a unit sees nothing, unless `beyond` says to go on there."""
+    """Unclipped intervals of all units; empty ones where a unit sees nothing, unless `beyond` says to go on there.
+
+    NaN where a unit sees something, and how far it would see without the border is not known.
+    """
     c, some = field.continuation, field.lo < field.hi
     if c is None:
         aside = field.aside and field.aside.endless
-        return (np.where(some, aside.lo[0], 0), np.where(some, aside.hi[0], 0)) if aside else (field.lo, field.hi)
-    lo, hi = c.at(np.arange(unit_shape[c.axis]))
+        if aside:
+            return np.where(some, aside.lo[0], 0), np.where(some, aside.hi[0], 0)
+        return _unknown(_cut(field), field.lo, field.hi)
+    lo, hi = _unknown(_too_wide(field, c, unit_shape), *c.at(np.arange(unit_shape[c.axis])))
     if beyond:
         return lo, hi
     return np.where(some, lo, 0), np.where(some, hi, 0)
+
+
+def _unknown(where: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (np.where(where, np.nan, lo), np.where(where, np.nan, hi)) if where.any() else (lo, hi)
+
+
+def _cut(field: Field) -> np.ndarray:
+    """Which intervals end at a border of the input and are shorter than those that do not, so that they may go on there."""
+    size, some = field.hi - field.lo, field.lo < field.hi
+    inside = some & (field.lo > 0) & (field.hi < field.extent)
+    return some & ~inside & (size < size[inside].min(initial=field.extent)) & inside.any()
+
+
+def _too_wide(field: Field, c: Continuation, unit_shape: tuple[int, ...]) -> np.ndarray:
+    """Which units see less than their place in a pattern says, on an axis that runs through lines of the input.
+
+    Tokens that were taken apart by turns and put together again share such a pattern, which then says too much. Where it
+    says the whole input of all of them, it says nothing of where they are.
+    """
+    if c.step or c.period == 1:
+        return np.zeros((), bool)
+    lo, hi = c.at(np.arange(unit_shape[c.axis]))
+    wider = (lo <= field.lo) & (hi >= field.hi)
+    wider &= ((lo < field.lo) & (field.lo > 0)) | ((hi > field.hi) & (field.hi < field.extent))
+    everything = field.local is None and bool(((c.lo == 0) & (c.hi == field.extent)).all())
+    return (field.lo < field.hi) & (wider | everything)
 
 
 def pitch(middles: np.ndarray) -> float | None:

@@ -359,7 +359,7 @@ class LayerField:
     @cached_property
     def _centers(self) -> tuple[np.ndarray, ...]:
         """Per input axis, the centers of all units, broadcastable to the unit shape; nan where there is none."""
-        return tuple(centers(one, self.unit_shape, line) for one, line in zip(self.fields, self._lines, strict=True))
+        return centers(self.fields, self.unit_shape, self._lines)
 
     @property
     def _lines(self) -> tuple[bool, ...]:

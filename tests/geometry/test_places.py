@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxrf.geometry.center import centers
+from jaxrf.geometry.center import centers_on
 from jaxrf.geometry.continuing import moving_end
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
 from jaxrf.geometry.hull import hull
@@ -22,7 +22,7 @@ SAME = Product((7,), (7,), ((identity(7), 0),))
 
 
 def middles(field: Field, *shape: int) -> list[float]:
-    return np.broadcast_to(centers(field, shape, True), shape).ravel().tolist()
+    return np.broadcast_to(centers_on(field, shape, True), shape).ravel().tolist()
 
 
 def test_a_mean_beside_a_map_takes_no_place_from_it():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import jaxrf
 from tests.interpret.token_models import Deit, MaxVit, Mixer, Recurrence, VisionRecurrence
@@ -59,3 +61,37 @@ def test_patches_of_several_sizes_have_no_one_size():
     assert row.patch == (3,) and row.pitch == (3.0,)
     row = jaxrf.trf(lambda x: jaxrf.tap(x.mean(1), "mean"), (12, 2))[-1]
     assert row.patch == row.pitch == (None,) and row.grid == (0,)
+
+
+class Pairs(nn.Module):
+    """Tokens that are taken apart by turns and put together again."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(8, (8, 8), 8, padding="VALID")(x).reshape(x.shape[0], -1, 8)
+        return jnp.stack([x[:, ::2], x[:, 1::2]], 2).reshape(x.shape)
+
+
+class Parallel(nn.Module):
+    """A recurrence over patches, all of whose steps are taken by pairs in parallel."""
+
+    @nn.compact
+    def __call__(self, x):
+        return Recurrence(parallel=True)(nn.Conv(8, (8, 8), 8, padding="VALID")(x).reshape(x.shape[0], -1, 8))
+
+
+@pytest.mark.parametrize("model", [Pairs(), Parallel()])
+def test_tokens_whose_place_is_lost_on_the_way_have_no_center(model):
+    """On neither axis; half of an answer would be taken for one. A patch that is found has its own middle."""
+    row = jaxrf.trf(model, (32, 48, 3))["output"]
+    for unit in range(24):
+        center = row.center(unit)
+        assert np.isnan(center).all() or center == (8 * (unit // 6) + 3.5, 8 * (unit % 6) + 3.5)
+    assert row.box(7)[1][0] <= 8 and row.box(7)[1][1] >= 16
+
+
+def test_units_at_the_border_whose_fields_may_go_on_there_have_no_center():
+    """Behind attention on a grid it is not known by how much the border cuts what a unit sees; inside it is whole."""
+    row = jaxrf.trf(MaxVit(), (32, 64, 3))["across"]
+    found = [row.center((5, u))[1] for u in range(32)]
+    assert np.isnan(found[0]) and np.isnan(found[-1]) and found[1:-1] == [2 * u + 0.5 for u in range(1, 31)]
