@@ -40,34 +40,34 @@ class Last:
         return arriving.drift + self.left <= patience(arriving.array.dtype)
 
 
-def last_look(plan: Windows) -> Last | None:
+def last_look(windows: Windows) -> Last | None:
     """The last look of a pull-back; None where the gradients of the source have to be looked at themselves.
 
     All of the pull-back is one cotangent there, and what follows lets it drift by less than the room that is left.
     """
-    left, found, least = _drifts(plan), None, SPARED * _size(plan.regions[plan.source])
-    pending: set[Variable] = {plan.target}
-    for step in plan.steps:
+    left, found, least = _drifts(windows), None, SPARED * _size(windows.regions[windows.source])
+    pending: set[Variable] = {windows.target}
+    for step in windows.steps:
         eqn = step.equation
-        if eqn.result is plan.source or eqn.result not in pending:
+        if eqn.result is windows.source or eqn.result not in pending:
             return None
-        alone, size = len(pending) == 1, _size(plan.regions[eqn.result])
-        spare = room(plan.source.dtype) - math.ceil(min(left[eqn.result], 1e6))
-        if any(v.dtype != plan.source.dtype for v in (eqn.result, *(eqn.operands[i] for i in step.into))):
-            found, least = None, SPARED * _size(plan.regions[plan.source])
+        alone, size = len(pending) == 1, _size(windows.regions[eqn.result])
+        spare = room(windows.source.dtype) - math.ceil(min(left[eqn.result], 1e6))
+        if any(v.dtype != windows.source.dtype for v in (eqn.result, *(eqn.operands[i] for i in step.into))):
+            found, least = None, SPARED * _size(windows.regions[windows.source])
         elif alone and spare > 1 and size < least:
             found, least = Last(eqn, left[eqn.result], spare), size
         pending = (pending - {eqn.result}) | {eqn.operands[i] for i in step.into}  # type: ignore[assignment]
     return found
 
 
-def _drifts(plan: Windows) -> dict[Variable, float]:
+def _drifts(windows: Windows) -> dict[Variable, float]:
     """By how many powers of two a cotangent of each variable may drift on its way to the source."""
-    found: dict[Variable, float] = {plan.source: 0.0}
-    for step in reversed(plan.steps):
+    found: dict[Variable, float] = {windows.source: 0.0}
+    for step in reversed(windows.steps):
         eqn, rule = step.equation, rules[step.equation.primitive]
         for i in step.into:
-            known = all(steady(eqn, j, plan) for j in rule.powers(eqn, i))
+            known = all(steady(eqn, j, windows) for j in rule.powers(eqn, i))
             beyond = found.get(eqn.operands[i], math.inf)  # type: ignore[arg-type]
             drift = (rule.drift(eqn) if known else math.inf) + beyond
             found[eqn.result] = max(found.get(eqn.result, 0.0), drift)
@@ -96,10 +96,10 @@ def look(equation: Equation, arriving: Scaled, squared: bool, rescaling_is_free:
     return patience(dtype) * (1.0 if rescaling_is_free else LATEST), limit
 
 
-def steady(equation: Equation, operand: int, plan: Windows) -> bool:
+def steady(equation: Equation, operand: int, windows: Windows) -> bool:
     """Whether a coefficient is one for all images, and about as large wherever the windows of units are."""
-    source, out = equation.operands[operand], plan.regions[equation.result]
-    if source in plan.varying:
+    source, out = equation.operands[operand], windows.regions[equation.result]
+    if source in windows.varying:
         return False
     if not rules[equation.primitive].pointwise or len(source.shape) != len(out):
         return True

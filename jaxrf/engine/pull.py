@@ -139,7 +139,7 @@ def read(
 
 
 def pull_back(
-    plan: Windows,
+    windows: Windows,
     shared: Shared,
     table: jax.Array,
     ct: jax.Array,
@@ -150,7 +150,7 @@ def pull_back(
     """Pull cotangents `ct` (units, *unit sizes) of the target back to the source.
 
     Args:
-        plan: windows of all variables.
+        windows: windows of all variables.
         shared: coefficients.
         table: starts of the windows (row, unit).
         ct: cotangents.
@@ -162,14 +162,14 @@ def pull_back(
         (units, *sizes of the source's window), with an exponent of two for each unit.
     """
     others = others or {}
-    last, late = None if others or patient != 1.0 else last_look(plan), None
-    start = place(ct, plan.unit, plan.regions[plan.target], plan.starts, table)
-    pending: dict[Variable, Scaled] = {plan.target: Scaled(start)}
-    for step in plan.steps:
+    last, late = None if others or patient != 1.0 else last_look(windows), None
+    start = place(ct, windows.unit, windows.regions[windows.target], windows.starts, table)
+    pending: dict[Variable, Scaled] = {windows.target: Scaled(start)}
+    for step in windows.steps:
         arriving = pending.get(step.equation.result)
         if arriving is None:
             continue
-        if step.equation.result is not plan.source:
+        if step.equation.result is not windows.source:
             del pending[step.equation.result]
         rule = rules[step.equation.primitive]
         # The product by a power of two costs nothing where it is fused with an elementwise one,
@@ -185,21 +185,21 @@ def pull_back(
         for i, into in step.into.items():
             operand = step.equation.operands[i]
             assert isinstance(operand, Variable)
-            out, powers = plan.regions[step.equation.result], rule.powers(step.equation, i)
-            known = [j for j in powers if steady(step.equation, j, plan)]
+            out, powers = windows.regions[step.equation.result], rule.powers(step.equation, i)
+            known = [j for j in powers if steady(step.equation, j, windows)]
             view = WindowView(step.equation, out, into, shared, table, known)
             pulled = transpose(view, i, arriving.array)
-            pulled = mask(pulled, into, step.masked[i], plan.starts, table)
-            pulled = place(pulled, into, plan.regions[operand], plan.starts, table)
+            pulled = mask(pulled, into, step.masked[i], windows.starts, table)
+            pulled = place(pulled, into, windows.regions[operand], windows.starts, table)
             drift = rule.drift(step.equation) if len(known) == len(powers) else math.inf
             pulled = arriving.then(pulled, drift, tuple((_scale(step.equation, j), powers[j]) for j in known))
             if operand in pending:
                 pulled = pending[operand].met(pulled, shared.scales, operand in in_squares)
             pending[operand] = pulled
-    region = plan.regions[plan.source]
-    if plan.source not in pending:
-        return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), plan.source.dtype))
-    final = pending[plan.source].complete(shared.scales)
+    region = windows.regions[windows.source]
+    if windows.source not in pending:
+        return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), windows.source.dtype))
+    final = pending[windows.source].complete(shared.scales)
     if late:  # where the product is one with the score
         return final.rescaled(late)
     return final if last else final.looked_at(min(patient, 1.0), room(final.array.dtype))

@@ -239,19 +239,19 @@ class Pullback:
             numbers, tables, shifts, weights: as `batches` has them.
             key: of the image.
         """
-        plan, program = self.windows, self.program
+        windows, program = self.windows, self.program
         value = [self.layer.value] if self.layer.value is not None else []
-        shared = Shared(known, plan.starts, self.lines)
+        shared = Shared(known, windows.starts, self.lines)
 
         def batch(units, table, shift, weight):
             ct = self._cotangent(key, units)
             values = jnp.zeros((len(units), 0), ct.dtype)
             for v in value:
-                here = read(shared, v, lambda v=v: shared.value(v), plan.unit, table, 0.0)
+                here = read(shared, v, lambda v=v: shared.value(v), windows.unit, table, 0.0)
                 values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
                 ct = self.rule.gated(ct, here)
             others, in_squares = (self.signs.pulls(key, units), self.signs.in_squares) if self.signs else ({}, ())
-            pulled = pull_back(plan, shared, table, ct, others, in_squares=in_squares)
+            pulled = pull_back(windows, shared, table, ct, others, in_squares=in_squares)
             maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
             exponents = degree(self.score) * pulled.exponents()
             if self.pool:

@@ -100,17 +100,17 @@ def windows(
         kept: axes of the source that are whole.
         whole: use whole arrays for everything but the unit, as a plain pull-back does.
     """
-    return _Planner(program, target, source, units, widths or {}, kept, whole).plan()
+    return _Planner(program, target, source, units, widths or {}, kept, whole).windows()
 
 
-def whole_arrays(program: TangentProgram, plan: Windows) -> Windows:
+def whole_arrays(program: TangentProgram, windows: Windows) -> Windows:
     """The same units pulled back through whole arrays, as plain JAX does it, to the same windows of the source."""
-    made = windows(program, plan.target, plan.source, plan.units, whole=True)
+    made = windows(program, windows.target, windows.source, windows.units, whole=True)
     region = tuple(
-        span if span.start is None else replace(span, start=made.starts.row(plan.starts.rows[span.start]))
-        for span in plan.regions[plan.source]
+        span if span.start is None else replace(span, start=made.starts.row(windows.starts.rows[span.start]))
+        for span in windows.regions[windows.source]
     )
-    return replace(made, regions={**made.regions, plan.source: region})
+    return replace(made, regions={**made.regions, windows.source: region})
 
 
 class _Planner:
@@ -132,7 +132,7 @@ class _Planner:
         self.reach = Reach(self.equations, self.relations, source)
         self.boxes: dict[Variable, list[Interval | None]] = {}
 
-    def plan(self) -> Windows:
+    def windows(self) -> Windows:
         box: list[Interval | None] = [
             (self.units[axis], self.units[axis] + self.widths.get(axis, 1)) if axis in self.units else None
             for axis in range(len(self.target.shape))

@@ -179,50 +179,57 @@ class Place:
         return program.input if self.request.wrt is None else _tangent(program, self.request.wrt)
 
 
-def _cropped(place: Place, programs: Programs, whole: Geometry, plan: Windows):
+def _cropped(place: Place, programs: Programs, whole: Geometry, unit_windows: Windows):
     """What is known of the program to run, its windows and crop, and by how many positions the crop is moved; the whole image if it must be."""
     program, spatial, row = whole.program, whole.spatial, place.row
     if not place.request.crop or place.request.wrt is not None:
-        return whole, plan, Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"), None
+        return (
+            whole,
+            unit_windows,
+            Crop(None, "a crop was not asked for" if not place.request.crop else "wrt is a layer"),
+            None,
+        )
     strides = {one.continuation.axis: s for one, s in zip(row.fields, row.stride) if isinstance(s, int)}  # type: ignore[union-attr]
     everywhere = list(strides) == list(range(len(row.unit_shape))) and len(strides) == len(spatial)
     step = None
     if everywhere:  # not behind global attention, of which all boxes take n² intervals
-        step = total_step(whole.all_boxes, [step.equation.result for step in plan.steps], spatial)
+        step = total_step(whole.all_boxes, [step.equation.result for step in unit_windows.steps], spatial)
     if step is None:
-        return whole, plan, Crop(None, "some layer on the way has no stride"), None
-    crop = find_crop(program, plan, spatial, step)
+        return whole, unit_windows, Crop(None, "some layer on the way has no stride"), None
+    crop = find_crop(program, unit_windows, spatial, step)
     if crop.box is None:
-        return whole, plan, crop, None
+        return whole, unit_windows, crop, None
     shape = list(place.subject.input_shape)
     for axis, (lo, hi) in zip(spatial, crop.box):
         shape[axis - 1] = hi - lo
     try:
         small = programs.of(shape=tuple(shape))
     except InputError:
-        return whole, plan, Crop(None, "the model does not take an input of the crop's size"), None
+        return whole, unit_windows, Crop(None, "the model does not take an input of the crop's size"), None
     shift = tuple(lo for lo, _ in crop.box)
     moved = place.windows(small.program, [lo // s for lo, s in zip(shift, strides.values())])
-    if not same_boxes(plan, moved, shift, spatial):
-        return whole, plan, Crop(None, "its boxes differ from those of the crop"), None
+    if not same_boxes(unit_windows, moved, shift, spatial):
+        return whole, unit_windows, Crop(None, "its boxes differ from those of the crop"), None
     if not same_places(crop, small.program, moved, spatial):
-        return whole, plan, Crop(None, "values come from fixed places of the image"), None
-    if not same_constants(whole, plan, small.program, moved, crop.box):
-        return whole, plan, Crop(None, "the model computes with the size of its input"), None
+        return whole, unit_windows, Crop(None, "values come from fixed places of the image"), None
+    if not same_constants(whole, unit_windows, small.program, moved, crop.box):
+        return whole, unit_windows, Crop(None, "the model computes with the size of its input"), None
     return small, moved, crop, shift
 
 
-def _pullback(place: Place, program: TangentProgram, plan: Windows, crop: Crop, images: int) -> tuple[Pullback, Plan]:
+def _pullback(
+    place: Place, program: TangentProgram, unit_windows: Windows, crop: Crop, images: int
+) -> tuple[Pullback, Plan]:
     request = place.request
     devices = tuple(request.devices or ())
-    reads, plan = reading(program, plan, place.images_interact)
+    reads, unit_windows = reading(program, unit_windows, place.images_interact)
     pull = Pullback(
-        program, program.layers[place.layer], plan, place.below, request.score, request.channels,
+        program, program.layers[place.layer], unit_windows, place.below, request.score, request.channels,
         batching=Batching(), images_interact=place.images_interact, devices=devices,
     )  # fmt: skip
-    map_bytes = int(np.prod(pull.map_shape)) * plan.target.dtype.itemsize
+    map_bytes = int(np.prod(pull.map_shape)) * unit_windows.target.dtype.itemsize
     chosen = make_plan(
-        program, plan, place.layer, map_bytes, reads=reads, memory=request.memory, crop=crop,
+        program, unit_windows, place.layer, map_bytes, reads=reads, memory=request.memory, crop=crop,
         draws=place.subject.variables is None, available=images, certificate=place.forward,
         images_interact=place.images_interact, devices=len(devices) or 1,
     )  # fmt: skip
