@@ -103,14 +103,14 @@ def windows(
     return _Planner(program, target, source, units, widths or {}, kept, whole).windows()
 
 
-def whole_arrays(program: TangentProgram, windows: Windows) -> Windows:
+def whole_arrays(program: TangentProgram, cut: Windows) -> Windows:
     """The same units pulled back through whole arrays, as plain JAX does it, to the same windows of the source."""
-    made = windows(program, windows.target, windows.source, windows.units, whole=True)
+    made = windows(program, cut.target, cut.source, cut.units, whole=True)
     region = tuple(
-        span if span.start is None else replace(span, start=made.starts.row(windows.starts.rows[span.start]))
-        for span in windows.regions[windows.source]
+        span if span.start is None else replace(span, start=made.starts.row(cut.starts.rows[span.start]))
+        for span in cut.regions[cut.source]
     )
-    return replace(made, regions={**made.regions, windows.source: region})
+    return replace(made, regions={**made.regions, cut.source: region})
 
 
 class _Planner:
