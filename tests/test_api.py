@@ -164,7 +164,7 @@ BAD_INPUTS = {
     "none": (None, {}, "No inputs were given"),
     "rank": (IMAGES[0], {}, "slides along the axis of images, in layer 'stem', called at test_api.*an axis is missing"),
     "vector": (np.ones(3, np.float32), {}, r"Inputs of shape \(3,\) hold no images"),
-    "integers": ((IMAGES * 100).astype(np.uint8), {}, "dtype uint8; a derivative needs a floating type"),
+    "integers": ((IMAGES * 100).astype(np.uint8), {}, r"whole numbers \(uint8\) .*which have no derivative"),
     "no images": (IMAGES[:0], {}, r"Inputs of shape \(0, 9, 13, 2\) hold no images"),
     "empty iterable": (iter([]), {}, "iterable of inputs is empty"),
     "a number": (3.0, {}, "Inputs are a float; needed is an array"),

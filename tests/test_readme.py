@@ -60,7 +60,7 @@ def run(block: Block, namespace: dict) -> str:
     return out.getvalue()
 
 
-QUICK = ("README.md", "index.md", "own-model.md", "architecture.md", "command-line.md")
+QUICK = ("README.md", "own-model.md", "architecture.md", "command-line.md")
 """Pages that a reader meets first; the code of the others is run with the slow tests."""
 
 

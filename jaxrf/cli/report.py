@@ -14,7 +14,7 @@ from jaxrf.errors import InputError
 @commands.register("report")
 @dataclass(frozen=True, kw_only=True)
 class Report(Command):
-    """Write one page about results: maps, sizes, a table, warnings.
+    """Write one page about results: maps, sizes, warnings.
 
     PLACE is the folder of a sweep or a run, or a saved result (.zarr, .npz, .nc); there may be several.
     The page is one file that needs no network. A sweep may still be running: the page shows what is there.

@@ -217,8 +217,8 @@ def attention_distance(weights: Any, row: Any, metric: str = "euclidean") -> np.
     Example:
         >>> import jaxrf, numpy as np
         >>> row = jaxrf.trf(lambda x: x * 1.0, (3, 2))[-1]
-        >>> jaxrf.attention_distance(np.full((3, 3), 1 / 3), row).round(3)
-        array(0.889)
+        >>> float(jaxrf.attention_distance(np.full((3, 3), 1 / 3), row).round(3))
+        0.889
 
     References:
         Dosovitskiy et al. (2020), arXiv:2010.11929, figure 7.

@@ -76,6 +76,7 @@ def test_the_table_of_a_model_of_ids():
     assert [table["attention"].box(u, clip=True) for u in (0, 5)] == [((0, 1),), ((0, 6),)]
 
 
+@pytest.mark.slow
 def test_random_weights_and_prepared_fields():
     """Each seed looks the ids up in its own embeddings; a field takes ids inside of a program."""
     result = jaxrf.erf(NET, None, IDS, units=[(8,)], seeds=2)

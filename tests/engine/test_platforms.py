@@ -55,6 +55,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_same_maps():
     """Units, or images, are spread over 8 virtual devices without a change of the result."""
     done = subprocess.run([sys.executable, "-c", SPREAD], capture_output=True, text=True, timeout=300)

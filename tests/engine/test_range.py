@@ -44,6 +44,7 @@ def test_gradients_far_beyond_the_range_are_exact(factor):
     np.testing.assert_allclose(found.mean / factor**48, plain.mean, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_forty_sigmoid_layers_do_not_underflow():
     """Their squared gradients are below 1e-45 and none is dead; the map is that of double precision."""
     model = zoo.conv_stack(depth=40, width=2, rank=1, activation="sigmoid")

@@ -119,6 +119,7 @@ def test_magnitudes_of_any_scale_meet_as_squares():
     np.testing.assert_allclose(plain.array, np.hypot(a, b), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_where_elements_stay_apart_the_map_is_the_mean_over_all_signs():
     """One network: 2000 maps with signs drawn everywhere average to the one map that is made without any."""
     opened = open_run(Net(blocks), (24, 28, 2), crop=False)

@@ -73,7 +73,7 @@ CASES = {
     "group norm": Case(Net(normed)),
     "squeeze-and-excitation": Case(Net(gated)),
 }
-SLOW = ("transposed", "nearest", "bilinear", "group norm", "squeeze-and-excitation")
+SLOW = ("residual", "transposed", "nearest", "bilinear", "group norm", "squeeze-and-excitation")
 SEEDS = 128
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import jaxrf
 from tests.fields.small import CHANNEL, UNITS, Net, assert_same, written_out
+from tests.marks import mostly_slow
 
 ONE_OF_TWO = """
 import sys
@@ -95,7 +96,7 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-@pytest.mark.parametrize("what", ["field", "statistics", "erf"])
+@pytest.mark.parametrize("what", mostly_slow(["field", "statistics", "erf"], {"field"}))
 def test_calls_leave_nothing_behind(what, field, variables, images):
     """200 warm calls leave as many arrays as there were, and the process no larger."""
     host = np.asarray(images)

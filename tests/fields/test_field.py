@@ -16,6 +16,7 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
 from tests.fields.small import CHANNEL, UNITS, Net, Tied, assert_same, written_out
+from tests.marks import mostly_slow
 
 
 def test_a_call_is_the_pullback_written_out(field, variables, images):
@@ -129,7 +130,7 @@ def sigma(field, maps):
     return jnp.sqrt((array * (at - mean) ** 2).sum() / array.sum())
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", mostly_slow(NETS, set(NETS) - {"U-Net"}))
 def test_gradients_of_a_smooth_measure(name):
     """The derivative of sigma by the weights, along a random direction, is that of finite differences."""
     with jax.enable_x64(True):

@@ -119,6 +119,7 @@ def test_every_option_is_part_of_the_key(change, images):
     np.testing.assert_array_equal(found, fresh(Net(), variables, images, **change))
 
 
+@pytest.mark.slow
 def test_shapes_and_precision_are_part_of_the_key(images):
     """Another width, size, type or number of images at a time."""
     for model, batch in ((Net(), images), (Net(5), images), (Net(), images[:, 1:]), (Net(), images[:2])):

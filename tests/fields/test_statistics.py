@@ -179,6 +179,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_on_a_mesh():
     """Summed by the compiler and by `psum` inside of `shard_map`, with traced numbers of images, on eight devices."""
     done = subprocess.run([sys.executable, "-c", ON_A_MESH], capture_output=True, text=True, timeout=300)

@@ -24,6 +24,7 @@ class Chain(nn.Module):
         return x
 
 
+@pytest.mark.slow
 def test_changes_reach_what_they_say():
     """Each change, made in the network, gives the size that was promised, and one step less does not."""
     table = jaxrf.trf(Chain(), (400, 1))

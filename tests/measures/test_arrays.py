@@ -340,6 +340,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_on_meshes():
     """Maps spread over devices stay there: Auto and Explicit axes, GSPMD and `shard_map`."""
     done = subprocess.run([sys.executable, "-c", ON_A_MESH], capture_output=True, text=True, timeout=300)

@@ -37,6 +37,7 @@ def test_the_context_is_that_of_the_weights():
     np.testing.assert_allclose(profile[:8], 0.5 ** np.arange(8) / total, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_tiles_with_the_measured_context_stay_under_the_tolerance():
     """The error that remains is that of really cutting, on all axes together; a stricter tolerance asks for more."""
     net = zoo.unet(depth=1, width=4, up="nearest")

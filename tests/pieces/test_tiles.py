@@ -36,8 +36,8 @@ def compare(model, shape, tile, limit=1e-6, **options):
     [
         (1, "transposed", 40),
         pytest.param(2, "bilinear", 100, marks=pytest.mark.slow),
-        (3, "nearest", 200),
-        (4, "transposed", 420),
+        pytest.param(3, "nearest", 200, marks=pytest.mark.slow),
+        pytest.param(4, "transposed", 420, marks=pytest.mark.slow),
     ],
 )
 def test_u_nets_of_four_depths(depth, up, tile):

@@ -41,6 +41,7 @@ def test_pairing_sees_a_difference_that_errors_apart_hide():
     assert (together.difference.high < 0).all() and (apart.difference.high > 0).all()
 
 
+@pytest.mark.slow
 def test_intervals_of_differences_are_true():
     """Of 200 paired intervals of 95 %, 91 to 98 % hold the difference of the long run, and so do unpaired ones."""
     held = {True: 0, False: 0}

@@ -145,6 +145,7 @@ def test_of_two_processes_one_adds(bucket, place):
     assert not mine[0] & mine[1] and mine[0] | mine[1] == set(range(60))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [PLACES[0], pytest.param(PLACES[1], marks=pytest.mark.slow)])
 def test_a_sweep_in_a_bucket_has_the_bits_of_one_in_a_folder(bucket, whole, place):
     """Written, merged and finished through HTTP; the second time there is nothing to do."""

@@ -83,6 +83,7 @@ def test_a_worker_of_another_kind_is_refused(monkeypatch):
         last(made(), "memory://unlike")
 
 
+@pytest.mark.slow
 def test_engines_are_named(monkeypatch):
     """What is not an engine, or has no scheduler, is said."""
     with pytest.raises(InputError, match="There is no engine 'processes:0'"), executor("processes:0"):

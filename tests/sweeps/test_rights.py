@@ -100,6 +100,7 @@ def test_a_folder_without_a_right_to_read_is_named_at_once(folder):
     assert f"{folder / 'out'}" in err and "Check permissions" in err
 
 
+@pytest.mark.slow
 def test_rights_that_are_lost_on_the_way_damage_nothing(folder, tmp_path):
     """The next block cannot be written: it is said, and what is there is sound; with rights again, the rest follows."""
     process = start(folder, pause=0.1)

@@ -144,6 +144,7 @@ def test_ten_kills_lose_nothing_that_was_written(whole, tmp_path):
     assert not list(tmp_path.glob("damaged/*"))
 
 
+@pytest.mark.slow
 def test_two_at_once_on_one_folder_agree(whole, tmp_path):
     """Two processes that know nothing of each other, started at the same moment, give the result of one."""
     file, expected = whole
@@ -164,6 +165,7 @@ def test_a_slurm_step_is_two_shards(whole, tmp_path):
     assert digests(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_four_devices_of_a_process_agree_with_one(whole, tmp_path):
     """Work that is spread over virtual devices has the bits of one device."""
     file, expected = whole

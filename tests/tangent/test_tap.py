@@ -110,7 +110,7 @@ def instructions(text: str) -> list[str]:
     return [re.sub(r"[%.\d]+", "", line.split(" = ", 1)[1]) for line in text.splitlines() if " = " in line]
 
 
-@pytest.mark.parametrize("kind", ["linen", "nnx"])
+@pytest.mark.parametrize("kind", [pytest.param("linen", marks=pytest.mark.slow), "nnx"])
 def test_taps_leave_the_compiled_model_alone(kind):
     """Forward pass and gradient have the same compiled operations and the same output bits with and without taps."""
     subject = adapt(Net() if kind == "linen" else NnxNet(nnx.Rngs(0)), (6, 7, 2))

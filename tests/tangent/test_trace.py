@@ -222,7 +222,7 @@ def test_two_threads():
 
 def test_whole_numbers_have_no_derivative():
     """An input of an integer type is refused before anything is traced."""
-    with pytest.raises(InputError, match="dtype int32; a derivative needs floating-point inputs"):
+    with pytest.raises(InputError, match=r"whole numbers \(int32\) .*which have no derivative"):
         jaxrf.trf(lambda x: x * 2, (5, 7, 1), dtype=np.int32)
 
 

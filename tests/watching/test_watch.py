@@ -99,6 +99,7 @@ def test_nothing_is_compiled_after_the_first_map(variables, tmp_path):
     assert seen == []
 
 
+@pytest.mark.slow
 def test_inside_of_the_step(variables, tmp_path):
     """Statistics made in the jitted step, at the due steps alone, are those of a call; weights keep their bits."""
     watch = made(variables, tmp_path)

@@ -84,22 +84,11 @@ ROUNDED = {
 }
 
 OFTEN = {
-    *("alexnet_v2", "vgg_a", "vgg_16", "inception_v2", "inception_v3", "inception_v4", "inception_resnet_v2"),
-    *(
-        "mobilenet_v1",
-        "mobilenet_v1_075",
-        "mobilenet_v2",
-        "resnet18",
-        "resnet18_nnx",
-        "resnet34",
-        "resnet50",
-        "resnet101",
-    ),
-    *("resnet152", "resnet_v1_50", "resnet_v1_101", "resnet_v1_152", "resnet_v1_200", "resnet_v2_50", "resnet_v2_101"),
-    *("resnet_v2_152", "resnet_v2_200", "convnext_tiny", "vit_small_16", "unet", "conv_stack", "conv_stack_nnx"),
-    *("vgg11", "mixer_s16", "poolformer_s12", "swin_tiny", "deit_tiny", "van_b1", "wavenet", "tcn", "unet_3d"),
-    *("inception_next_tiny", "mobilenet_v3_small", "esrgan"),
-}
+    "alexnet_v2", "vgg_a", "vgg_16", "inception_v2", "mobilenet_v1", "mobilenet_v1_075", "mobilenet_v2", "resnet18",
+    "resnet18_nnx", "resnet34", "resnet50", "resnet_v1_50", "resnet_v2_50", "convnext_tiny", "vit_small_16", "unet",
+    "conv_stack", "conv_stack_nnx", "vgg11", "mixer_s16", "poolformer_s12", "swin_tiny", "deit_tiny", "van_b1",
+    "wavenet", "tcn", "unet_3d", "inception_next_tiny", "mobilenet_v3_small", "esrgan",
+}  # fmt: skip
 """Networks whose shapes every run of the tests computes; those of the others are among the slow tests."""
 
 # (*spatial, features) of the last map for the usual input.
