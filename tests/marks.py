@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 
-def mostly_slow(names: Iterable[str], often: Iterable[str]) -> list[Any]:
-    """All names as parameters of a test, of which those that are not among `often` are slow tests."""
+def mostly_slow(names: Iterable[str], often: Iterable[str], mark: pytest.MarkDecorator = pytest.mark.slow) -> list[Any]:
+    """All names as parameters of a test, of which those that are not among `often` are slow tests, or have another mark."""
     often = set(often)
-    return [name if name in often else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return [name if name in often else pytest.param(name, marks=mark) for name in names]

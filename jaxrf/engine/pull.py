@@ -163,8 +163,8 @@ def pull_back(
     """
     others = others or {}
     last, late = None if others or patient != 1.0 else last_look(windows), None
-    start = place(ct, windows.unit, windows.regions[windows.target], windows.starts, table)
-    pending: dict[Variable, Scaled] = {windows.target: Scaled(start)}
+    ct = place(ct, windows.unit, windows.regions[windows.target], windows.starts, table)
+    pending: dict[Variable, Scaled] = {windows.target: Scaled(ct)}
     for step in windows.steps:
         arriving = pending.get(step.equation.result)
         if arriving is None:
@@ -183,21 +183,19 @@ def pull_back(
             arriving = arriving.looked_at(patient * allowed, limit)
         transpose = others.get(step.equation, rule.transpose)
         for i, into in step.into.items():
-            operand = step.equation.operands[i]
-            assert isinstance(operand, Variable)
+            operand: Variable = step.equation.operands[i]  # type: ignore[assignment]
             out, powers = windows.regions[step.equation.result], rule.powers(step.equation, i)
             known = [j for j in powers if steady(step.equation, j, windows)]
-            view = WindowView(step.equation, out, into, shared, table, known)
-            pulled = transpose(view, i, arriving.array)
-            pulled = mask(pulled, into, step.masked[i], windows.starts, table)
-            pulled = place(pulled, into, windows.regions[operand], windows.starts, table)
+            array = transpose(WindowView(step.equation, out, into, shared, table, known), i, arriving.array)
+            array = mask(array, into, step.masked[i], windows.starts, table)
+            array = place(array, into, windows.regions[operand], windows.starts, table)
             drift = rule.drift(step.equation) if len(known) == len(powers) else math.inf
-            pulled = arriving.then(pulled, drift, tuple((_scale(step.equation, j), powers[j]) for j in known))
+            pulled = arriving.then(array, drift, tuple((_scale(step.equation, j), powers[j]) for j in known))
             if operand in pending:
                 pulled = pending[operand].met(pulled, shared.scales, operand in in_squares)
             pending[operand] = pulled
-    region = windows.regions[windows.source]
     if windows.source not in pending:
+        region = windows.regions[windows.source]
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), windows.source.dtype))
     final = pending[windows.source].complete(shared.scales)
     if late:  # where the product is one with the score

@@ -24,7 +24,7 @@ from tests.running import run_of
 
 EXACT = 1e-10
 OFTEN = {"resnet34", "resnet101", "resnet_v1_101", "resnet_v2_101", "deit_tiny", "vgg13", "van_b0"}
-"""Networks that are compared in every run of the tests; the others are in the slow ones."""
+"""Networks that are compared in every run of the tests; the others where every layer is."""
 PLACES = np.array([[0, 0, 0], [1, 1, 1], [0.5, 0, 0.5], [0.5, 0.5, 0.5], [0.2, 0.7, 0.4]])
 """Units of a layer, as shares of its axes: two corners, a border, the center and one between."""
 
@@ -65,7 +65,7 @@ def test_every_network_is_compared():
     assert {*NETWORKS, *ALIKE} == set(zoo.models)
 
 
-@pytest.mark.parametrize("name", mostly_slow(ALIKE, OFTEN))
+@pytest.mark.parametrize("name", mostly_slow(ALIKE, OFTEN, pytest.mark.every_layer))
 def test_networks_of_the_same_blocks(name, double, monkeypatch):
     """With few blocks in a row, a deeper network has weights of the shapes of the one that stands for it, in order."""
     mine, other = (subject_of(one, monkeypatch.setattr).abstract for one in (name, ALIKE[name]))
@@ -96,7 +96,10 @@ def test_every_layer(name, double, quick, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tcn", "unet_3d", "van_b1", "swin_tiny", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    mostly_slow(["tcn", "unet_3d", "van_b1", "swin_tiny", "densenet121"], {"tcn", "van_b1"}, pytest.mark.every_layer),
+)
 def test_a_layer_in_the_middle(name, double, quick, monkeypatch):
     """The same for one layer half-way through, of a few networks."""
     subject = subject_of(name, monkeypatch.setattr)
