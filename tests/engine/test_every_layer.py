@@ -98,7 +98,7 @@ def test_every_layer(name, double, quick, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    mostly_slow(["tcn", "unet_3d", "van_b1", "swin_tiny", "densenet121"], {"tcn", "van_b1"}, pytest.mark.every_layer),
+    mostly_slow(["tcn", "unet_3d", "van_b1", "swin_tiny", "densenet121"], {"tcn"}, pytest.mark.every_layer),
 )
 def test_a_layer_in_the_middle(name, double, quick, monkeypatch):
     """The same for one layer half-way through, of a few networks."""
