@@ -23,6 +23,8 @@ from tests.marks import mostly_slow
 from tests.running import run_of
 
 EXACT = 1e-10
+HIDDEN = 1e-60
+"""Of the peak: what a mask of -100 on scores of attention still lets through, which counts as nothing."""
 OFTEN = {"resnet34", "resnet101", "resnet_v1_101", "resnet_v2_101", "deit_tiny", "vgg13", "van_b0"}
 """Networks that are compared in every run of the tests; the others where every layer is."""
 PLACES = np.array([[0, 0, 0], [1, 1, 1], [0.5, 0, 0.5], [0.5, 0.5, 0.5], [0.2, 0.7, 0.4]])
@@ -135,7 +137,7 @@ def errors(subject: Subject, images: Images, layer: str, reference: Reference) -
         theirs = np.square(gradients[number]).sum(-1)
         outside = np.ones(theirs.shape, bool)
         outside[tuple(slice(lo, hi) for lo, hi in run.prepared.row.box(unit.tolist(), clip=True))] = False
-        assert not theirs[outside].any(), f"unit {unit} of {layer!r} sees more than its box"
+        assert (theirs[outside] <= HIDDEN * theirs.max()).all(), f"unit {unit} of {layer!r} sees more than its box"
         off = np.abs(sample.values[0, number] - value[place].ravel()).max() / (np.abs(value[place]).max() or 1.0)
         map_off = difference(sample.maps[0, number], run.prepared.pullback.origin[number], theirs, theirs.max())
         both_zero = not theirs.any() and map_off == 0
