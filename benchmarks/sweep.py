@@ -58,7 +58,7 @@ def specification(seeds: int, **changes: Any) -> Specification:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What one process computed after its first block.
+    """What one process computed after its first block, or in all where there was no other.
 
     Attributes:
         seeds: how many.
@@ -75,9 +75,12 @@ class Stretch:
 def swept(seeds: int, place: str, shard: tuple[int, int] = (0, 1)) -> Stretch:
     """A sweep, or a share of one, on an empty folder."""
     first, began, cpu = 0, 0.0, 0.0
+    opened, opened_cpu = time.time(), time.process_time()
     for last in run(specification(seeds), place, shard=shard):
         if last.computed and not first:
             first, began, cpu = last.computed, time.time(), time.process_time()
+    if last.computed == first:
+        return Stretch(first, opened, time.time(), time.process_time() - opened_cpu)
     return Stretch(last.computed - first, began, time.time(), time.process_time() - cpu)
 
 
