@@ -1,6 +1,7 @@
 """Models of every kind as subjects: pure functions with shapes, whose layers carry taps.
 
-One file per kind, with `accepts(model)` and `build(model, variables, call)`.
+One file per kind, with `accepts(model)`, `variables_of(model, variables)`, `build(model, variables, call)`, and
+`REDRAWS`: whether a model that brings its variables along can be drawn anew.
 A new kind is a new file and a place in `KINDS`.
 """
 
@@ -27,14 +28,14 @@ KINDS = (linen, nnx, pytorch, function)
 
 def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
     """The variables to run a model with: those given, else those that an NNX or PyTorch module brings along, else None."""
-    if can_draw(model):
-        return pytorch.own(model) if variables is None else pytorch.as_arrays(variables)
-    return nnx.own(model) if variables is None else variables
+    kind = _kind(model)
+    return variables if kind is None else kind.variables_of(model, variables)
 
 
 def can_draw(model: Any) -> bool:
     """Whether a model that brings its variables along can be drawn anew, as PyTorch modules can."""
-    return _kind(model) is pytorch
+    kind = _kind(model)
+    return kind is not None and kind.REDRAWS
 
 
 def _kind(model: Any) -> ModuleType | None:

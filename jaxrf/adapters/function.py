@@ -11,10 +11,17 @@ import jax
 from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, shapes_of
 from jaxrf.errors import InputError
 
+REDRAWS = False
+
 
 def accepts(model: Any) -> bool:
     """Whether `model` can be called and is not a class."""
     return callable(model) and not isinstance(model, type)
+
+
+def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
+    """Those given: a model of this kind brings none along."""
+    return variables
 
 
 def build(model: Callable[..., Any], variables: PyTree | None, call: Call) -> Subject:

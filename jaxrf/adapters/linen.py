@@ -21,9 +21,17 @@ NOT_LAYERS = frozenset({"setup", "initialize_carry"})
 ONLY_APPLY = frozenset({"rngs", "mutable", "capture_intermediates"})
 
 
+REDRAWS = False
+
+
 def accepts(model: Any) -> bool:
     """Whether `model` is a Linen module, or the class of one (which `build` refuses with an explanation)."""
     return isinstance(model, nn.Module) or (isinstance(model, type) and issubclass(model, nn.Module))
+
+
+def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
+    """Those given: a model of this kind brings none along."""
+    return variables
 
 
 def build(model: nn.Module, variables: PyTree | None, call: Call) -> Subject:

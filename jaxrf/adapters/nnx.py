@@ -20,14 +20,17 @@ from jaxrf.errors import InputError
 LABEL = "_jaxrf_label"
 
 
+REDRAWS = False
+
+
 def accepts(model: Any) -> bool:
     """Whether `model` is an NNX module, an NNX class, or a function of `rngs` that returns a module."""
     return isinstance(model, nnx.Module) or _is_module_class(model) or _required(model) == ["rngs"]
 
 
-def own(model: Any) -> PyTree | None:
-    """The state that an instance brings along; None for all else."""
-    return nnx.state(model) if isinstance(model, nnx.Module) else None
+def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
+    """Those given, or the state that an instance brings along."""
+    return nnx.state(model) if variables is None and isinstance(model, nnx.Module) else variables
 
 
 def build(model: Any, variables: PyTree | None, call: Call) -> Subject:

@@ -24,6 +24,8 @@ from jaxrf.adapters.torch_export import IMAGE, export, in_numpy
 from jaxrf.adapters.torch_kept import kept
 from jaxrf.errors import InputError
 
+REDRAWS = True
+
 
 def accepts(model: Any) -> bool:
     """Whether `model` is a PyTorch module, its class, or a callable without arguments where torch is in use.
@@ -36,16 +38,18 @@ def accepts(model: Any) -> bool:
     return isinstance(model, module) or _is_class(model, module) or (callable(model) and _required(model) == [])
 
 
-def own(model: Any) -> dict[str, np.ndarray] | None:
-    """The variables that an instance brings along, as its `state_dict` names them; None for all else."""
+def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
+    """Those given, a `state_dict` as arrays; or what an instance brings along, as its `state_dict` names them."""
     module = _module_class()
+    if variables is not None:
+        return _as_arrays(variables)
     if module is None or not isinstance(model, module):
         return None
     return {name: in_numpy(tensor) for name, tensor in _tensors(model).items()}
 
 
-def as_arrays(variables: PyTree) -> PyTree:
-    """A `state_dict` with arrays in the place of tensors, and without whole numbers, which are no variables."""
+def _as_arrays(variables: PyTree) -> PyTree:
+    """A `state_dict` with arrays in the place of tensors, and without whole numbers, which are not variables."""
     if not isinstance(variables, Mapping):
         return variables
     tensor = sys.modules["torch"].Tensor
@@ -67,11 +71,11 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
         module, name = model, type(model).__name__
         draw: Callable[[], Any] = functools.partial(_reset, model)
         check: Callable[[], None] = functools.partial(_check_resetting, model)
-        state = own(model) if variables is None else as_arrays(variables)
+        state = variables_of(model, variables)
     else:
         module, name = _made(model, torch_module), _name(model)
         draw, check = functools.partial(_made, model, torch_module), lambda: None
-        state = None if variables is None else as_arrays(variables)
+        state = None if variables is None else _as_arrays(variables)
     call = _channels_first(call)
     with call.explaining(name):
         expected = shapes_of({key: _shape(one) for key, one in _tensors(module).items()}, name)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrf.base.compiler import platform
+from jaxrf.base.platforms import traits
 from jaxrf.equations.program import Operand
 
 SLACK = 8
@@ -170,12 +170,12 @@ def scales(coefficients: Sequence[jax.Array], terms: Sequence[float]) -> list[tu
 
 
 def _sample(coefficient: jax.Array) -> jax.Array:
-    """What tells the magnitude of a coefficient: all of it; or, on a TPU, its middle, which holds up to `SAMPLE` elements.
+    """What tells the magnitude of a coefficient: all of it; or its middle, which holds up to `SAMPLE` elements.
 
-    To read all weights of a ResNet-50 would take as long as a tenth of its pull-back. A look at the range of a cotangent
+    A look at the range of a cotangent
     catches what other elements do to it.
     """
-    if platform() != "tpu":
+    if not traits().samples_weights:
         return coefficient
     for axis, n in enumerate(coefficient.shape):
         kept = max(1, min(n, SAMPLE * n // coefficient.size))
@@ -206,14 +206,14 @@ def largest_exponents(arrays: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array
     """
     parts = [[a.real, a.imag] if jnp.iscomplexobj(a) else [a] for a in arrays]
     flat = [part for each in parts for part in each]
-    look = _largest_apart if platform() == "tpu" else _largest_together
+    look = _largest_apart if traits().reshape_copies else _largest_together
     bits = jnp.stack(look(flat)).reshape(-1, len(parts[0])).max(axis=1)
     return _exponents(bits, flat[0].dtype)
 
 
 def row_exponents(array: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`largest_exponents` of each entry of an array's first axis."""
-    if platform() == "tpu":
+    if traits().reshape_copies:
         parts = [array.real, array.imag] if jnp.iscomplexobj(array) else [array]
         bits = reduce(jnp.maximum, (_bits(part).max(axis=range(1, part.ndim), initial=0) for part in parts))
         return _exponents(bits, parts[0].dtype)
@@ -224,7 +224,7 @@ def row_exponents(array: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _largest_apart(arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """The bits of the largest magnitude in each of several real arrays, each as it lies: a reshape is a copy on a TPU."""
+    """The bits of the largest magnitude in each of several real arrays, each as it lies."""
     return [_bits(array).max() for array in arrays]
 
 

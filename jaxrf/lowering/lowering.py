@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax import lax
 
-from jaxrf.base import compiler
+from jaxrf.base.platforms import traits
 from jaxrf.base.registry import Registry
 from jaxrf.lowering.problem import Problem
 
@@ -45,9 +45,8 @@ def laid_out(kernel: jax.Array) -> jax.Array:
     """The kernel as it is, computed before the convolution.
 
     The barrier keeps XLA from moving a change of its order into the convolution, where a CPU takes 30 times as long.
-    A TPU reads a kernel in any order, and a copy of it costs.
     """
-    return kernel if compiler.platform() == "tpu" else lax.optimization_barrier(kernel)
+    return kernel if traits().any_kernel_order else lax.optimization_barrier(kernel)
 
 
 def padded(x: jax.Array, problem: Problem) -> jax.Array:

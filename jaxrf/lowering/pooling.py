@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrf.base import compiler
+from jaxrf.base.platforms import traits
 
 # Each position of a window is an operation of the program; longer ones are left to XLA.
 MOST_SHIFTS = 64
@@ -122,7 +122,7 @@ def _spread(
     Done by phases: with stride s, position s q + t is at place t, t + s, ... of windows q, q - 1, ...
     """
     stride, shifts = spec.strides[axis], spec.shifts(axis)
-    holes = compiler.platform() == "tpu"  # a stack is a move of axes there, and a pad with holes one with what reads it
+    holes = traits().pads_fuse
     if shifts == range(stride) and not holes:
         return _repeat(ct, owner, stride, axis, size)
     count, reach = -(-size // stride), shifts[-1] // stride

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrf.base import compiler
+from jaxrf.base.platforms import traits
 from jaxrf.equations.program import Equation
 from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
@@ -73,8 +73,8 @@ class Pooling(Rule):
 
 
 def _plain(view) -> bool:
-    """Whether XLA's own way is taken: on a TPU for whole arrays, where shifts of them are copies, with features in the lanes."""
-    return compiler.platform() == "tpu" and not any(span.moving for span in (*view.out, *view.into))
+    """Whether XLA's own way is taken: for whole arrays, where shifts of them are copies."""
+    return traits().reshape_copies and not any(span.moving for span in (*view.out, *view.into))
 
 
 def _without(x: jax.Array, pads: list[tuple[int, int]]) -> jax.Array:
