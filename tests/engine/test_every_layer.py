@@ -80,13 +80,7 @@ def test_networks_of_the_same_blocks(name, double, monkeypatch):
 def test_every_layer(name, double, quick, monkeypatch):
     """Maps and values of corners, border and center of all layers, which are zero outside of the box."""
     monkeypatch.setattr(planning, "Programs", functools.cache(Programs))  # they do not depend on the layer
-    subject = subject_of(name, monkeypatch.setattr)
-    images = as_images(np.random.default_rng(1).normal(size=(1, *subject.input_shape)), None)
-    reference = Reference(subject, jnp.asarray(images.source))
-    layers = [
-        layer.name for layer in planning.Programs(subject, ()).of().program.layers.values() if layer.tangent is not None
-    ]
-    assert set(layers) == set(reference.values)
+    subject, images, reference, layers = opened(name, monkeypatch)
     found = {layer: errors(subject, images, layer, reference) for layer in layers}
     every = np.concatenate([*found.values()])
     dead = np.count_nonzero(np.isnan(every))
@@ -104,6 +98,13 @@ def test_every_layer(name, double, quick, monkeypatch):
 )
 def test_a_layer_in_the_middle(name, double, quick, monkeypatch):
     """The same for one layer half-way through, of a few networks."""
+    subject, images, reference, layers = opened(name, monkeypatch)
+    found = errors(subject, images, layers[len(layers) // 2], reference)
+    assert np.nanmax(found) < EXACT
+
+
+def opened(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Subject, Images, Reference, list[str]]:
+    """A small network of the zoo, an image, its reference, and the names of its layers."""
     subject = subject_of(name, monkeypatch.setattr)
     images = as_images(np.random.default_rng(1).normal(size=(1, *subject.input_shape)), None)
     reference = Reference(subject, jnp.asarray(images.source))
@@ -111,8 +112,7 @@ def test_a_layer_in_the_middle(name, double, quick, monkeypatch):
         layer.name for layer in planning.Programs(subject, ()).of().program.layers.values() if layer.tangent is not None
     ]
     assert set(layers) == set(reference.values)
-    found = errors(subject, images, layers[len(layers) // 2], reference)
-    assert np.nanmax(found) < EXACT
+    return subject, images, reference, layers
 
 
 def errors(subject: Subject, images: Images, layer: str, reference: Reference) -> np.ndarray:
