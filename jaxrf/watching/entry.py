@@ -41,8 +41,8 @@ def numbers(result: Result) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def arrays(result: Result, blocks: int) -> dict[str, Variable]:
-    """A result as one entry; `blocks` is how many sums by image there may be."""
+def arrays(result: Result, blocks: int, step: int) -> dict[str, Variable]:
+    """A result as one entry with the number of its step; `blocks` is how many sums by image there may be."""
     axes = tuple(f"axis_{a}" for a in range(len(result.input_shape)))
     kept = result.groups.get("images", Groups(blocks))
     known = kept.seen == 2**kept.levels - 1 and len(kept.blocks) <= blocks  # those that were counted without gaps
@@ -50,6 +50,7 @@ def arrays(result: Result, blocks: int) -> dict[str, Variable]:
     for key, block in kept.blocks.items() if known else ():
         count[key], total[key] = block.count, block.total
     entry = {
+        "step": Variable((), np.asarray(step, np.int64)),
         "mean": Variable(("unit", *axes), result.mean),
         "stderr": Variable(("unit", *axes), result.stderr),
         "images_count": Variable(("block", "unit"), count),

@@ -210,20 +210,20 @@ class Watch:
         """Record a step; those from it on, which a training that went back to a checkpoint left behind, are dropped."""
         host = {name: _on_host(one) for name, one in found.items()}
         results = self._by_name(self.field.result(host if self.field.several else next(iter(host.values()))))
-        group, written = self._into_group(results, {name: len(one.images.highest) for name, one in host.items()})
+        group, written = self._into_group(step, results, {name: len(one.images.highest) for name, one in host.items()})
         steps = group.steps
         if len(steps) and step <= steps[-1]:
             group.cut(int(np.searchsorted(steps, step)))
         group.append(step, {name: one.data for name, one in written.items()})
         writers.write(self.writer, step, scalars(results), pictures(results))
 
-    def _into_group(self, results: Mapping[str, Result], blocks: Mapping[str, int]) -> tuple[Growing, dict]:
+    def _into_group(self, step: int, results: Mapping[str, Result], blocks: Mapping[str, int]) -> tuple[Growing, dict]:
         """The group, made with the first step, and the arrays of this step."""
         folders = {name: name.replace("/", ".") for name in results}
         written = {
             f"{folders[name]}/{key}": one
             for name, result in results.items()
-            for key, one in entry.arrays(result, blocks[name]).items()
+            for key, one in entry.arrays(result, blocks[name], step).items()
         }
         if self._group is None:
             facts = {"format": KIND, "layers": folders, "every": self.every, "fingerprint": self._fingerprint}

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 from flax import linen as nn
 from jax import monitoring
 
@@ -85,6 +86,8 @@ def test_a_loop_is_recorded_and_its_weights_stay(variables, tmp_path):
         assert writer.images[4][f"field/{name}"].max() == 1
     figure = history.plot("c2", count=2, shares=())
     assert [ax.get_title().splitlines()[0] for ax in figure.axes[:2]] == ["step 0", "step 4"]
+    record = xarray.open_zarr(tmp_path / "fields", group="c2", consolidated=False)
+    assert list(record.step) == [0, 2, 4] and record["mean"].dims[0] == "step"
 
 
 def test_nothing_is_compiled_after_the_first_map(variables, tmp_path):
