@@ -78,8 +78,23 @@ def test_the_table_for_cpus(problem, name):
     """Each line of the table where it was measured or counted; dense convolutions and narrow types stay XLA's."""
     assert choose(problem, "cpu") == name
     assert choose(problem, "cuda") == "plain"
-    stem = problem.dilated and problem.outputs <= 4
-    assert choose(problem, "tpu") == ("interleave" if stem else "plain")
+
+
+@pytest.mark.parametrize(
+    ("problem", "name"),
+    [
+        (back(layer(224, 3, 64, 7, stride=2)), "interleave"),
+        (back(layer(21, 3, 64, 7, stride=2, pad=0)), "interleave"),
+        (back(layer(56, 96, 96, 3, stride=2, groups=96)), "plain"),
+        (back(layer(224, 3, 64, 3)), "plain"),
+        (back(layer(56, 64, 64, 3, stride=2)), "plain"),
+        (layer(56, 96, 96, 7, groups=96), "plain"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.key,
+)
+def test_the_table_for_a_tpu(problem, name):
+    """Gradients at images of few channels behind a strided stem are computed by phases; all else is XLA's."""
+    assert choose(problem, "tpu") == name
 
 
 def test_phases_choose_again_for_their_parts():
