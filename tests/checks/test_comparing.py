@@ -160,6 +160,7 @@ def narrow(act, bias=0.0):
     return f
 
 
+@pytest.mark.slow
 def test_values_too_small_for_their_type_are_told_where_they_decide():
     """A ReLU on values that underflow closes, and the map of a part of an image is wrong without a NaN or a dead unit.
 

@@ -89,6 +89,7 @@ def test_windows_are_smaller_than_the_image():
     assert on_whole_arrays(run).prepared.pullback.map_shape == (33, 41)
 
 
+@pytest.mark.slow
 def test_batches_of_images_do_not_matter():
     """An array, batches of it, and single images give the same mean and standard error."""
     w, batch = weights(*models.RESIDUAL), models.images(5, *SHAPE)
@@ -140,6 +141,7 @@ def test_images_that_see_each_other(channels):
     assert errors(batch_norm, models.images(3, 7, 8, 2), w, channels=channels).max() < EXACT
 
 
+@pytest.mark.slow
 def test_share_on_the_own_image():
     """Under batch statistics the result records which share of all maps lies on the unit's own image."""
     w, batch = weights((3, 3, 2, 3), (3, 3, 3, 2)), models.images(3, 7, 8, 2)

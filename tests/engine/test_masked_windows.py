@@ -67,7 +67,11 @@ def blocks(x):
     return (weights.reshape(-1, 5, 5) @ y).reshape(x.shape)
 
 
-@pytest.mark.parametrize("model", [banded, heads, causal, joined, blocks], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model",
+    [banded, pytest.param(heads, marks=pytest.mark.slow), causal, joined, pytest.param(blocks, marks=pytest.mark.slow)],
+    ids=lambda model: model.__name__,
+)
 def test_maps_are_gradients(model):
     """Of units at either border and inside, over two images."""
     n = 20

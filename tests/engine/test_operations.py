@@ -13,6 +13,7 @@ from jax import lax
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import average_pool, conv, layer_norm, max_pool, sum_pool, weights
+from tests.marks import mostly_slow
 
 pytestmark = pytest.mark.usefixtures("double", "quick")
 
@@ -165,7 +166,10 @@ CASES = {
 CHOOSING = ("max-pool", "max-pool, valid", "branches", "U-Net", "cond", "one dimension", "three dimensions")
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = {"bilinear 7 to 20", "nearest 7 to 20", "bilinear down", "space to depth", "U-Net", "GroupNorm", "scan of remat"}
+
+
+@pytest.mark.parametrize("case", mostly_slow(CASES, set(CASES) - SLOW))
 def test_every_unit(case):
     """All units have the map of the dense Jacobian, whose hull is the unit's box; where values choose, it lies in it."""
     f, w, shape = CASES[case]

@@ -13,7 +13,9 @@ from tests.engine.dense import EXACT, errors
 from tests.engine.models import LAYERS, NETS
 
 SHAPE = (9, 13, 2)
-EVERY_LAYER = [(net, layer) for net in NETS for layer in LAYERS[net]]
+NEXT = pytest.mark.slow
+"""Of tests on the largest of the three networks."""
+EVERY_LAYER = [pytest.param(net, layer, marks=[NEXT] * (net == "next")) for net in NETS for layer in LAYERS[net]]
 
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -53,7 +55,7 @@ def test_scores_and_rules_on_a_residual_network(score, channels):
     assert found.max() < EXACT
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", [pytest.param(net, marks=[NEXT] * (net == "next")) for net in NETS])
 def test_three_images(net):
     """Each image of a batch of three has its own map, with its own probe."""
     f, shapes = NETS[net]
@@ -63,7 +65,7 @@ def test_three_images(net):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("net", "count"), [("residual", 1), ("mobile", 3), ("next", 3)])
+@pytest.mark.parametrize(("net", "count"), [("residual", 1), ("mobile", 3), pytest.param("next", 3, marks=NEXT)])
 def test_channels_first(net, count):
     """A network on (batch, channel, y, x) has the same maps; its positions are axes 2 and 3."""
     f, shapes = NETS[net]
@@ -76,7 +78,8 @@ def test_channels_first(net, count):
 @pytest.mark.parametrize(
     ("net", "wrt", "layer"),
     [("residual", "stem", "block"), ("residual", "pool", "first"), ("mobile", "depthwise", "head"),
-     ("mobile", "project", "residual"), ("next", "stem", "block"), ("next", "depthwise", "expand")],
+     ("mobile", "project", "residual"), pytest.param("next", "stem", "block", marks=NEXT),
+     pytest.param("next", "depthwise", "expand", marks=NEXT)],
 )  # fmt: skip
 def test_layer_to_layer(net, wrt, layer):
     """Maps of a layer onto an earlier one count the paths through it alone."""

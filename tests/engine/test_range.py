@@ -76,6 +76,7 @@ def test_pooled_units_may_be_of_very_different_strength():
     np.testing.assert_allclose(weak.mean.sum(), (1e-50 + 1e-60) / 4.0**9 / 3, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_changes_where_nothing_leaves_the_range():
     """The bits of a gradient that is looked at after every equation are those of one that never is."""
     w, inputs = weights(*RESIDUAL, dtype=np.float32), images(1, 17, 21, 2, dtype=np.float32)

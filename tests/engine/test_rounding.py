@@ -38,6 +38,7 @@ def share(model: nn.Module, **options) -> float:
     return changed_share(first, again)
 
 
+@pytest.mark.slow
 def test_the_sum_behind_a_normalization_is_rounding():
     """The mean over channels is the same whatever the image; what is left of its gradient is another with each rounding."""
     units = np.array([[0, 0], [4, 5], [8, 11]])

@@ -83,6 +83,7 @@ def maps_of(pull: Pullback, opened: Run, keys: jax.Array, seed: int = 0) -> np.n
     return pull.maps(opened.leaves(seed), np.repeat(image[:, None], len(keys), 0), keys).maps
 
 
+@pytest.mark.slow
 def test_batching_changes_nothing():
     """Units one by one and five at a time have the same maps, where signs are drawn, key by key."""
     opened = open_run(Net(normed), units=np.array([[4, 4], [5, 8], [6, 6], [7, 5], [8, 9]]), crop=False)

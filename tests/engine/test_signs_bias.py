@@ -73,7 +73,7 @@ CASES = {
     "group norm": Case(Net(normed)),
     "squeeze-and-excitation": Case(Net(gated)),
 }
-SLOW = ("residual", "transposed", "nearest", "bilinear", "group norm", "squeeze-and-excitation")
+SLOW = ("dilated", "tanh", "residual", "transposed", "nearest", "bilinear", "group norm", "squeeze-and-excitation")
 SEEDS = 128
 
 
@@ -139,6 +139,7 @@ def averaging(opened: Run, equations: Sequence[Equation]) -> Pullback:
     return replace(opened.prepared.pullback, signs=others)
 
 
+@pytest.mark.slow
 def test_squaring_every_equation_fails():
     """The negative control: squaring the two terms of SiLU's slope one by one is far off, by the same comparison."""
     silu = replace(TANH, model=zoo.conv_stack(depth=3, width=16, activation="silu"))

@@ -9,9 +9,10 @@ import pytest
 import jaxrf
 from tests.engine import models
 from tests.engine.dense import errors
+from tests.marks import mostly_slow
 
 
-@pytest.mark.parametrize("layer", ["block", pytest.param("expand", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layer", mostly_slow(["stem", "block", "expand"], {"stem"}))
 def test_smooth_networks(layer):
     """Where coefficients are continuous, every map is within 1e-5 of the dense Jacobian's, as a share of the peak."""
     w = models.weights(*models.NEXT, dtype=np.float32)

@@ -240,6 +240,7 @@ def test_inside_of_a_trace(images):
             call(variables)
 
 
+@pytest.mark.slow
 def test_several_layers(images):
     """A list of layers gives what each of them gives, from `erf` and from a field, whose forward pass is shared."""
     variables, layers = Net().init(jax.random.key(0), images), ["first", "last"]

@@ -51,6 +51,7 @@ def test_a_run_stops_when_its_error_is_reached():
     assert capped.count == 33
 
 
+@pytest.mark.slow
 def test_a_mean_of_few_strong_samples_warns_where_it_is_made():
     """Forty narrow, deep networks are worth fewer than thirty; normalized maps all count the same, and three are few."""
     narrow = zoo.conv_stack(depth=9, width=1, activation="linear")

@@ -96,6 +96,7 @@ def test_a_scan_over_checkpoints(field, right, drawn, images):
     np.testing.assert_allclose(mine.low, other.low, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_several_layers(images):
     """With several layers statistics are dicts by name, and add as trees do."""
     field = jaxrf.prepare(Net(), None, images, layer=["Conv_0", "output"], units="center")
@@ -110,6 +111,7 @@ def test_several_layers(images):
         assert_same(result, right[name])
 
 
+@pytest.mark.slow
 def test_vmapped_and_summed_along_its_axis(field, right, drawn, images):
     """`psum` over the axis of `vmap` is the sum over it."""
 
@@ -301,6 +303,7 @@ def test_many_positions_in_a_plain_jit(shape, average):
     np.testing.assert_allclose(mine.samples.m2, right.samples.m2, rtol=1e-4, atol=1e-6 * right.samples.m2.max())
 
 
+@pytest.mark.slow
 def test_images_that_see_each_other(images):
     """The share of the scores on the own image is that of a run."""
 

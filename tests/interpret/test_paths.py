@@ -156,6 +156,7 @@ class Mixed(nn.Module):
         )
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_has_its_counts_as_derivative():
     """With all weights 1 and one channel the Jacobian is the map of counts, for every unit tried."""
     model, shape = Mixed(), (9, 11, 1)

@@ -36,7 +36,9 @@ OPTIONS = {
 }
 """Of a measure, where its defaults are not all that is to be tried."""
 CASES = [
-    pytest.param(name, options, d, id=f"{d}-{name}-{'-'.join(map(str, options.values()))}")
+    pytest.param(
+        name, options, d, id=f"{d}-{name}-{'-'.join(map(str, options.values()))}", marks=[pytest.mark.slow] * (d == 3)
+    )
     for d in (1, 2, 3)
     for name in ANYWHERE
     for options in OPTIONS.get(name, [{}])[0 if d == 2 else -1 :]

@@ -52,6 +52,7 @@ def prepared(parts):
     return images, variables, jaxrf.prepare(Net(parts), variables, images, units=UNITS, score="square")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts", [pytest.param(("relu", "unet"), marks=pytest.mark.slow), ("norm", "tanh")], ids="-".join
 )

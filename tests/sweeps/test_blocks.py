@@ -160,6 +160,7 @@ def test_memory_does_not_grow_with_the_seeds_of_a_block(monkeypatch):
     assert many - few < 10 * 400 * 400
 
 
+@pytest.mark.slow
 def test_a_block_is_read_once_and_takes_few_bytes_of_memory(monkeypatch):
     """What is kept of a block are some whole numbers; its name, and what is in it, are held for a moment."""
     some, _ = peak(300, 1, monkeypatch)

@@ -32,6 +32,7 @@ class Structured(nnx.Module):
         return self.conv(x)
 
 
+@pytest.mark.slow
 def test_models_in_memory_give_the_bits_of_erf(tmp_path):
     """Two widths as an axis, with their weights; another call adds a third, computes it alone, and keeps the others."""
 
