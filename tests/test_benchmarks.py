@@ -78,6 +78,7 @@ def test_a_rerun_keeps_the_rows_that_it_does_not_measure(tmp_path):
     assert list(json.loads(file.read_text())["tables"]) == ["depth", "seeds"]
 
 
+@pytest.mark.slow
 def test_unknown_jobs_and_tables_are_named(tmp_path):
     """A wrong letter or name ends the script before anything is measured, and says what there is."""
     for script, option, words in (

@@ -61,6 +61,7 @@ def test_jax_resnet(network, ends):
         assert row.exact and row.aligned
 
 
+@pytest.mark.slow
 def test_jax_resnet_with_attention_over_channels():
     """The blocks of ResNeSt weigh channels by pooled statistics: they see everything, and the table names the axes."""
     models = pytest.importorskip("jax_resnet")

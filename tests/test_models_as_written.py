@@ -157,6 +157,7 @@ class DropPath(nn.Module):
         return nn.Dropout(0.3, deterministic=False, name="drop")(y)
 
 
+@pytest.mark.slow
 def test_random_numbers_are_those_of_the_batch():
     """Under stochastic depth and dropout each image has the masks that it has in a call with all of them."""
     variables = DropPath().init(STREAMS, IMAGES)

@@ -13,6 +13,7 @@ from jaxrf.lowering.tuned import tuned_choices
 STACK = ["tune", "zoo:conv_stack", "--model-option", "depth=2", "--model-option", "width=4", "--input", "11x13x3"]
 
 
+@pytest.mark.slow
 def test_a_model_is_tuned(tmp_path, capsys):
     """Every convolution of the map is timed in all ways, the file says the quickest."""
     file = tmp_path / "tuning.json"

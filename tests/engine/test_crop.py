@@ -26,7 +26,11 @@ def both(model, variables=None, shape=SHAPE, **options):
     "model, options",
     [
         pytest.param(zoo.resnet18(width=8, stages=2), {"units": np.array([[9, 10]])}, marks=pytest.mark.slow),
-        (zoo.resnet18(width=8, stages=2, padding="SAME"), {"units": np.array([[9, 10], [10, 12]])}),
+        pytest.param(
+            zoo.resnet18(width=8, stages=2, padding="SAME"),
+            {"units": np.array([[9, 10], [10, 12]])},
+            marks=pytest.mark.slow,
+        ),
         (zoo.conv_stack(depth=4, width=8), {"units": np.array([[0, 0]])}),
         (zoo.conv_stack(depth=4, width=8), {"units": np.array([[159, 191], [150, 180]])}),
         pytest.param(

@@ -45,6 +45,7 @@ def test_a_model_is_traced_once_for_each_shape_that_is_needed():
     assert CALLS == {(1, 28, 40, 2): 2, (2, 28, 40, 2): 1}
 
 
+@pytest.mark.slow
 def test_a_part_of_the_image_is_one_trace_more():
     """Its shapes are others, and so may be what the model computes with them."""
     variables, images = given()

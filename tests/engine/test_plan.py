@@ -83,6 +83,7 @@ def test_images_are_shared_out_among_devices(count, at_once):
     assert jaxrf.plan(zoo.conv_stack(depth=2, width=4), **request).batching.images_at_once == at_once
 
 
+@pytest.mark.slow
 def test_a_small_limit_lets_images_take_turns_first():
     """Fewer images side by side, then fewer units; a call takes all eight images as long as that fits."""
     model, given = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(8), "input_shape": (20, 18, 3)}

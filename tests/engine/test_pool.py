@@ -86,6 +86,7 @@ def causal(x):
     return jnp.einsum("bnm,bmc->bnc", jax.nn.softmax(scores), x)
 
 
+@pytest.mark.slow
 def test_maps_on_the_whole_input_are_pooled_by_distance():
     """Where every unit sees all, maps are laid over each other by the units' places; outside the input they are zero."""
     n = 9

@@ -70,6 +70,7 @@ def test_units_come_back_in_their_order():
         assert dealt.restored(dealt.numbers.reshape(1, -1, 1))[0, :, 0].tolist() == list(range(len(units)))
 
 
+@pytest.mark.slow
 def test_windows_along_one_axis_and_along_the_same_axis_twice():
     """A window that moves with rows alone is one for all columns; one that moves twice with rows is read by slices."""
     array = jnp.arange(9 * 8 * 2.0).reshape(9, 8, 2)

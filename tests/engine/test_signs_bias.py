@@ -152,6 +152,7 @@ def test_squaring_every_equation_fails():
     assert abs(bias) > 4 * silu.total + 3 * stderr, (bias, stderr)
 
 
+@pytest.mark.slow
 def test_the_exception_is_needed():
     """Averaged between overlapping pools as well, a network is off by more than half; what is kept there is one layer."""
     assert len(open_run(POOLS.model, POOLS.shape).prepared.facts["estimator"]["kept"]) == 1

@@ -52,7 +52,9 @@ def test_rows_do_not_depend_on_the_layout(seed):
     same_rows(seed)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 4])
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_maps_do_not_depend_on_the_layout(seed):
     """The last layer has the map, on the image or on an inner layer, of the same network without the transposes."""
     same_maps(seed)

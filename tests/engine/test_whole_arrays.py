@@ -30,6 +30,7 @@ def maps_on(platform: str, model, shape, **request) -> tuple[str, np.ndarray]:
     return field.plan.reads, np.asarray(maps.array())
 
 
+@pytest.mark.slow
 def test_maps_are_those_of_windows():
     """Units at corners and inside, behind a max-pool and a skip, each with a window of the image of its own."""
     asked = {"layer": "layer2", "units": CORNERS, "crop": False}

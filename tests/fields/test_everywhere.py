@@ -13,7 +13,6 @@ import pytest
 
 import jaxrf
 from tests.fields.small import CHANNEL, UNITS, Net, assert_same, written_out
-from tests.marks import mostly_slow
 
 ONE_OF_TWO = """
 import sys
@@ -95,8 +94,9 @@ def resident() -> int:
         return int(numbers.read().split()[1]) * 4096
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-@pytest.mark.parametrize("what", mostly_slow(["field", "statistics", "erf"], {"field"}))
+@pytest.mark.parametrize("what", ["field", "statistics", "erf"])
 def test_calls_leave_nothing_behind(what, field, variables, images):
     """200 warm calls leave as many arrays as there were, and the process no larger."""
     host = np.asarray(images)

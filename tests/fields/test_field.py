@@ -206,6 +206,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_on_meshes_of_eight_devices():
     """Images over an axis, weights replicated or split over another; Auto and Explicit axes, GSPMD and `shard_map`."""
     done = subprocess.run([sys.executable, "-c", ON_A_MESH], capture_output=True, text=True, timeout=300)

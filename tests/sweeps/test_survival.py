@@ -81,7 +81,9 @@ def wait_for_death(process: subprocess.Popen) -> str:
     return process.communicate(timeout=120)[1].decode()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_with_its_status_and_the_rest_follows(whole, tmp_path, number, status):
     """After SIGTERM the status says requeue, after Ctrl-C that it was so; the same command does the rest."""
     file, expected = whole

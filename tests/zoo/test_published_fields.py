@@ -215,6 +215,7 @@ def test_the_3d_unet_has_the_field_of_its_windows():
     assert (132 - out.shape[1], 116 - out.shape[2]) == (88, 88)
 
 
+@pytest.mark.slow
 def test_dilation_keeps_the_size_of_a_resnet():
     """DeepLab's ResNet-50 sees 427 positions as the plain one, at stride 8; ASPP adds its largest rate, a 3x3 its one."""
     table = jaxrf.trf(zoo.deeplab_v3(width=2, features=4, image_pool=False), (104, 104, 3))
