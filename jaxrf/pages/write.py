@@ -146,8 +146,8 @@ def _parts(cards: Sequence[Card], labels: Sequence[str]) -> list[Part]:
 
 
 def _provenance(cards: Sequence[Card]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Each fact of how results were made, with its values, and whose these are where they differ."""
-    keys = dict.fromkeys(key for one in cards for key in one.provenance)
+    """Each fact of how results were made, with its values, and whose these are where they differ; no empty ones."""
+    keys = dict.fromkeys(key for one in cards for key, value in one.provenance.items() if value is not None)
     found = []
     for key in keys:
         whose: dict[str, list[str]] = {}

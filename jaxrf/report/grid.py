@@ -132,7 +132,10 @@ def _size(result: MapsOfUnits, shown: View, unit: int) -> str:
 
 
 def _both(values: np.ndarray, errors: np.ndarray) -> str:
-    """The numbers of both axes, one where they are the same within their errors."""
-    shown = [f"{v:.3g}{f' ± {e:.1g}' if math.isfinite(e) else ''}" for v, e in zip(values, errors, strict=True)]
+    """The numbers of both axes; their mean, with the larger error, where they are the same within their errors."""
     away, error = abs(values[0] - values[1]), float(np.nan_to_num(errors).max())
-    return shown[1] if away <= max(2 * error, 0.01 * values[1]) else " × ".join(shown)
+    if away <= max(2 * error, 0.01 * values[1]):
+        values, errors = values.mean(keepdims=True), errors.max(keepdims=True)
+    return " × ".join(
+        f"{v:.3g}{f' ± {e:.1g}' if math.isfinite(e) else ''}" for v, e in zip(values, errors, strict=True)
+    )
