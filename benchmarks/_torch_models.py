@@ -15,7 +15,7 @@ import torch
 from flax.traverse_util import flatten_dict
 from torch import nn
 
-from jaxrf.zoo.convnexts import BLOCKS, FEATURES
+from jaxrf.zoo.convnexts import KINDS
 from jaxrf.zoo.mobilenets import LAYOUT, rounded
 from jaxrf.zoo.resnets import LAYOUTS
 
@@ -138,12 +138,14 @@ class Downsample(nn.Module):
 
 def convnext_tiny(stages: int = 4, kernel: int = 7) -> nn.Sequential:
     """`zoo.convnext_tiny` with its layer scale, up to a stage."""
-    parts: dict[str, nn.Module] = {"stem": Downsample(3, FEATURES[0], 4, False)}
-    for stage in range(stages):
+    first, counts = KINDS["convnext_tiny"]
+    parts: dict[str, nn.Module] = {"stem": Downsample(3, first, 4, False)}
+    for stage, count in enumerate(counts[:stages]):
+        features = first * 2**stage
         blocks: dict[str, nn.Module] = {}
         if stage:
-            blocks["downsample"] = Downsample(FEATURES[stage - 1], FEATURES[stage], 2, True)
-        blocks |= {f"block_{i}": ConvNeXtBlock(FEATURES[stage], kernel) for i in range(BLOCKS[stage])}
+            blocks["downsample"] = Downsample(features // 2, features, 2, True)
+        blocks |= {f"block_{i}": ConvNeXtBlock(features, kernel) for i in range(count)}
         parts[f"stage{stage + 1}"] = named(**blocks)
     return named(**parts)
 

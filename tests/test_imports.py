@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -207,3 +209,21 @@ def test_the_rules_see_what_they_forbid(tmp_path):
     assert not within("jaxrf.api", {"jax"})
     assert cycle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
     assert cycle({"a": ["b", "c"], "b": ["c"]}) is None
+
+
+SCRIPTS = [*(ROOT.parent / "benchmarks").glob("*.py"), *(ROOT.parent / "docs").rglob("*.py")]
+
+
+@pytest.mark.parametrize("file", sorted(SCRIPTS), ids=lambda f: f.name)
+def test_scripts_import_names_that_exist(file):
+    """Also where another import of a script cannot be had here, such as PyTorch, and so nothing else runs it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "jaxrf":
+            module = importlib.import_module(node.module)
+            missing = [a.name for a in node.names if not (hasattr(module, a.name) or is_module(node.module, a.name))]
+            assert not missing, f"{file.name} imports {missing} from {node.module}"
+
+
+def is_module(package: str, name: str) -> bool:
+    """Whether a package holds a module of this name."""
+    return importlib.util.find_spec(f"{package}.{name}") is not None
