@@ -7,7 +7,7 @@ NEWEST  := .venv-newest
 FLOORS  := .venv-floors
 RUN     := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-every-layer test-newest test-floors lint format bench bench-tpu bench-h100 docs clean
+.PHONY: demo test test-slow test-every-layer test-newest test-floors newest environments lint format bench bench-tpu bench-h100 docs clean
 
 demo: $(VENV)/.installed-demo
 	$(RUN) -m jaxrf demo --out runs/demo
@@ -24,11 +24,13 @@ test-every-layer: $(VENV)/.installed-dev
 	$(RUN) -m pytest -q -rP -m every_layer tests/engine/test_every_layer.py
 
 # The parts that depend on the layout of jaxprs, on the newest Python here and the newest JAX that it gets.
-test-newest:
-	@newest="$$(PYTHON=$(PYTHON) .ci/newest-python)"; \
-	if [ -z "$$newest" ]; then echo "test-newest: no Python newer than $(PYTHON) is here; nothing to do"; exit 0; fi; \
-	$(MAKE) --no-print-directory $(NEWEST)/.installed-test VENV=$(NEWEST) PYTHON="$$newest" && \
+test-newest: newest
+	@if [ ! -e $(NEWEST)/.installed-test ]; then echo "test-newest: no Python newer than $(PYTHON) is here; nothing to do"; exit 0; fi; \
 	$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" tests/tangent tests/engine
+
+newest:
+	@newest="$$(PYTHON=$(PYTHON) .ci/newest-python)"; \
+	if [ -n "$$newest" ]; then $(MAKE) --no-print-directory $(NEWEST)/.installed-test VENV=$(NEWEST) PYTHON="$$newest"; fi
 
 # What reads and writes files and draws, with the lowest versions that pyproject.toml allows.
 test-floors: $(FLOORS)/.installed
@@ -41,6 +43,9 @@ $(FLOORS)/.installed: pyproject.toml .ci/floors
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(FLOORS)/constraints.txt \
 		-e '.[plot,xarray,parquet,dask,safetensors]' 'pytest>=8.2'
 	touch $@
+
+# The environments of the two runs above, which can be made while something else runs.
+environments: newest $(FLOORS)/.installed
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
