@@ -23,11 +23,17 @@ command line it is `zoo:resnet50`. Trained weights of torchvision and timm fit f
 ![Layers of stride 16 of three networks, and the output of a U-Net](images/grid.png)
 
 Size and stride are those of the last map before any classifier, at the usual input; "-" where a unit of it sees the whole
-image by attention, gates or normalizations. Parameters and multiply-adds are those with 1000 classes. `jaxrf zoo` prints
-the same table, and [Models](reference/models.md) sorts it by family.
+image by attention, gates or normalizations. Parameters and multiply-adds are those of the whole network with 1000 classes;
+what single layers cost, and all up to them, is in the table of `jaxrf.trf`, where a multiply-add counts as two operations.
+`jaxrf zoo` prints the same table, and [Models](reference/models.md) sorts it by family.
 
-| name | usual input | size | stride | parameters | multiply-adds | as in |
-|---|---|---|---|---:|---:|---|
+The pictures are effective fields of the center unit of that map, over the whole usual input, in the colors of the
+[figures](gallery.md): four decades below the peak. Each is the mean over four random networks (two or one, where they are
+large) on noise, with residual branches at full scale; of three axes it is the middle plane, of one the curve.
+`python docs/images/draw_zoo.py NAME` draws one.
+
+| field | name | usual input | size | stride | parameters | multiply-adds | as in |
+|---|---|---|---|---|---:|---:|---|
 """
 
 
@@ -39,7 +45,8 @@ def page() -> str:
 def _line(entry: Entry) -> str:
     shapes = [text.replace("x", "×") for text in (entry.input, entry.size, entry.stride)]
     numbers = [f"{entry.parameters:,}", f"{entry.multiply_adds / 1e9:.2f} G"]
-    return f"| `{entry.name}` | {' | '.join(shapes + numbers)} | {entry.source} |"
+    picture = f"![{entry.name}](images/zoo/{entry.name}.png)"
+    return f"| {picture} | `{entry.name}` | {' | '.join(shapes + numbers)} | {entry.source} |"
 
 
 if __name__ == "__main__":

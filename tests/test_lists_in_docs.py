@@ -5,10 +5,17 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import jaxrf
+from jaxrf import zoo
+from jaxrf.cli import find_commands
+from jaxrf.cli.options import commands
+from tests.report.test_pictures import FAR, NEAR, apart
 
 DOCS = Path(__file__).parent.parent / "docs"
 GENERATORS = [
@@ -17,19 +24,24 @@ GENERATORS = [
 ]
 
 
-@pytest.mark.parametrize("generator", GENERATORS, ids=lambda file: file.stem)
-def test_the_page_is_what_its_generator_writes(generator):
-    """Running the generator again changes nothing; if this fails, run it and commit the page."""
-    spec = importlib.util.spec_from_file_location(generator.stem, generator)
+def loaded(file: Path) -> Any:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda file: file.stem)
+def test_the_page_is_what_its_generator_writes(generator):
+    """Running the generator again changes nothing; if this fails, run it and commit the page."""
+    module = loaded(generator)
     assert module.PAGE.read_text() == module.page(), f"python docs/{generator.name}"
 
 
 def test_every_measure_protocol_and_network_has_its_place():
     """No registered name is left out of its page."""
-    from jaxrf import zoo
     from jaxrf.protocols import protocols
     from jaxrf.statistics.measures import measures
 
@@ -44,6 +56,31 @@ def test_every_public_name_is_in_the_reference():
     listed, described = pages.pop("index"), "\n".join(pages.values())
     assert [name for name in jaxrf.__all__ if f"`{name}`" not in re.sub("`, `", "` `", listed)] == []
     assert [name for name in jaxrf.__all__ if not re.search(rf":: jaxrf\.{name}$", described, re.MULTILINE)] == []
+
+
+def test_every_network_has_a_picture_of_it():
+    """One for each network, drawn of what the stored table says; `python docs/images/draw_zoo.py` draws what is missing."""
+    draw = loaded(DOCS / "images" / "draw_zoo.py")
+    assert {file.stem for file in draw.FOLDER.glob("*.png")} == set(zoo.models)
+    assert [name for name in zoo.models if draw.stale(name)] == []
+    assert sum(file.stat().st_size for file in draw.FOLDER.glob("*.png")) < 700_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conv_stack", "tcn"])
+def test_a_picture_of_a_network_is_what_its_command_draws(name):
+    """Blocks of pixels have the means that they have in the stored picture."""
+    draw = loaded(DOCS / "images" / "draw_zoo.py")
+    before = np.asarray(Image.open(draw.FOLDER / f"{name}.png").convert("RGB"))
+    worst, mean = apart(draw.picture(name), before)
+    assert worst < NEAR and mean < FAR
+
+
+def test_every_command_is_on_its_page():
+    """Each command of the program stands in a line of the page of the command line."""
+    find_commands()
+    text = (DOCS / "command-line.md").read_text()
+    assert [name for name in commands if not re.search(rf"jaxrf {name}\b", text)] == []
 
 
 def test_every_page_is_in_the_table_of_contents():

@@ -13,6 +13,9 @@ from rich.console import Console
 
 import jaxrf
 from jaxrf import zoo
+from jaxrf.cli import main
+from jaxrf.geometry.render import text
+from jaxrf.geometry.table import Table
 from tests.report.test_figures import result_of
 from tests.results.test_comparisons import results  # noqa: F401  # a fixture: real results with samples
 
@@ -72,6 +75,33 @@ def test_the_table_of_layers_fits_a_terminal_of_sixty_columns():
     Console(file=file, width=60).print(jaxrf.trf(zoo.conv_stack(depth=2), (9, 9, 3)))
     assert max(map(len, file.getvalue().splitlines())) <= 60
     assert "stride" in file.getvalue() and "no room for: share" in file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_commands_print_tables_that_fit_the_terminal(width, monkeypatch, capsys):
+    """`jaxrf trf` and `jaxrf zoo` leave columns out and shorten names where there is no room; a file gets all of it."""
+    main(["trf", "zoo:conv_stack", "--model-option", "depth=2", "--input", "9x9x3"])
+    everything = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    for command in (["trf", "zoo:conv_stack", "--model-option", "depth=2", "--input", "9x9x3"], ["zoo"]):
+        assert main(command) == 0
+        printed = capsys.readouterr().out
+        assert max(map(len, printed.splitlines())) <= width
+        assert ("no room for" in printed) == (width == 60)
+        if command[0] == "trf" and width == 200:
+            assert printed == everything
+
+
+def test_a_layer_with_a_long_name_loses_its_middle():
+    """Sizes stay where names find no room."""
+    row = result_of().theoretical
+    table = Table([replace(row, name=f"encoder/block_{i}/attention/projection/kernel/of/a/long/name") for i in (1, 2)])
+    lines = text(table.rows, table.title, 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    layers = [line for line in lines if line.startswith("encoder")]
+    assert [line.split()[1] for line in layers] == [str(row.size[0])] * 2
+    assert all(line.split()[0].endswith("/name") and "…" in line for line in layers)
 
 
 @pytest.mark.slow

@@ -18,6 +18,10 @@ from PIL import Image
 
 from jaxrf.cli import find_commands, main
 from jaxrf.cli.options import commands
+from jaxrf.lowering import lowerings
+from jaxrf.primitives import operations, rules
+from jaxrf.protocols import protocols
+from jaxrf.statistics.measures import measures
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -70,6 +74,15 @@ def with_code() -> list:
     return [pytest.param(page, marks=() if page.name in QUICK else pytest.mark.slow) for page in found]
 
 
+@pytest.fixture
+def _registries(monkeypatch):
+    """What a page registers is gone behind it."""
+    for registry in (measures, protocols, rules, operations, lowerings):
+        for table in ("_things", "_places"):
+            monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
+
+
+@pytest.mark.usefixtures("_registries")
 @pytest.mark.parametrize("page", with_code(), ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch):
     """Python blocks run in order in one namespace, jaxrf commands exit with 0, shown output is the real output."""

@@ -36,11 +36,12 @@ mlir.register_lowering(tap_p, lambda _, x, **__: [x])
 
 @dataclass(frozen=True)
 class Tapped:
-    """What is known of a tapped module besides its value."""
+    """What is known of a tapped module besides its value; `module` is its name, without the place of an output in it."""
 
     kind: str
     parameters: int | None
     remark: str = ""
+    module: str = ""
 
 
 @dataclass
@@ -84,25 +85,26 @@ def passing_on(handler: Handler) -> Iterator[None]:
         yield
 
 
-def inside(name: str) -> contextlib.AbstractContextManager[Any]:
-    """Operations that are traced inside belong to the layer `name`; "" for the model itself.
+def inside(*names: str) -> contextlib.AbstractContextManager[Any]:
+    """Operations that are traced inside belong to a layer, and to those around it, the outermost first; "" is the model.
 
     A tap stands behind its layer, so it cannot tell what the layer computed from what its parent did before.
     The name goes into JAX's name stack, which reaches the derivative of an operation.
     """
-    return jax.named_scope(f"{_SCOPE}<{name}>") if _record.get() is not None else contextlib.nullcontext()
+    scope = "/".join(f"{_SCOPE}<{name}>" for name in names)
+    return jax.named_scope(scope) if _record.get() is not None else contextlib.nullcontext()
 
 
-def owner(name_stacks: Iterable[Any]) -> str | None:
-    """The layer that an operation belongs to; None if it was traced in no module's call.
+def owners(name_stacks: Iterable[Any]) -> tuple[str, ...]:
+    """The layers that an operation is in, the outermost first; none if it was traced in no module's call.
 
     Args:
         name_stacks: of the operation and of the calls around it, the innermost first.
     """
+    names: list[str] = []
     for stack in name_stacks:
-        if names := _SCOPES.findall(str(stack)):
-            return names[-1]
-    return None
+        names = [*_SCOPES.findall(str(stack)), *names]
+    return tuple(dict.fromkeys(names))
 
 
 def active() -> bool:
@@ -143,7 +145,7 @@ def tap(x: Any, name: str, *, kind: str = "", parameters: int | None = None, rem
         if handler is not None:
             value = handler(full, value)
         if record is not None:
-            record.taps.setdefault(full, Tapped(kind, parameters, remark))
+            record.taps.setdefault(full, Tapped(kind, parameters, remark, name))
             value = tap_p.bind(value, name=full)
         return value
 

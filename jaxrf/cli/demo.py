@@ -11,6 +11,7 @@ from jaxrf.cli import values
 from jaxrf.cli.erf import describe, save_figure, summary
 from jaxrf.cli.folder import RunFolder
 from jaxrf.cli.options import Command, commands, option
+from jaxrf.cli.terminal import columns
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Demo(Command):
     layer: str = option("the layer in the middle", default="layer2", metavar="NAME")
 
     def run(self) -> int:
+        from jaxrf.geometry.render import text
+
         folder = RunFolder.claim(self.out, overwrite=True)
         photo_file = folder.path / "photo.png"
         folder.describe("demo", options=asdict(self))
@@ -41,7 +44,7 @@ class Demo(Command):
         started = time.perf_counter()
         table = self._table()
         if not self.json:
-            print(table, end="\n\n")
+            print(text(table.rows, table.title, columns()), end="\n\n")
         maps = [self._map(layer, str(photo_file), folder) for layer in (None, self.layer)]
         seconds = round(time.perf_counter() - started, 1)
         if self.json:

@@ -10,6 +10,7 @@ from jaxrf.cli import figures, values
 from jaxrf.cli.models import ModelOptions
 from jaxrf.cli.options import Command, commands, option
 from jaxrf.cli.scale import ScaleOptions
+from jaxrf.cli.terminal import columns
 from jaxrf.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ class Trf(ModelOptions, ScaleOptions, Command):
             raise InputError("--csv and --markdown print the whole table. Leave --layer out, or use --json.")
 
     def _table(self, table: Table) -> str:
+        from jaxrf.geometry.render import text
+
         if self.json:
             return table.to_json()
         if self.csv:
             return table.to_csv().rstrip("\n")
-        return table.to_markdown().rstrip("\n") if self.markdown else str(table)
+        return table.to_markdown().rstrip("\n") if self.markdown else text(table.rows, table.title, columns())
 
     def _layer(self, row: Row, unit: tuple[int, ...], counts: PathCounts | None) -> str:
         facts = layer_facts(row, unit, counts)

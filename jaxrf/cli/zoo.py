@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from jaxrf.cli.options import Command, commands, option
+from jaxrf.cli.terminal import columns
 from jaxrf.errors import unknown
 from jaxrf.zoo.listing import Entry, as_csv, listing
 
 HEADER = ("network", "input", "size", "stride", "parameters", "multiply-adds")
+LEFT_OUT = (4, 5, 1)
+"""Columns that a narrow terminal has no room for, the first one first."""
 
 
 @commands.register("zoo")
@@ -45,7 +48,7 @@ class Zoo(Command):
         if self.json:
             print(json.dumps([asdict(entry) for entry in entries], indent=2))
         else:
-            print(as_csv(entries).rstrip() if self.csv else "\n".join(lines(entries)))
+            print(as_csv(entries).rstrip() if self.csv else "\n".join(lines(entries, columns())))
         return 0
 
 
@@ -69,15 +72,21 @@ def times(numbers: Sequence[object]) -> str:
     return "-" if None in numbers else "x".join(map(str, numbers))
 
 
-def lines(entries: Sequence[Entry]) -> list[str]:
-    """A table in text: names to the left, numbers to the right."""
+def lines(entries: Sequence[Entry], width: int | None = None) -> list[str]:
+    """A table in text: names to the left, numbers to the right; columns that find no room in `width` are left out."""
     rows = [HEADER] + [
         (e.name, e.input, e.size, e.stride, f"{e.parameters:,}", short(e.multiply_adds)) for e in entries
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))]) for row in rows
+    kept = list(range(len(HEADER)))
+    for i in LEFT_OUT:
+        if width is not None and sum(widths[k] + 2 for k in kept) - 2 > width:
+            kept.remove(i)
+    shown = [
+        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in kept if i)]).rstrip() for row in rows
     ]
+    missing = [HEADER[i] for i in LEFT_OUT if i not in kept]
+    return [*shown, *[f"no room for: {', '.join(missing)}"] * bool(missing)]
 
 
 def short(number: int) -> str:

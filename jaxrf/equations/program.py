@@ -66,7 +66,7 @@ class Equation:
     """`results = primitive(operands)`.
 
     `evaluate` computes it on values; `place` says where the user wrote it, for errors.
-    `layer` is the one whose operation it is, "" for the model itself; None until it is known.
+    `layers` are those in whose calls it was written, the outermost first; none until they are known.
     `remark` is what its tap says of the layer.
     `knowledge` answers what is known of its coefficients before any weight or image is.
     """
@@ -77,7 +77,7 @@ class Equation:
     results: tuple[Variable, ...]
     evaluate: Callable[..., Sequence[Any]]
     place: Callable[[], str] = field(default=lambda: "")
-    layer: str | None = None
+    layers: tuple[str, ...] = ()
     remark: str = ""
     knowledge: Knowledge | None = None
 
@@ -103,6 +103,11 @@ class Equation:
         return self.knowledge is not None and self.knowledge.masked(self.operands[operand])
 
     @property
+    def layer(self) -> str | None:
+        """The layer whose operation it is, the innermost; None until it is known."""
+        return self.layers[-1] if self.layers else None
+
+    @property
     def result(self) -> Variable:
         return self.results[0]
 
@@ -125,6 +130,7 @@ class Layer:
     """A tapped value: the unit of every table and map.
 
     `value` is its forward variable; `tangent` its derivative's, None where no derivative reaches it or it reaches no output.
+    `module` is what equations know it as among their `layers`, and `call` the number of that call of it.
     """
 
     name: str
@@ -133,6 +139,8 @@ class Layer:
     value: Variable | None
     tangent: Variable | None
     note: str = ""
+    module: str = ""
+    call: int = 0
 
 
 @dataclass(frozen=True, eq=False)

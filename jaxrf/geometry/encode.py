@@ -26,6 +26,7 @@ def encoded(row: LayerField) -> dict[str, Any]:
         "unit_shape": list(row.unit_shape),
         "parameters": row.parameters,
         "flops": row.flops,
+        "flops_so_far": row.flops_so_far,
         "exact": row.exact,
         "notes": list(row.notes),
         "global_axes": list(row.global_axes),
@@ -83,7 +84,9 @@ def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
             "unit_shape": tuple(values["unit_shape"]),
             "fields": tuple(_decode_field(one) for one in values["fields"]),
             "parameters": values["parameters"],
-            "flops": values["flops"],
+            # Before there were two, the one number was of all that leads to the layer.
+            "flops": values["flops"] if "flops_so_far" in values else None,
+            "flops_so_far": values.get("flops_so_far", values["flops"]),
             "exact": values["exact"],
             "notes": tuple(values["notes"]),
             "global_axes": tuple(values["global_axes"]),

@@ -41,7 +41,9 @@ class LayerField:
         unit_shape: the sizes of the axes that a unit indexes.
         fields: one `Field` per spatial axis of the input; bounds broadcast to `unit_shape`.
         parameters: number of trained numbers of the layer, None where unknown.
-        flops: operations from the input to this layer, a multiply-add counted as two; None where unknown.
+        flops: operations of the derivative in this layer and those inside it, a multiply-add counted as two; None where
+            unknown. A convolution has as many as in the forward pass, a product of two values, as in attention, twice.
+        flops_so_far: the same from the input to this layer, along all paths.
         exact: whether each clipped box is the hull of all paths; where False the box contains that hull.
         notes: sentences that qualify the numbers.
         global_axes: names of the axes that are seen whole ("y", "x", "batch", ...).
@@ -56,6 +58,7 @@ class LayerField:
     fields: tuple[Field, ...]
     parameters: int | None = 0
     flops: int | None = None
+    flops_so_far: int | None = None
     exact: bool = True
     notes: tuple[str, ...] = ()
     global_axes: tuple[str, ...] = ()

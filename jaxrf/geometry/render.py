@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 
 NOTHING = "–"
+LEAST_NAME = 12
+"""Characters that a name keeps in a printed table, however narrow the terminal is."""
 LEFT = ("layer", "kind", "output", "notes")
-DROPPED = ("share", "min size", "kind", "FLOPs", "center", "params", "output", "exact", "aligned")
+DROPPED = ("share", "min size", "kind", "FLOPs so far", "FLOPs", "center", "params", "output", "exact", "aligned")
 CSV_COLUMNS = (
     "size", "smallest", "min_size", "stride", "padding", "period", "center",
     "halo_before", "halo_after", "smallest_input",
@@ -57,19 +59,21 @@ def line(row: LayerField) -> str:
     return f"Row({row.name!r} {visible(row.kind)}: {', '.join(parts)})"
 
 
-def text(rows: Sequence[LayerField], title: str) -> str:
-    """The table as plain text, as wide as its cells need, without color and without trailing blanks."""
+def text(rows: Sequence[LayerField], title: str, width: int | None = None) -> str:
+    """The table as plain text, as wide as its cells need or as there is room, without color and trailing blanks."""
     from rich.console import Console
 
     out = io.StringIO()
-    Console(file=out, width=10_000, color_system=None, force_terminal=False).print(*rich_parts(rows, title), sep="\n")
+    console = Console(file=out, width=width or 10_000, color_system=None, force_terminal=False)
+    console.print(*rich_parts(rows, title, width), sep="\n")
     return "\n".join(part.rstrip() for part in out.getvalue().rstrip().splitlines())
 
 
 def rich_parts(rows: Sequence[LayerField], title: str, width: int | None = None) -> list[Text | RichTable]:
     """Title, table and notes for a rich console.
 
-    With a `width` in characters, the columns in `DROPPED` are left out one by one until the rest fits.
+    With a `width` in characters, the columns in `DROPPED` are left out one by one until the rest fits, and names of layers
+    lose their middle where it does not fit even so.
     """
     from rich import box
     from rich.table import Table
@@ -95,7 +99,20 @@ def _fit(sheet: _Sheet, width: int | None) -> tuple[_Sheet, list[str]]:
             del widths[head]
             left_out.append(head)
     kept = [i for i, head in enumerate(heads) if head not in left_out]
-    return _Sheet([heads[i] for i in kept], [[cells[i] for i in kept] for cells in lines], sheet.footnotes), left_out
+    fitting = [[cells[i] for i in kept] for cells in lines]
+    if width is not None:
+        room = max(width - sum(widths.values()) + widths[heads[0]] - 2, LEAST_NAME)
+        fitting = [[shortened(cells[0], room), *cells[1:]] for cells in fitting]
+    return _Sheet([heads[i] for i in kept], fitting, sheet.footnotes), left_out
+
+
+def shortened(name: str, room: int) -> str:
+    """A name without its middle, where there is no room for it.
+
+    >>> shortened("a long name - another one", 12)
+    'a long…r one'
+    """
+    return name if len(name) <= room else f"{name[: room // 2]}…{name[room // 2 + 1 - room :]}"
 
 
 def markdown(rows: Sequence[LayerField], title: str) -> str:
@@ -137,7 +154,7 @@ def csv(rows: Sequence[LayerField]) -> str:
 
 
 def _csv_heads(names: Sequence[str]) -> list[str]:
-    plain = ["name", "kind", "shape", "unit_shape", "parameters", "flops"]
+    plain = ["name", "kind", "shape", "unit_shape", "parameters", "flops", "flops_so_far"]
     spread = [f"{column}_{axis}" for column in CSV_COLUMNS for axis in names]
     last = ["center_unit", "share", "aligned", "exact", "unproductive", "global_axes", "global_cause", "notes"]
     return plain + spread + last
@@ -155,6 +172,7 @@ def _csv_line(row: LayerField, names: Sequence[str]) -> dict[str, Any]:
         "unit_shape": "x".join(map(str, row.unit_shape)),
         "parameters": row.parameters,
         "flops": row.flops,
+        "flops_so_far": row.flops_so_far,
         "center_unit": " ".join(map(str, values["center_unit"] or ())),
         "share": values["share"],
         "aligned": row.aligned,
@@ -192,6 +210,7 @@ def _cells(row: LayerField) -> dict[str, str]:
         "output": _shape(row.shape),
         "params": _count(row.parameters),
         "FLOPs": _count(row.flops),
+        "FLOPs so far": _count(row.flops_so_far),
         "size": _sizes(row),
         "min size": _axes(row.min_size),
         "stride": _axes(row.stride),

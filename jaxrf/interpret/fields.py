@@ -6,11 +6,9 @@ as long as each rule names the positions that an element depends on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import reduce
-
-import numpy as np
 
 from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.errors import UnknownPrimitiveError
@@ -121,19 +119,3 @@ def _derived(equation: Equation, operand: int) -> tuple[Relation, str]:
     link = rule.relation(equation, operand)
     note = rule.loose(equation, operand)
     return link, f"{equation.primitive} {equation.where()}: {note}" if note else ""
-
-
-def flops(program: TangentProgram, wanted: Iterable[Variable]) -> dict[Variable, int]:
-    """Multiply-adds, counted as two, of all equations on the paths to each of the variables."""
-    cost = np.array([rules[eqn.primitive].flops(eqn) if eqn.primitive in rules else 0 for eqn in program.linear])
-    counted = {eqn: place for place, eqn in enumerate(eqn for eqn, c in zip(program.linear, cost) if c)}
-    cost = cost[cost > 0]
-    behind: dict[Variable, np.ndarray] = {}  # which of the counted equations each variable depends on
-    for eqn in program.linear:
-        used = np.zeros(len(cost), bool)
-        for i in eqn.tangents:
-            used |= behind.get(eqn.operands[i], False)  # type: ignore[arg-type]
-        if eqn in counted:
-            used[counted[eqn]] = True
-        behind[eqn.result] = used
-    return {variable: int(cost[behind[variable]].sum()) if variable in behind else 0 for variable in wanted}

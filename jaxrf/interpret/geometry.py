@@ -13,7 +13,8 @@ from functools import cached_property
 
 from jaxrf.equations.program import Layer, TangentProgram, Variable
 from jaxrf.interpret.axes import Positions, positions
-from jaxrf.interpret.fields import Boxes, boxes, flops
+from jaxrf.interpret.fields import Boxes, boxes
+from jaxrf.interpret.flops import Flops, flops
 from jaxrf.interpret.links import Links, links_of
 from jaxrf.interpret.units import UnitAxes, unit_axes
 
@@ -77,7 +78,6 @@ class Geometry:
         return positions(self.program, self.spatial, self.links, self.units)
 
     @cached_property
-    def flops(self) -> Mapping[Variable, int]:
-        """Multiply-adds, counted as two, of what leads to each layer."""
-        layers = [layer.tangent for layer in self.program.layers.values()]
-        return flops(self.program, [tangent for tangent in layers if tangent in self.boxes.fields])  # type: ignore[misc]
+    def flops(self) -> Mapping[str, Flops]:
+        """What each layer costs by itself, and all that leads to it, by its name."""
+        return flops(self.program, self.program.layers.values())

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from jaxrf.equations.program import Layer, Variable
+from jaxrf.equations.program import Layer
 from jaxrf.geometry.field import EMPTY_HI, EMPTY_LO, Continuation, Field
 from jaxrf.geometry.places import kept, lost
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
 from jaxrf.geometry.singles import Singles, beside
 from jaxrf.geometry.table import Table
+from jaxrf.interpret.flops import Flops
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.paths import Densities
 from jaxrf.interpret.units import UnitAxes
@@ -38,16 +39,14 @@ def table(geometry: Geometry, *, model: str, wrt: Layer | None = None) -> Table:
     return Table(rows, model=f"{model} seen from {wrt.name!r}", input_shape=shape)
 
 
-def row(
-    geometry: Geometry, layer: Layer, source: Layer | None = None, costs: Mapping[Variable, int] | None = None
-) -> Row:
+def row(geometry: Geometry, layer: Layer, source: Layer | None = None, costs: Mapping[str, Flops] | None = None) -> Row:
     """One layer's row.
 
     Args:
         geometry: of the traced model.
         layer: whose row.
         source: the layer that fields are on; the input if None.
-        costs: operations that lead to each layer, where the row is to say them.
+        costs: of each layer, where the row is to say them.
     """
     program, spatial = geometry.program, geometry.spatial
     found = geometry.boxes if source is None else geometry.boxes_on(source.tangent)  # type: ignore[arg-type]
@@ -68,6 +67,7 @@ def row(
         batch = _on_units(fields[start.batch], shape, axes)
         if (np.minimum(batch.hi, images * start.per_image) > np.maximum(start.per_image, batch.lo)).any():
             causes["batch"] = batch.global_cause or "images are mixed"
+    cost = costs[layer.name] if costs else None
     return Row(
         name=layer.name,
         kind=layer.kind,
@@ -75,7 +75,8 @@ def row(
         unit_shape=tuple(axes.per_image if a == axes.batch else shape[a] for a in axes.units),
         fields=chosen,
         parameters=layer.parameters,
-        flops=costs[layer.tangent] // images if costs else None,
+        flops=None if cost is None or cost.own is None else cost.own // images,
+        flops_so_far=None if cost is None else cost.so_far // images,
         exact=not found.loose[layer.tangent],
         notes=tuple(note for note in (layer.note, *found.loose[layer.tangent]) if note),
         global_axes=tuple(causes),

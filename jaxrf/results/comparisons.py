@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
+from jaxrf.geometry.render import LEAST_NAME, shortened
 from jaxrf.report.alike import check_alike, named
 from jaxrf.results.comparison import Comparison, compare_two
 from jaxrf.results.result import Result
 from jaxrf.statistics import Interval
-
-LEAST_NAME = 12
-"""Characters of a name that a printed table shows in any case, however narrow the terminal is."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class Comparisons:
         rows = [self.header, *self.rows()]
         others = sum(2 + max(map(len, column)) for column in list(zip(*rows, strict=True))[1:])
         room = max(shutil.get_terminal_size().columns - others, LEAST_NAME)
-        rows = [(_shortened(name, room), *cells) for name, *cells in rows]
+        rows = [(shortened(name, room), *cells) for name, *cells in rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([*lines, *[f"No intervals of differences: {self.missing}"] * bool(self.missing)])
@@ -231,15 +229,6 @@ def _probability(found: Interval, one: Callable[[np.ndarray], float]) -> float:
 
 def _line(name: str, found: Interval, one: Callable[[np.ndarray], float], p: float = float("nan")) -> Line:
     return Line(name, one(found.value), one(found.low), one(found.high), p)
-
-
-def _shortened(name: str, room: int) -> str:
-    """A name without its middle, where there is no room for it.
-
-    >>> _shortened("a long name - another one", 12)
-    'a long…r one'
-    """
-    return name if len(name) <= room else f"{name[: room // 2]}…{name[room // 2 + 1 - room :]}"
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -109,7 +109,8 @@ def _assemble(subject: Subject, forward: Any, linear: Any, outputs: Sequence[str
     for name, value, derivative in zip(outputs, values, derivatives, strict=True):
         found = derivative if isinstance(derivative, Variable) and derivative.tangent else None
         known = value if isinstance(value, Variable) else None
-        layers[name] = Layer(name, subject.name, total, known, found, "" if found else "does not depend on the input")
+        note = "" if found else "does not depend on the input"
+        layers[name] = Layer(name, subject.name, total, known, found, note, OUTPUT)
     wanted = [v for eqn in flat.linear for v in eqn.operands if not v.tangent]
     inside, more = opened(flat.forward, wanted)
     constants = Constants(inside, {**flat.consts, **more}, arguments[:-1], arguments[-1])
@@ -138,7 +139,7 @@ def _layers(flat: Flattener, record: Record) -> dict[str, Layer]:
                 full, info.kind, info.parameters,
                 values[k] if k < len(values) else None,
                 tangents[k] if k < len(tangents) else None,
-                note,
+                note, info.module, k,
             )  # fmt: skip
     position = {eqn.result: i for i, eqn in enumerate(flat.linear)}
     keys, last = {}, -1
@@ -148,7 +149,7 @@ def _layers(flat: Flattener, record: Record) -> dict[str, Layer]:
 
 
 def _label(equations: Sequence[Equation], constants: Constants, record: Record) -> list[Equation]:
-    """Each equation with its layer: the module in whose call it was traced, where a model is made of modules.
+    """Each equation with its layers: the modules in whose calls it was traced, where a model is made of modules.
 
     In a plain function there are taps alone, and each operation works for the first one behind it.
     """
@@ -156,7 +157,7 @@ def _label(equations: Sequence[Equation], constants: Constants, record: Record) 
     for eqn in reversed(equations):
         if eqn.primitive == TAP:
             behind = eqn.params["name"]
-        layer = behind if eqn.layer is None else eqn.layer or OUTPUT
-        remark = record.taps[layer].remark if layer in record.taps else ""
-        labelled.append(replace(eqn, layer=layer, remark=remark, knowledge=constants))
+        layers = tuple(dict.fromkeys((OUTPUT, *(layer or OUTPUT for layer in eqn.layers or (behind,)))))
+        remark = record.taps[layers[-1]].remark if layers[-1] in record.taps else ""
+        labelled.append(replace(eqn, layers=layers, remark=remark, knowledge=constants))
     return labelled[::-1]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrf.adapters.tap import TAP, owner
+from jaxrf.adapters.tap import TAP, owners
 from jaxrf.base.place import place
 from jaxrf.equations.program import Equation, Operand, Variable
 from jaxrf.primitives.operation import Kind, about
@@ -58,10 +58,10 @@ class Writer(ABC):
         results = tuple(self.new(v.aval, tangent) for v in eqn.outvars)
         infos, evaluate = self.calls, _evaluator(eqn)
         if tangent:  # a linear equation has one result
-            layer = self.layer()
+            layers = self.layers()
             for k, result in enumerate(results):
                 one = lambda *values, k=k: evaluate(*values)[k : k + 1]  # noqa: E731
-                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: place(infos), layer))
+                to.append(Equation(name, eqn.params, tuple(operands), (result,), one, lambda: place(infos), layers))
         else:
             to.append(Equation(name, eqn.params, tuple(operands), results, evaluate, lambda: place(infos)))
         # Bodies of remat compute values again inside the derivative: those taps are not calls of their own.
@@ -69,18 +69,18 @@ class Writer(ABC):
             (self.tangent_taps if tangent else self.taps).setdefault(eqn.params["name"], []).append(results[0])
         return list(results)
 
-    def layer(self) -> str | None:
-        """The layer in whose call the equation at hand was traced."""
-        return owner(info.name_stack for info in self.calls)
+    def layers(self) -> tuple[str, ...]:
+        """The layers in whose calls the equation at hand was traced, the outermost first."""
+        return owners(info.name_stack for info in self.calls)
 
     def synthetic(self, name: str, operands: Sequence[Operand], shape: tuple[int, ...], run: Callable, **params: Any):
         """An equation that JAX did not write: a part of an unrolled loop or a branch."""
         tangent = any(v.tangent for v in operands)
         dtype = next((v.dtype for v in reversed(operands) if isinstance(v, Variable)), operands[-1].dtype)
         result = Variable(shape, dtype, tangent)
-        infos, layer = self.calls, self.layer() if tangent else None
+        infos, layers = self.calls, self.layers() if tangent else ()
         evaluate = lambda *values: [run(*values)]  # noqa: E731
-        equation = Equation(name, params, tuple(operands), (result,), evaluate, lambda: place(infos), layer)
+        equation = Equation(name, params, tuple(operands), (result,), evaluate, lambda: place(infos), layers)
         (self.linear if tangent else self.forward).append(equation)
         return result
 

@@ -22,7 +22,9 @@ from tests.geometry.made_rows import STEM, image_row, token_row, whole_field
 
 def rows():
     paths = Paths(Fraction(4), Fraction(0), Fraction(1, 2), Fraction(50), False)
-    stem = image_row(STEM, (29, 43), step=4, name="stem/conv", parameters=9408, flops=118_013_952)
+    stem = image_row(
+        STEM, (29, 43), step=4, name="stem/conv", parameters=9408, flops=118_013_952, flops_so_far=236_027_904
+    )
     deep = replace(stem, name="deep", fields=tuple(replace(one, paths=paths) for one in stem.fields), exact=False)
     gate = "mean in gate (reduce_sum)"
     return [
@@ -78,12 +80,12 @@ def test_printed_table(table):
     """All columns, aligned, with notes below that rows refer to by number."""
     expected = """
 Net, 7 layers, input 29×43×3
-layer      kind     output    params  FLOPs    size  min size  stride  padding      center   share  aligned  exact  notes
-stem/conv  Conv     8×11×4     9.41k   118M      11         –       4        5      12, 20    9.7%      yes    yes
-deep       Conv     8×11×4     9.41k   118M      11        50       4        5      12, 20    9.7%       no     no  1, 2
-up         Conv     58×86×4        0      –       1         –     1/2        0      14, 21    0.1%      yes    yes
-unet       Conv     64×128×4       0      –  92–100         –       1       48  31.5, 63.5   71.9%      yes    yes
-tokens     Embed    35×8           0      –       4         –       –        –   9.5, 13.5    2.9%      yes    yes  3
+layer      kind     output    params  FLOPs  FLOPs so far    size  min size  stride  padding      center   share  aligned  exact  notes
+stem/conv  Conv     8×11×4     9.41k   118M          236M      11         –       4        5      12, 20    9.7%      yes    yes
+deep       Conv     8×11×4     9.41k   118M          236M      11        50       4        5      12, 20    9.7%       no     no  1, 2
+up         Conv     58×86×4        0      –             –       1         –     1/2        0      14, 21    0.1%      yes    yes
+unet       Conv     64×128×4       0      –             –  92–100         –       1       48  31.5, 63.5   71.9%      yes    yes
+tokens     Embed    35×8           0      –             –       4         –       –        –   9.5, 13.5    2.9%      yes    yes  3
 """
     printed = str(table).splitlines()
     assert printed[:2] + printed[3:8] == expected.strip().splitlines()
@@ -101,6 +103,7 @@ tokens     Embed    35×8           0      –       4         –       –    
         "gate",
         "SE|gate",
         "7×9×16",
+        "–",
         "–",
         "–",
         "29×43",

@@ -291,3 +291,49 @@ def test_flops_are_those_of_one_image():
     assert jaxrf.trf(conv, (11, 1))[-1].flops == 11 * (2 * 3 + 1)
     assert jaxrf.trf(lambda x: x @ dense, (11, 2))[-1].flops == 2 * 11 * 2 * 5
     assert jaxrf.trf(lambda x: nn.max_pool(x, (2,), (2,)), (10, 1))[-1].flops == 5 * 2
+
+
+class Shared(nn.Module):
+    """A block that is called twice and mixes in itself, between two layers of their own."""
+
+    @nn.compact
+    def __call__(self, x):
+        block = Mixed(name="block")
+        return nn.Dense(7, name="head")(block(block(nn.Dense(4, name="stem")(x))))
+
+
+class Mixed(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        inner = nn.Dense(5, name="inner")(x)
+        return x + inner @ np.ones((5, 4), np.float32)
+
+
+def test_flops_of_a_layer_and_of_all_before_it_are_told_apart():
+    """A call of a block costs what stands in it, whatever ran before; the last layers hold all of the model."""
+    table = jaxrf.trf(Shared(), (11, 3))
+    per_call, positions = 2 * (4 * 5 + 5 * 4), 11
+    own = {"stem": 2 * 3 * 4, "block": per_call, "block#1": per_call, "head": 2 * 4 * 7, "block/inner#1": 2 * 4 * 5}
+    assert {name: table[name].flops for name in own} == {name: positions * cost for name, cost in own.items()}
+    so_far = {"stem": 24, "block": 24 + per_call, "block#1": 24 + 2 * per_call, "output": 24 + 2 * per_call + 56}
+    assert {name: table[name].flops_so_far for name in so_far} == {n: positions * cost for n, cost in so_far.items()}
+    assert table["output"].flops == table["output"].flops_so_far
+
+
+def test_flops_of_taps_in_a_function():
+    """In a function a tap holds what stands between it and the one before; within a module it is not told apart."""
+    first, second = np.ones((2, 5), np.float32), np.ones((5, 3), np.float32)
+
+    def model(x):
+        return jaxrf.tap(jaxrf.tap(x @ first, "first") @ second, "second")
+
+    rows = jaxrf.trf(model, (11, 2))
+    assert [(row.flops, row.flops_so_far) for row in rows] == [(220, 220), (330, 550), (550, 550)]
+
+    class Tapping(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return jaxrf.tap(nn.Dense(3, name="dense")(x), "tapped")
+
+    row = jaxrf.trf(Tapping(), (11, 2))["tapped"]
+    assert (row.flops, row.flops_so_far) == (None, 11 * 2 * 2 * 3)

@@ -91,9 +91,19 @@ def run(graph: Graph, values: Mapping[str, Any]) -> Any:
     known = dict(values)
     for number, node in enumerate(graph.nodes):
         args, kwargs = _resolved(node.args, known), _resolved(dict(node.kwargs), known)
-        with inside(node.layer):
+        with inside(*_enclosing(node.layer)):
             known[node.name] = _checked(node, _value(node, number, args, kwargs))
     return _resolved(graph.outputs, known)
+
+
+def _enclosing(path: str) -> list[str]:
+    """The modules that a module is in, from the model itself on, and the module.
+
+    >>> _enclosing("layer1.0.conv1")
+    ['', 'layer1', 'layer1.0', 'layer1.0.conv1']
+    """
+    parts = path.split(".") if path else []
+    return ["", *(".".join(parts[: i + 1]) for i in range(len(parts)))]
 
 
 def _value(node: Node, number: int, args: Any, kwargs: Any) -> Any:
