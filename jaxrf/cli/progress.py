@@ -34,4 +34,5 @@ def bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
     try:
         yield moved
     finally:
-        shown.stop()
+        if shown.live.is_started:  # one that never was would end a line that nobody began
+            shown.stop()

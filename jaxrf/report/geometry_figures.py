@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Box = tuple[tuple[int, int], ...]
 
 CURVES = ("#2563a8", "#c8442d", "#3f8f4f")
+VEIL = 0.6
+"""How much of an image is hidden where no box is."""
 MOST_TICKS = 24
 MOST_NUMBERS = 19
 """Positions per side up to which a map of counts shows its numbers."""
@@ -38,7 +40,8 @@ def plot_boxes(
 ) -> Axes:
     """Boxes of units over an image: one color per layer, a dot at the center of each unit that has one.
 
-    The input is drawn with a frame; an unclipped box that leaves it lies over the hatched padding.
+    The input is drawn with a frame; an unclipped box that leaves it lies over the hatched padding. Of an image, what no box
+    holds is veiled.
 
     Args:
         rows: one layer or several, each with two input axes.
@@ -72,7 +75,10 @@ def plot_boxes(
     chosen = [_units(row, units) for row in rows]
     boxes = [[row.box(unit, clip) for unit in mine] for row, mine in zip(rows, chosen, strict=True)]
     ax = _axes(ax, (7.4, 4.6))
-    ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5), zorder=1)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=extent, zorder=1)
+    if image is not None:
+        ax.imshow(_veil([box for mine in boxes for box in mine], height, width), extent=extent, zorder=1.5)
     ax.add_patch(_rectangle(((0, height), (0, width)), edgecolor="black", linewidth=0.8, zorder=2))
     largest_first = sorted(range(len(rows)), key=lambda i: -_area(boxes[i][0]))
     for i, (row, color, mine) in enumerate(zip(rows, _colors(len(rows)), boxes, strict=True)):
@@ -269,6 +275,15 @@ def _picture(image: np.ndarray | None, height: int, width: int) -> np.ndarray:
         )
     image = image[..., 0] if image.shape[2:] == (1,) else image
     return np.clip(image / 255 if image.dtype == np.uint8 else image, 0, 1)
+
+
+def _veil(boxes: list[Box], height: int, width: int) -> np.ndarray:
+    """White in RGBA, over all that no box holds."""
+    veil = np.ones((height, width, 4))
+    for (top, bottom), (left, right) in boxes:
+        veil[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0), 3] = 0
+    veil[..., 3] *= VEIL
+    return veil
 
 
 def _draw_box(ax: Axes, box: Box, center: Sequence[float], color: str, label: str | None, zorder: float) -> None:

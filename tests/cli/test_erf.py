@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
+import sys
 
 import flax.linen as nn
 import flax.serialization
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 import jaxrf
+from jaxrf import zoo
 from jaxrf.cli import demo, main
 
 STACK = ["erf", "zoo:conv_stack", "--model-option", "depth=2", "--model-option", "width=4", "--input", "11x13x3"]
@@ -109,9 +112,24 @@ def test_variables_come_from_a_file(tmp_path, capsys):
     (tmp_path / "weights.msgpack").write_bytes(flax.serialization.to_bytes(saved))
     flags = ["--input", "11x13x3", "--variables", str(tmp_path / "weights.msgpack"), "--json"]
     assert main(["erf", f"{tmp_path / 'one_tap.py'}:Net", *flags]) == 0
-    facts = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    facts = json.loads(printed.out)
+    assert printed.err == ""
     assert facts["theoretical_size"] == [3, 3]
     assert facts["effective_size"] == pytest.approx(1, abs=0.5)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_orbax_is_read_in_silence(tmp_path):
+    """Standard error is empty, down to the warnings of the libraries that read it."""
+    from orbax.checkpoint import StandardCheckpointer
+
+    with StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "saved", zoo.conv_stack(depth=1).init(jax.random.key(0), np.zeros((1, 9, 9, 3))))
+    flags = ["--model-option", "depth=1", "--input", "9x9x3", "--noise", "1", "--variables", str(tmp_path / "saved")]
+    command = [sys.executable, "-m", "jaxrf", "erf", "zoo:conv_stack", *flags]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stderr == "" and "theoretical size" in run.stdout
 
 
 @pytest.mark.parametrize(

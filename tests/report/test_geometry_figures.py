@@ -12,7 +12,7 @@ import pytest
 from jaxrf.errors import InputError
 from jaxrf.geometry.field import Paths
 from jaxrf.geometry.row import Row
-from jaxrf.report.geometry_figures import MOST_TICKS, plot_boxes, plot_path_counts, plot_size_over_depth
+from jaxrf.report.geometry_figures import MOST_TICKS, VEIL, plot_boxes, plot_path_counts, plot_size_over_depth
 from jaxrf.results.paths import PathCounts
 from tests.geometry.made_rows import STEM, image_row, made_field, whole_field
 
@@ -47,6 +47,17 @@ def test_boxes_are_where_the_row_says(stem, clip):
     assert [corners(box) for box in boxes] == [stem.box(unit, clip) for unit in units]
     if not clip:
         assert [(d.get_ydata()[0], d.get_xdata()[0]) for d in ax.lines] == [stem.center(unit) for unit in units]
+
+
+def test_what_no_box_holds_of_an_image_is_veiled(stem):
+    """Inside of each box the image is as it is, around them it is hidden in part; without an image there is no veil."""
+    units = [(0, 10), (3, 5)]
+    _, veil = plot_boxes(stem, units, image=np.zeros((29, 43, 3), np.uint8)).images
+    inside = np.zeros((29, 43), bool)
+    for (top, bottom), (left, right) in (stem.box(unit, clip=True) for unit in units):
+        inside[top:bottom, left:right] = True
+    np.testing.assert_array_equal(veil.get_array()[..., 3], np.where(inside, 0, VEIL))
+    assert len(plot_boxes(stem, units).images) == 1
 
 
 def test_axes_show_the_boxes_that_leave_the_input(stem):
