@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import jax
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -16,6 +18,7 @@ from jaxrf import zoo
 from jaxrf.cli import main
 from jaxrf.geometry.render import text
 from jaxrf.geometry.table import Table
+from jaxrf.protocols import protocols
 from tests.report.test_figures import result_of
 from tests.results.test_comparisons import results  # noqa: F401  # a fixture: real results with samples
 
@@ -48,6 +51,29 @@ def test_a_plan_is_one_line_and_a_table():
     shown = plan._repr_html_()
     assert "script" not in tags(shown)
     assert [word for word in ("batches", "cone", "memory", "windows", "conv_0") if f"<th>{word}" not in shown] == []
+
+
+def test_values_show_themselves_in_a_line():
+    """What a notebook prints of a value that nobody printed is short, also of those that hold arrays and models."""
+    net, call = zoo.conv_stack(depth=2, width=2), {"input_shape": (20, 18, 3)}
+    weights, image = net.init(jax.random.key(0), np.zeros((1, 20, 18, 3))), np.zeros((1, 20, 18, 3), np.float32)
+    field, row = jaxrf.prepare(net, None, image, layer="conv_0"), jaxrf.trf(net, (20, 18, 3))[-1]
+    shown = {
+        "Maps(1 image, 1 unit, 3 x 3 positions)": field(weights, image, jax.random.key(0)),
+        "TilePlan(9 tiles of 12 x 12 for 'output')": jaxrf.tile_plan(row, (28, 28), 12),
+        "Halo('output': ((2, 2), (2, 2)) of ((2, 2), (2, 2)), 0 remains)": jaxrf.halo(
+            net, weights, jaxrf.noise(1), 1e-9, **call
+        ),
+        "StreamPlan('output', chunks of 4, windows of 6)": jaxrf.stream(
+            lambda x: x[:, 2:] - x[:, :-2], None, 4, input_shape=(None, 1)
+        ).plan,
+        "Protocol(luo2016: units 'center', channels 0, score 'abs', average 'weighted')": protocols["luo2016"],
+        "Model(unet, input 64x64x1, Ronneberger": zoo.unet,
+        "PhysicalResult(conv: size 7.5 x 7.5, stride 2 x 2": result_of().scaled(0.5, unit="um").physical,
+        "Task(the task, ": jaxrf.task(net, None, image),
+    }
+    for start, value in shown.items():
+        assert repr(value).startswith(start) and "\n" not in repr(value) and len(repr(value)) < 160
 
 
 def test_a_comparison_has_a_table(results):  # noqa: F811

@@ -50,6 +50,12 @@ class Maps:
     exponent: Int[Array, "image unit"]
     other_images: Float[Array, "image unit"]
 
+    def __repr__(self) -> str:
+        *before, images, units = np.shape(self.exponent) or (0, 0)
+        parts = [*before, f"{images} image{'s' * (images != 1)}", f"{units} unit{'s' * (units != 1)}"]
+        size = " x ".join(map(str, np.shape(self.values)[len(np.shape(self.exponent)) :]))
+        return f"Maps({', '.join(map(str, parts))}, {size} positions)"
+
     def array(self) -> Float[Array, "image unit *map"]:
         """The maps as plain numbers, which may be zero or infinite where the exponent leaves the range of their type."""
         flat = self.values.reshape(-1, *self.values.shape[self.exponent.ndim :])  # `vmap` may have put axes before

@@ -58,6 +58,9 @@ class Halo:
             raise InputError("This halo has no physical units. Say spacing= or rate= to jaxrf.halo.")
         return self.scale.of_pairs(self.context)  # type: ignore[return-value]
 
+    def __repr__(self) -> str:
+        return f"Halo({self.layer!r}: {self.context} of {self.theoretical}, {self.error:.2g} remains)"
+
     def __str__(self) -> str:
         pairs = zip(self.context, self.theoretical)
         lines = [

@@ -64,6 +64,15 @@ class TilePlan:
     depth: tuple[tuple[int, int], ...]
     exact: bool = True
 
+    def __repr__(self) -> str:
+        return f"TilePlan({self.title})"
+
+    @property
+    def title(self) -> str:
+        """How many tiles of what size, and of which layer."""
+        size = " x ".join(map(str, self.tile))
+        return f"{len(self)} tile{'s' * (len(self) != 1)} of {size} for {self.layer!r}"
+
     @property
     def tile(self) -> tuple[int, ...]:
         """Input positions of each tile, overlap included."""

@@ -81,6 +81,9 @@ class StreamPlan:
         """
         return self.latency * self.row.known_scale.spacing[self.axis]
 
+    def __repr__(self) -> str:
+        return f"StreamPlan({self.row.name!r}, chunks of {self.chunk}, windows of {self.window})"
+
     def __str__(self) -> str:
         ahead, back, late = self.row.look_ahead[self.axis], self.row.look_back[self.axis], self.latency
         words = "" if self.scale is None else f" ({self.scale.words(late, self.axis)})"

@@ -69,6 +69,9 @@ class Protocol:
     unknown: tuple[str, ...]
     incomparable: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Protocol({self.name}: {', '.join(f'{name} {getattr(self, name)!r}' for name in FIXED)})"
+
     def settings(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options for `jaxrf.erf` that it fixes: units, channels, score and average.
 

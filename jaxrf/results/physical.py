@@ -21,6 +21,9 @@ class PhysicalResult:
     result: Any
     scale: Scale
 
+    def __repr__(self) -> str:
+        return f"PhysicalResult({self.theoretical}, positions of {self.scale})"
+
     @property
     def theoretical(self) -> Physical:
         """As `result.theoretical`: size, stride, padding, halo and latency of the layer."""

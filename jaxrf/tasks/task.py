@@ -74,6 +74,9 @@ class Task:
             raise InputError(f'{loaded.reference} does not say what its input is. Write input = "224x224x3".')
         return loaded.model, tuple(shape), None if variables is None else read_variables(variables)
 
+    def __repr__(self) -> str:
+        return f"Task({self.label}, {self.id})"
+
     @property
     def label(self) -> str:
         """Its place in a line."""

@@ -35,6 +35,10 @@ class Model:
     input_shape: tuple[int, ...]
     source: str
 
+    def __repr__(self) -> str:
+        constructor = getattr(getattr(self.build, "func", self.build), "__name__", "model")
+        return f"Model({constructor}, input {'x'.join(map(str, self.input_shape))}, {self.source})"
+
     @property
     def options(self) -> tuple[str, ...]:
         """The names of the options that the constructor takes."""
