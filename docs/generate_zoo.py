@@ -27,12 +27,12 @@ image by attention, gates or normalizations. Parameters and multiply-adds are th
 what single layers cost, and all up to them, is in the table of `jaxrf.trf`, where a multiply-add counts as two operations.
 `jaxrf zoo` prints the same table, and [Models](reference/models.md) sorts it by family.
 
-The pictures are effective fields of the center unit of that map, over the whole usual input, in the colors of the
-[figures](gallery.md): four decades below the peak. Each is the mean over four random networks (two or one, where they are
-large) on noise, with residual branches at full scale; of three axes it is the middle plane, of one the curve.
+The pictures are sizes of the theoretical field over the layers in order, from 1 to 16384 input positions on a logarithmic
+scale, the same for all; the gray lines are 16, 256 and 4096, the dashed one is the size of the image. Blue are layers whose
+units see a part of it, red those that see all of it through attention, gates or normalizations.
 `python docs/images/draw_zoo.py NAME` draws one.
 
-| field | name | usual input | size | stride | parameters | multiply-adds | as in |
+| size over layers | name | usual input | size | stride | parameters | multiply-adds | as in |
 |---|---|---|---|---|---:|---:|---|
 """
 
@@ -45,7 +45,7 @@ def page() -> str:
 def _line(entry: Entry) -> str:
     shapes = [text.replace("x", "×") for text in (entry.input, entry.size, entry.stride)]
     numbers = [f"{entry.parameters:,}", f"{entry.multiply_adds / 1e9:.2f} G"]
-    picture = f"![{entry.name}](images/zoo/{entry.name}.png)"
+    picture = f"![Sizes of {entry.name}](images/zoo/{entry.name}.svg)"
     return f"| {picture} | `{entry.name}` | {' | '.join(shapes + numbers)} | {entry.source} |"
 
 

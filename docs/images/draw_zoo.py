@@ -1,87 +1,85 @@
-"""Draws zoo/NAME.png for networks of the zoo: `python docs/images/draw_zoo.py [NAME ...]`.
+"""Draws zoo/NAME.svg for networks of the zoo, from shapes alone: `python docs/images/draw_zoo.py [NAME ...]`.
 
-All of them take about half an hour on two cores; without names, those are drawn whose picture is missing or is of another
-network than the stored table says.
+Each is a curve of the theoretical size over the layers in order, both as everywhere on the same scale; all take some
+minutes. A test draws a few of them again, and says which are of another network than the stored table.
 """
 
 from __future__ import annotations
 
-import io
-import json
+import math
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image, PngImagePlugin
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.report.canvas import new_figure
+from jaxrf.geometry.table import Row
 from jaxrf.zoo.listing import listing
 
 FOLDER = Path(__file__).parent / "zoo"
-SIDE = 96
-"""Pixels of a picture, to each side."""
-COLORS = 48
-MADE_OF = ("input", "size", "stride", "parameters", "multiply_adds")
-"""What a picture is redrawn for when it changes: it is written into the file."""
-SCALED = {"layer_scale": 1.0}
-"""Where residual branches begin at nearly nothing, a map of random weights would show the skips alone."""
-FEW = {"unet_3d": 1, "deeplab_v3": 2, "esrgan": 2}
-"""Seeds of networks whose maps take long; the others have four."""
+WIDTH, HEIGHT = 120, 64
+LARGEST = 2**14
+"""Input positions at the upper edge; the lower one is 1, and each line between them sixteen times the one below."""
+STYLE = """\
+<style>
+.g{stroke:#d5d8dc}.i{stroke:#888;stroke-dasharray:4 3}.s{stroke:#2563a8;stroke-width:1.8}.w{stroke:#c8442d;stroke-width:1.8}
+@media(prefers-color-scheme:dark){.g{stroke:#444}.s{stroke:#7ab0ea}.w{stroke:#f08a76}}
+</style>"""
+
+
+def picture(name: str) -> str:
+    """The curve of a network as SVG: blue where units see a part of the image, red where they see all by a global operation."""
+    model = zoo.models[name]
+    rows = jaxrf.trf(model(), model.input_shape)[:-1]
+    size = max(model.input_shape[:-1])
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" fill="none">',
+        f"<title>{name}: {rows[0].size[-1]} to {rows[-1].size[-1]} positions over {len(rows)} layers</title>",
+        f"<desc>{state(name)}</desc>",
+        STYLE,
+        *(f'<path class="g" d="M0 {height(16**k)}H{WIDTH}"/>' for k in range(1, 4)),
+        f'<path class="i" d="M0 {height(size)}H{WIDTH}"/>',
+        *(f'<path class="{kind}" d="{line}"/>' for kind, line in lines(rows)),
+        "</svg>\n",
+    ]
+    return "\n".join(parts)
+
+
+def lines(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Stretches of layers of one kind, "s" or "w", as paths of steps."""
+    ends = [i * WIDTH / len(rows) for i in range(len(rows) + 1)]
+    kind, line, last = "", "", ""
+    for i, row in enumerate(rows):
+        now, y = "w" if row.global_axes else "s", height(max(row.size[-1], 1))
+        if now != kind:
+            if line:
+                yield kind, f"{line}H{ends[i]:.1f}"
+            kind, line = now, f"M{ends[i]:.1f} {y}"
+        elif y != last:
+            line += f"H{ends[i]:.1f}V{y}"
+        last = y
+    yield kind, f"{line}H{ends[-1]:.1f}"
+
+
+def height(size: int) -> str:
+    """Where a size lies, from the upper edge."""
+    return f"{HEIGHT * (1 - math.log(size) / math.log(LARGEST)):.1f}"
 
 
 def state(name: str) -> str:
-    """What the table says of a network, as it stands in its picture."""
+    """What the stored table says of a network, as it stands in its picture."""
     entry = next(asdict(entry) for entry in listing() if entry.name == name)
-    return json.dumps({key: entry[key] for key in MADE_OF})
-
-
-def state_of(file: Path) -> str:
-    """What the table said of the network of a picture."""
-    with Image.open(file) as picture:
-        return str(picture.info.get("network", ""))
-
-
-def picture(name: str) -> np.ndarray:
-    """The map of the center unit of the last map over the whole usual input, (y, x, 3) in bytes."""
-    model = zoo.models[name]
-    network = model(**{key: value for key, value in SCALED.items() if key in model.options})
-    seeds: Any = FEW.get(name, 4)
-    result = jaxrf.erf(
-        network, inputs=jaxrf.noise(1), input_shape=model.input_shape, seeds=seeds, average="normalized",
-        memory="3GB", certify=False,
-    )  # fmt: skip
-    figure = new_figure(SIDE / 100, SIDE / 100)
-    figure.set_layout_engine("none")
-    ax = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    result.plot(ax=ax, zoom=False, shares=())
-    ax.set(title="", xlabel="", ylabel="", xticks=[], yticks=[])
-    for lines in ax.lines:
-        lines.set_markersize(4)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return np.asarray(Image.open(file).convert("RGB"))
-
-
-def main(names: list[str]) -> None:
-    """Draw what was asked for, one file after the other."""
-    FOLDER.mkdir(exist_ok=True)
-    for name in names or [name for name in sorted(zoo.models) if stale(name)]:
-        said = PngImagePlugin.PngInfo()
-        said.add_text("network", state(name))
-        drawn = Image.fromarray(picture(name)).quantize(COLORS)
-        drawn.save(FOLDER / f"{name}.png", optimize=True, pnginfo=said)
-        print(name, (FOLDER / f"{name}.png").stat().st_size, flush=True)
+    return " ".join(str(entry[key]) for key in ("input", "size", "stride", "parameters"))
 
 
 def stale(name: str) -> bool:
     """Whether a network has no picture, or one of another network."""
-    file = FOLDER / f"{name}.png"
-    return not file.exists() or state_of(file) != state(name)
+    file = FOLDER / f"{name}.svg"
+    return not file.exists() or f"<desc>{state(name)}</desc>" not in file.read_text()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    FOLDER.mkdir(exist_ok=True)
+    for each in sys.argv[1:] or sorted(zoo.models):
+        (FOLDER / f"{each}.svg").write_text(picture(each))

@@ -78,9 +78,15 @@ class Card:
 
 
 def card(
-    name: str, place: Mapping[str, Any], result: Result, unit: int, readings: Sequence[Reading], level: float
+    name: str,
+    place: Mapping[str, Any],
+    result: Result,
+    unit: int,
+    readings: Sequence[Reading],
+    level: float,
+    count: int,
 ) -> Card:
-    """The card of one unit of a result.
+    """The card of one unit of a result, one of `count`.
 
     Raises:
         InputError: there is no such unit.
@@ -96,7 +102,7 @@ def card(
             label: _number(result, unit, measure, part, options, level=level)
             for label, measure, part, options in readings
         },
-        tuple(doubts(result, shown)), drawing(shown), result.provenance,
+        tuple(doubts(result, shown)), drawing(shown, count), result.provenance,
     )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from jaxrf.report.panels import colormap
 from jaxrf.report.scales import DECADES, norm_of, scales
 from jaxrf.report.view import View
 
-MOST = 128
-"""Pixels along each side of a picture; a larger map is averaged over blocks."""
+MOST, MANY = (128, 64), 60
+"""Pixels along each side of a picture, and of one among more than so many, so that a page stays under 5 MB; a larger map is
+averaged over blocks."""
 SHARES = (0.5, 0.95)
 
 
@@ -46,8 +47,9 @@ class Drawing:
     says: str
 
 
-def drawing(shown: View) -> Drawing:
-    """The drawing of a view; of three spatial axes, the plane of the last two through the center."""
+def drawing(shown: View, count: int = 1) -> Drawing:
+    """The drawing of a view, one of `count`; of three spatial axes, the plane of the last two through the center."""
+    most = MOST[count > MANY]
     axes = (shown.values.ndim - 2, shown.values.ndim - 1)
     flat = len(shown.input_shape) == 1
     box = shown.box[[0, 0]] if flat else shown.box[list(axes)]
@@ -57,13 +59,13 @@ def drawing(shown: View) -> Drawing:
     # Where the frame of the figures is not defined, the box is what is worth seeing.
     half = half_of(shown, "field") if len(shown.input_shape) == 2 else float(np.ptp(box, axis=1).max()) / 2 * 1.1
     return Drawing(
-        _picture(values, shown) if finite and not flat else "",
+        _picture(values, shown, most) if finite and not flat else "",
         _rectangle(np.stack([origin, origin + values.shape], 1)),
         _rectangle(box),
         (float(center[1]) + 0.5, float(center[0]) + 0.5),
         shown.centered,
         max(half, 0.5),
-        _contours(shown, axes) if finite and not flat and shown.measurable else (),
+        _contours(shown, axes, most) if finite and not flat and shown.measurable else (),
         _curve(shown) if finite and flat else "",
         f"{shown.title}; theoretical size {shown.theoretical}",
     )
@@ -78,11 +80,11 @@ def _rectangle(spans: np.ndarray) -> tuple[float, ...]:
     return left, top, right - left, bottom - top
 
 
-def _picture(values: np.ndarray, shown: View) -> str:
+def _picture(values: np.ndarray, shown: View, most: int) -> str:
     """The map as a PNG of a palette, on the color scale of the figures."""
     from PIL import Image
 
-    levels = norm_of(scales["log"], [shown])(_smaller(values))
+    levels = norm_of(scales["log"], [shown])(_smaller(values, most))
     picture = Image.fromarray(np.uint8(np.clip(np.ma.filled(levels, 0.0), 0, 1) * 255))
     palette = np.uint8(colormap(shown.signed, over_photo=False)(np.arange(256))[:, :3] * 255)
     picture.putpalette(palette.ravel().tolist())
@@ -91,26 +93,28 @@ def _picture(values: np.ndarray, shown: View) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _smaller(values: np.ndarray) -> np.ndarray:
-    """Means over blocks, where a side has more than `MOST` positions; the last block may be cut off by zeros."""
-    steps = [-(-n // MOST) for n in values.shape]
+def _smaller(values: np.ndarray, most: int) -> np.ndarray:
+    """Means over blocks, where a side has more than `most` positions; the last block repeats the edge."""
+    steps = [-(-n // most) for n in values.shape]
     padded = np.pad(values, [(0, -n % step) for n, step in zip(values.shape, steps)], mode="edge")
     (rows, columns), (high, wide) = padded.shape, steps
     return padded.reshape(rows // high, high, columns // wide, wide).mean((1, 3))
 
 
-def _contours(shown: View, axes: tuple[int, int]) -> tuple[str, ...]:
+def _contours(shown: View, axes: tuple[int, int], most: int) -> tuple[str, ...]:
     from contourpy import contour_generator
 
     smooth, levels = shown.regions(SHARES)
     found = contour_generator(
         shown.positions(axes[1]) + 0.5, shown.positions(axes[0]) + 0.5, replace(shown, values=smooth).slice(axes)
     )
-    return tuple("".join(_path(line) for line in found.lines(level)) for level in levels)
+    return tuple("".join(_path(line, 2 * most) for line in found.lines(level)) for level in levels)
 
 
-def _path(line: Any) -> str:
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
+def _path(line: Any, most: int) -> str:
+    """A line as a path of about `most` points, its last one among them."""
+    step = -(-len(line) // most)
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*line[:-1:step], *line[-1:]])
     return f"M{points}"
 
 

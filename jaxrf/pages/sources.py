@@ -28,8 +28,8 @@ class Found:
     place: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find(given: Any) -> tuple[Sequence[Reading], Iterator[Found]]:
-    """The measures that a sweep among what is given asks for, and the results, read one by one.
+def find(given: Any) -> tuple[Sequence[Reading], int, Iterator[Found]]:
+    """The measures that a sweep among what is given asks for, how many results there can be, and these, read one by one.
 
     Args:
         given: results by name or in a list, a result, a sweep, or paths of these.
@@ -41,15 +41,17 @@ def find(given: Any) -> tuple[Sequence[Reading], Iterator[Found]]:
     if isinstance(given, Result | Sweep | str | os.PathLike):
         given = [given]
     if isinstance(given, Mapping):
-        return [], _in_memory(given)
+        return [], len(given), _in_memory(given)
     if not isinstance(given, Sequence) or not given:
         what = "nothing" if isinstance(given, Sequence) else type(given).__name__
         raise InputError(f"A report needs results: a dict by name, a list, a sweep, or paths; {what} was given.")
     if all(isinstance(one, Result) for one in given):
-        return [], _in_memory(given)
+        return [], len(given), _in_memory(given)
     opened = [_opened(one) for one in given]
     readings = next((one.asked.readings for one in opened if isinstance(one, Sweep)), [])
-    return readings, _each(opened, [Path(one).name if isinstance(one, str | os.PathLike) else "" for one in given])
+    count = sum(len(one) if isinstance(one, Sweep) else 1 for one in opened)
+    names = [Path(one).name if isinstance(one, str | os.PathLike) else "" for one in given]
+    return readings, count, _each(opened, names)
 
 
 def _in_memory(given: Any) -> Iterator[Found]:

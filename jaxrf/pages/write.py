@@ -82,10 +82,10 @@ def write_report(
     if target.exists() and (target.is_dir() or not overwrite):
         what = "is a folder" if target.is_dir() else "exists"
         raise StoreError(f"{target} {what}. Choose another path{'' if target.is_dir() else ', or say overwrite'}.")
-    asked, found = find(results)
+    asked, count, found = find(results)
     readings: Sequence[Reading] = [(name, name, None, {}) for name in measures or MEASURES]
     readings = readings if measures or not asked else asked
-    cards = [card(one.name, one.place, one.result, unit, readings, level) for one in found]
+    cards = [card(one.name, one.place, one.result, unit, readings, level, count) for one in found]
     if not cards:
         raise InputError(
             "There are no results yet: the sweep has no blocks. Wait, or see `jaxrf.open(...).failures()`."

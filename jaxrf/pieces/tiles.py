@@ -199,7 +199,8 @@ def tile(
 
     Overlap, phase and rounding come from the theoretical field. Tiles begin at multiples of the network's step and have
     one shape, so that one program is compiled; those at the border of the image see the model's own padding. Of the whole
-    image only shapes are traced. Memory is that of the image, the output and one tile.
+    image only shapes are traced. Memory is that of the image, the output and one tile. On a CPU the bits are those of the
+    whole compiled with `jaxrf.compiler_options()`; elsewhere XLA may add in another order for another size.
 
     Args:
         model: as for `jaxrf.trf`.

@@ -69,8 +69,8 @@ async def told(address: str, page, width: int, scripts: list[str]) -> list[Any]:
     return values[2:]
 
 
-def run(tmp_path, scripts: list[str], width: int = 1200) -> list[Any]:
-    given = {f"net {i}": result_of(seed=i, count=count) for i, count in enumerate((30, 4, 100))} | {
+def run(tmp_path, scripts: list[str], width: int = 1200, counts: tuple[int, ...] = (30, 4, 100)) -> list[Any]:
+    given = {f"net {i}": result_of(seed=i, count=count) for i, count in enumerate(counts)} | {
         HOSTILE: result_of(count=7)
     }
     page = write_report(given, tmp_path / "page.html", title="Report", measures=["sigma"])
@@ -91,11 +91,12 @@ def test_the_table_sorts_and_filters_and_no_name_acts(tmp_path):
     assert (filtered, title) == ([100], "Report")
 
 
-def test_the_page_fits_a_phone(tmp_path):
-    """At 390 pixels nothing but the table's own frame scrolls sideways, and two maps stand in a row."""
+@pytest.mark.parametrize("count", [3, 40])
+def test_the_page_fits_a_phone(tmp_path, count):
+    """At 390 pixels nothing but the table's own frame scrolls sideways, and two maps stand in a row, seen yet or not."""
     scripts = [
         "document.documentElement.scrollWidth",
         "new Set([...document.querySelectorAll('.grid figure')].map(f => Math.round(f.getBoundingClientRect().x))).size",
     ]
-    across, columns = run(tmp_path, scripts, width=390)
+    across, columns = run(tmp_path, scripts, width=390, counts=(30,) * count)
     assert across <= 390 and columns == 2

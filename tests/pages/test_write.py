@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import subprocess
@@ -12,10 +14,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxrf.cli import main
 from jaxrf.errors import InputError, StoreError, UnknownNameError
+from jaxrf.geometry.field import Field
+from jaxrf.geometry.row import Row
+from jaxrf.pages.drawings import drawing
 from jaxrf.pages.write import write_report
+from jaxrf.report.view import view
+from jaxrf.results.result import Result
 from tests.report.test_figures import result_of
 from tests.results.test_comparisons import results  # noqa: F401  # a fixture: real results with samples
 
@@ -183,3 +191,31 @@ def test_without_jinja_the_error_says_what_to_install(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "A report needs jinja2, which is not installed. Run: pip install 'jaxrf[plot]'" in run.stderr
+
+
+def speckled(width: float, rng: np.random.Generator, side: int = 224) -> Result:
+    """A map as of a single sample, on all of a large image: what takes the most letters."""
+    far = (np.arange(side) - side / 2) ** 2
+    values = np.exp(-(far[:, None] + far) / (2 * width**2)) * rng.exponential(size=(1, side, side))
+    whole = Field(side, np.array(0), np.array(side))
+    row = Row("layer", "Conv", (8,), (), (whole, whole))
+    return Result(values, 0 * values, 32, [[0, 0]], np.zeros((1, 0)), row, "square", "probe", (side, side))
+
+
+def test_one_picture_of_many_is_small():
+    """Of more than sixty pictures each has at most 64 pixels to a side, and contours of as few points."""
+    shown = view(speckled(40, np.random.default_rng(0)), 0)
+    alone, one_of_many = drawing(shown), drawing(shown, 200)
+    sides = [Image.open(io.BytesIO(base64.b64decode(d.picture.partition(",")[2]))).size for d in (alone, one_of_many)]
+    assert sides == [(112, 112), (56, 56)]
+    assert len(one_of_many.picture) + len("".join(one_of_many.contours)) < 15_000
+    assert alone.place == one_of_many.place
+
+
+@pytest.mark.slow
+def test_the_page_of_two_hundred_speckled_maps_is_under_five_megabytes(tmp_path):
+    """The worst that a sweep of as many tasks on usual images can be."""
+    rng = np.random.default_rng(0)
+    given = {f"net {i}": speckled(5 + 0.3 * i, rng) for i in range(200)}
+    page = write_report(given, tmp_path / "page.html", measures=["sigma"])
+    assert page.stat().st_size < 5_000_000
