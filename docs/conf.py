@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
 from typing import Any
@@ -19,6 +20,8 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ex
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"jaxrf {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 # Docstrings put code into single backticks.
 default_role = "code"
@@ -59,11 +62,20 @@ def write_formula(translator: Any, node: Any) -> None:
 
 
 def add_anchors(app: Any, doctree: Any) -> None:
-    """Let pages of source lead back to classes that are described under their home: they take all to be in `jaxrf`."""
+    """Let pages of source lead back to what is described: they take it to be in `jaxrf`, or where it was written."""
     for signature in doctree.findall(addnodes.desc_signature):
-        name = f"jaxrf.{signature.get('fullname')}"
-        if signature["ids"] and name not in signature["ids"]:
-            signature["ids"].append(name)
+        name = signature.get("fullname")
+        for home in ("jaxrf", written_in(signature.get("module"), name)) if signature["ids"] else ():
+            if f"{home}.{name}" not in signature["ids"]:
+                signature["ids"].append(f"{home}.{name}")
+
+
+def written_in(module: str, name: str) -> str:
+    """The module in which a described object was written."""
+    found: Any = importlib.import_module(module or "jaxrf")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return getattr(found, "__module__", None) or module
 
 
 def setup(app: Any) -> None:

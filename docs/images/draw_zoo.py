@@ -34,7 +34,8 @@ def picture(name: str) -> str:
     rows = jaxrf.trf(model(), model.input_shape)[:-1]
     size = max(model.input_shape[:-1])
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" fill="none">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+        f'viewBox="0 0 {WIDTH} {HEIGHT}" fill="none">',
         f"<title>{name}: {rows[0].size[-1]} to {rows[-1].size[-1]} positions over {len(rows)} layers</title>",
         f"<desc>{state(name)}</desc>",
         STYLE,

@@ -14,6 +14,7 @@ import numpy as np
 from jaxrf.errors import InputError
 from jaxrf.geometry.render import axis_names
 from jaxrf.geometry.row import Row
+from jaxrf.report.canvas import new_figure
 from jaxrf.report.drawn import CountsOfPaths
 from jaxrf.report.view import figure_text
 
@@ -337,8 +338,4 @@ def _extent(box: Box) -> str:
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    if ax is not None:
-        return ax
-    from matplotlib import pyplot
-
-    return pyplot.subplots(figsize=size, layout="constrained")[1]
+    return new_figure(*size).subplots() if ax is None else ax
