@@ -316,3 +316,11 @@ def test_networks_of_timm(name):
     spec.loader.exec_module(script)
     with jax.enable_x64(True):
         assert script.right(script.compared(name))
+
+
+def test_flops_of_a_module_are_of_those_inside_it_too():
+    """Seven features from five on each of 8 x 9 positions, with a sum for a shift, in a module inside of another one."""
+    inner = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(5, 7, 1, bias=False))
+    table = jaxrf.trf(torch.nn.Sequential(torch.nn.Conv2d(3, 5, 1, bias=False), inner), (3, 8, 9))
+    own = {name: table[name].flops for name in ("0", "1", "1.1", "output")}
+    assert own == {"0": 72 * (30 + 5), "1": 72 * (70 + 7), "1.1": 72 * (70 + 7), "output": 72 * (100 + 12)}

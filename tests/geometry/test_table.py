@@ -233,3 +233,13 @@ def test_counts_have_three_digits():
     """Numbers of parameters and operations are short, and round up into the next unit."""
     counts = [0, 999, 1000, 9408, 999_499, 999_600, 25_557_032, 4_089_184_256, None]
     assert [_count(n) for n in counts] == ["0", "999", "1.00k", "9.41k", "999k", "1.00M", "25.6M", "4.09G", "–"]
+
+
+def test_a_table_that_knew_one_number_of_flops(table):
+    """Before there were two, the number was of all that leads to a layer; what the layer costs alone is not known."""
+    values = json.loads(table.to_json())
+    for row in values["rows"]:
+        row["flops"] = row.pop("flops_so_far")
+    again = Table.from_json(json.dumps(values))
+    assert [row.flops_so_far for row in again] == [row.flops_so_far for row in table]
+    assert {row.flops for row in again} == {None}
