@@ -202,31 +202,34 @@ class LayerScale(nn.Module):
         return x * self.param("scale", nn.initializers.constant(self.start), (x.shape[-1],))
 
 
-class MaxPool(nn.Module):
+class Pool(nn.Module):
+    """Something over a window; which thing, `pooled` says."""
+
+    kernel: int
+    stride: int = 1
+    padding: Padding = "SAME"
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        rank = x.ndim - 2
+        return self.pooled(x, (self.kernel,) * rank, (self.stride,) * rank, explicit(self.padding, rank))
+
+    def pooled(self, x: jax.Array, window: tuple[int, ...], strides: tuple[int, ...], padding: Any) -> jax.Array:
+        raise NotImplementedError
+
+
+class MaxPool(Pool):
     """The maximum over a window."""
 
-    kernel: int
-    stride: int = 1
-    padding: Padding = "SAME"
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        rank = x.ndim - 2
-        return nn.max_pool(x, (self.kernel,) * rank, (self.stride,) * rank, explicit(self.padding, rank))
+    def pooled(self, x, window, strides, padding):
+        return nn.max_pool(x, window, strides, padding)
 
 
-class AvgPool(nn.Module):
+class AvgPool(Pool):
     """The mean over the part of a window that lies inside of the map, as in TensorFlow."""
 
-    kernel: int
-    stride: int = 1
-    padding: Padding = "SAME"
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        rank = x.ndim - 2
-        window, strides = (self.kernel,) * rank, (self.stride,) * rank
-        return nn.avg_pool(x, window, strides, explicit(self.padding, rank), count_include_pad=False)
+    def pooled(self, x, window, strides, padding):
+        return nn.avg_pool(x, window, strides, padding, count_include_pad=False)
 
 
 class Chain(nn.Module):

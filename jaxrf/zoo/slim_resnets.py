@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from jaxrf.zoo.layers import ConvNorm, Layer, MaxPool
-from jaxrf.zoo.model import Model, models
+from jaxrf.zoo.model import Model, choose, models
 from jaxrf.zoo.slim import SlimNet, max_pool, network
 
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
@@ -78,71 +78,38 @@ def blocks(scope: str, depth: int, unit: Callable[..., nn.Module]) -> list[tuple
     return layers
 
 
-def slim_resnet_v1(depth: int = 50, *, num_classes: int | None = None) -> SlimNet:
-    """A ResNet of version 1, with TF-Slim's end-points `resnet_v1_50/block1` and so on.
+def slim_resnet(version: int = 1, depth: int = 50, *, num_classes: int | None = None) -> SlimNet:
+    """A ResNet with TF-Slim's end-points: `resnet_v1_50/block1` and so on.
 
     Args:
+        version: 1, or 2, in which normalization and activation stand before the convolutions.
         depth: 50, 101, 152 or 200.
-        num_classes: size of the classifier; without it the network ends with `block4`.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`.
-
-    Raises:
-        InputError: for a number of classes below one.
+        num_classes: size of the classifier; without it the network ends with `block4`, or with `postnorm` in version 2.
 
     Source:
-        He, Zhang, Ren, Sun (2015), arXiv:1512.03385, as in TF-Slim: the last unit of blocks 1 to 3 has the stride.
-
-    Example:
-        >>> from jaxrf.zoo import resnet_v1_50
-        >>> resnet_v1_50().network
-        'resnet_v1_50'
-    """
-    scope = f"resnet_v1_{depth}"
-    root = [
-        (f"{scope}/conv1", partial(ConvNorm, 64, 7, 2, around[7])),
-        (f"{scope}/pool1", max_pool(padding="SAME")),
-    ]
-    return network(scope, [*root, *blocks(scope, depth, BottleneckV1)], num_classes)
-
-
-def slim_resnet_v2(depth: int = 50, *, num_classes: int | None = None) -> SlimNet:
-    """A ResNet of version 2, with TF-Slim's end-points `resnet_v2_50/block1` and so on.
-
-    Args:
-        depth: 50, 101, 152 or 200.
-        num_classes: size of the classifier; without it the network ends with `postnorm`.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`.
-
-    Raises:
-        InputError: for a number of classes below one.
-
-    Source:
-        He, Zhang, Ren, Sun (2016), arXiv:1603.05027, as in TF-Slim: the last unit of blocks 1 to 3 has the stride.
+        He, Zhang, Ren, Sun (2015), arXiv:1512.03385, and (2016), arXiv:1603.05027, as in TF-Slim: the last unit of
+        blocks 1 to 3 has the stride.
 
     Example:
         >>> from jaxrf.zoo import resnet_v2_50
         >>> resnet_v2_50().network
         'resnet_v2_50'
     """
-    scope = f"resnet_v2_{depth}"
-    root = [
-        (f"{scope}/conv1", partial(plain, 64, 7, 2, around[7])),
+    choose("version", version, (1, 2))
+    choose("depth", depth, tuple(UNITS))
+    scope, (root, unit) = f"resnet_v{version}_{depth}", ((ConvNorm, BottleneckV1), (plain, BottleneckV2))[version - 1]
+    layers = [
+        (f"{scope}/conv1", partial(root, 64, 7, 2, around[7])),
         (f"{scope}/pool1", max_pool(padding="SAME")),
+        *blocks(scope, depth, unit),
     ]
-    layers = [*root, *blocks(scope, depth, BottleneckV2), (f"{scope}/postnorm", partial(NormAct))]
-    return network(scope, layers, num_classes)
+    last = [(f"{scope}/postnorm", partial(NormAct))] if version == 2 else []
+    return network(scope, [*layers, *last], num_classes)
 
 
-for _depth in UNITS:
-    models.register(f"resnet_v1_{_depth}")(
-        Model(partial(slim_resnet_v1, _depth), (224, 224, 3), "TF-Slim; He et al. (2015), arXiv:1512.03385")
-    )
-    models.register(f"resnet_v2_{_depth}")(
-        Model(partial(slim_resnet_v2, _depth), (224, 224, 3), "TF-Slim; He et al. (2016), arXiv:1603.05027")
-    )
+PAPERS = {1: "He et al. (2015), arXiv:1512.03385", 2: "He et al. (2016), arXiv:1603.05027"}
+for _version, _paper in PAPERS.items():
+    for _depth in UNITS:
+        models.register(f"resnet_v{_version}_{_depth}")(
+            Model(partial(slim_resnet, _version, _depth), (224, 224, 3), f"TF-Slim; {_paper}")
+        )
