@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -203,33 +203,29 @@ class LayerScale(nn.Module):
 
 
 class Pool(nn.Module):
-    """Something over a window; which thing, `pooled` says."""
+    """What `pool` makes of each window."""
 
     kernel: int
     stride: int = 1
     padding: Padding = "SAME"
+    pool: ClassVar[Callable[..., jax.Array]]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         rank = x.ndim - 2
-        return self.pooled(x, (self.kernel,) * rank, (self.stride,) * rank, explicit(self.padding, rank))
-
-    def pooled(self, x: jax.Array, window: tuple[int, ...], strides: tuple[int, ...], padding: Any) -> jax.Array:
-        raise NotImplementedError
+        return self.pool(x, (self.kernel,) * rank, (self.stride,) * rank, explicit(self.padding, rank))
 
 
 class MaxPool(Pool):
     """The maximum over a window."""
 
-    def pooled(self, x, window, strides, padding):
-        return nn.max_pool(x, window, strides, padding)
+    pool = staticmethod(nn.max_pool)
 
 
 class AvgPool(Pool):
     """The mean over the part of a window that lies inside of the map, as in TensorFlow."""
 
-    def pooled(self, x, window, strides, padding):
-        return nn.avg_pool(x, window, strides, padding, count_include_pad=False)
+    pool = staticmethod(partial(nn.avg_pool, count_include_pad=False))
 
 
 class Chain(nn.Module):
