@@ -53,7 +53,7 @@ class Relation(ABC):
         return self
 
     def carry(self, field: Field) -> Field:
-        """As `push`, with the parts that say where the result's elements lie."""
+        """Do as `push`, with the parts that say where the result's elements lie."""
         found = self.push(field)
         if found is field:
             return field

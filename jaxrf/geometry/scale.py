@@ -53,7 +53,7 @@ class Scale:
     def said(
         cls, spacing: float | Sequence[float] | None, unit: str | None, rate: float | None, axes: int
     ) -> Scale | None:
-        """As `of`; None where nobody said anything."""
+        """Make one as `of` does; None where nobody said anything."""
         return None if spacing is unit is rate is None else cls.of(spacing, unit, rate, axes)
 
     def of_pairs(self, pairs: Sequence[tuple[float, float] | None]) -> tuple[tuple[float, float] | None, ...]:

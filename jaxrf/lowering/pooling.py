@@ -36,7 +36,7 @@ class PoolingSpec:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> PoolingSpec:
-        """From the parameters of `lax.reduce_window` and of its derivatives."""
+        """Read the parameters of `lax.reduce_window` and of its derivatives."""
         window, ones = tuple(params["window_dimensions"]), (1,) * len(params["window_dimensions"])
         dilation, holes = params.get("window_dilation") or ones, params.get("base_dilation") or ones
         return cls(window, tuple(params["window_strides"]), tuple(params["padding"]), tuple(dilation), tuple(holes))

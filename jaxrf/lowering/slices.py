@@ -97,7 +97,7 @@ class Back(PoolingLowering):
     def spread(
         self, ct: jax.Array, owner: jax.Array | None, spec: PoolingSpec, axis: int, size: int, join: Join = jnp.add
     ) -> jax.Array:
-        """From windows along `axis` to `size` positions: position `at` of a window gets its cotangent.
+        """Bring windows along `axis` to `size` positions: position `at` of a window gets its cotangent.
 
         With an `owner`, only the position that it names does. What several windows give to a position is joined.
         """

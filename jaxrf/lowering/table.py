@@ -27,7 +27,7 @@ class Decision(Generic[P]):
 
 
 def always(problem: object) -> bool:
-    """Of a line that takes all that the lines above it left."""
+    """Take all that the lines above left."""
     return True
 
 

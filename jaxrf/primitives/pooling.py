@@ -62,7 +62,7 @@ class Pooling(Rule):
         """How it joins what is in a window, as a `PoolingProblem` names it."""
 
     def winners(self, view: View, whole: PoolingProblem) -> tuple[jax.Array, ...]:
-        """On the windows of the result, the positions whose tangents alone are taken; nothing where all are."""
+        """Find, on the windows of the result, the positions whose tangents alone are taken; nothing where all are."""
         return ()
 
 
