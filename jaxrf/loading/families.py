@@ -9,7 +9,7 @@ One more family is one entry below.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,11 +88,6 @@ class Family:
 families: Registry[Family] = Registry("family of checkpoints")
 
 
-def _below(theirs: str, ours: str, pairs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Rules for modules by the ends of their names: their `theirs` + key is our `ours` + value."""
-    return ((theirs + end, ours + name) for end, name in pairs.items())
-
-
 def _laid_out(array: str, value: np.ndarray) -> tuple[str, str, np.ndarray]:
     """Collection, name and layout in Flax of an array of a module."""
     if array != "weight":
@@ -107,34 +102,37 @@ families.register("torchvision_resnet", "timm_resnet")(
         (
             (r"conv1", "stem/conv1/conv"),
             (r"bn1", "stem/conv1/norm"),
-            *_below(r"layer(\d)\.(\d+)\.", r"layer\1/block_\2/", {
-                r"conv(\d)": r"conv\3/conv", r"bn(\d)": r"conv\3/norm",
-                r"downsample\.0": "downsample/conv", r"downsample\.1": "downsample/norm",
-            }),
+            (r"layer(\d)\.(\d+)\.conv(\d)", r"layer\1/block_\2/conv\3/conv"),
+            (r"layer(\d)\.(\d+)\.bn(\d)", r"layer\1/block_\2/conv\3/norm"),
+            (r"layer(\d)\.(\d+)\.downsample\.0", r"layer\1/block_\2/downsample/conv"),
+            (r"layer(\d)\.(\d+)\.downsample\.1", r"layer\1/block_\2/downsample/norm"),
             (r"fc", "head/dense"),
         ),
         "ResNets of torchvision and timm",
     )
-)  # fmt: skip
+)
 families.register("torchvision_mobilenet_v2")(
     Family(
         (
             (r"features\.0\.0", "stem/conv"),
             (r"features\.0\.1", "stem/norm"),
-            *_below(r"features\.1\.conv\.", "block_0/", {
-                r"0\.0": "depthwise/conv", r"0\.1": "depthwise/norm", "1": "project/conv", "2": "project/norm",
-            }),
+            (r"features\.1\.conv\.0\.0", "block_0/depthwise/conv"),
+            (r"features\.1\.conv\.0\.1", "block_0/depthwise/norm"),
+            (r"features\.1\.conv\.1", "block_0/project/conv"),
+            (r"features\.1\.conv\.2", "block_0/project/norm"),
             (r"features\.18\.0", "conv_last/conv"),
             (r"features\.18\.1", "conv_last/norm"),
-            *_below(r"features\.(\d+)\.conv\.", r"block_{1+-1}/", {
-                r"0\.0": "expand/conv", r"0\.1": "expand/norm", r"1\.0": "depthwise/conv", r"1\.1": "depthwise/norm",
-                "2": "project/conv", "3": "project/norm",
-            }),
+            (r"features\.(\d+)\.conv\.0\.0", r"block_{1+-1}/expand/conv"),
+            (r"features\.(\d+)\.conv\.0\.1", r"block_{1+-1}/expand/norm"),
+            (r"features\.(\d+)\.conv\.1\.0", r"block_{1+-1}/depthwise/conv"),
+            (r"features\.(\d+)\.conv\.1\.1", r"block_{1+-1}/depthwise/norm"),
+            (r"features\.(\d+)\.conv\.2", r"block_{1+-1}/project/conv"),
+            (r"features\.(\d+)\.conv\.3", r"block_{1+-1}/project/norm"),
             (r"classifier\.1", "head/dense"),
         ),
         "MobileNet-V2 of torchvision",
     )
-)  # fmt: skip
+)
 STARTS = (0, 1, 3, 6, 10, 13, 16)
 """Numbers of the first blocks of each stage of MobileNet-V2."""
 
@@ -195,26 +193,30 @@ families.register("timm_convnext")(
         (
             (r"stem\.0", "stem/conv"),
             (r"stem\.1", "stem/norm"),
-            *_below(r"stages\.(\d)\.downsample\.", r"stage{1+1}/downsample/", {"0": "norm", "1": "conv"}),
-            *_below(r"stages\.(\d)\.blocks\.(\d+)\.", r"stage{1+1}/block_\2/", {
-                "conv_dw": "depthwise", "norm": "norm", r"mlp\.fc1": "expand", r"mlp\.fc2": "project", "gamma": "scale",
-            }),
+            (r"stages\.(\d)\.downsample\.0", r"stage{1+1}/downsample/norm"),
+            (r"stages\.(\d)\.downsample\.1", r"stage{1+1}/downsample/conv"),
+            (r"stages\.(\d)\.blocks\.(\d+)\.conv_dw", r"stage{1+1}/block_\2/depthwise"),
+            (r"stages\.(\d)\.blocks\.(\d+)\.norm", r"stage{1+1}/block_\2/norm"),
+            (r"stages\.(\d)\.blocks\.(\d+)\.mlp\.fc1", r"stage{1+1}/block_\2/expand"),
+            (r"stages\.(\d)\.blocks\.(\d+)\.mlp\.fc2", r"stage{1+1}/block_\2/project"),
+            (r"stages\.(\d)\.blocks\.(\d+)\.gamma", r"stage{1+1}/block_\2/scale"),
             (r"head\.norm", "head/norm"),
             (r"head\.fc", "head/dense"),
         ),
         "ConvNeXts of timm",
     )
-)  # fmt: skip
+)
 families.register("timm_vit")(
     Family(
         (
             (r"cls_token", "tokens/class_token"),
             (r"pos_embed", "tokens/position"),
             (r"patch_embed\.proj", "patch_embed"),
-            *_below(r"blocks\.(\d+)\.", r"block_\1/", {
-                r"attn\.qkv": "attention/qkv", r"attn\.proj": "attention/out", r"norm(\d)": r"norm\2",
-                r"mlp\.fc1": "expand", r"mlp\.fc2": "project",
-            }),
+            (r"blocks\.(\d+)\.attn\.qkv", r"block_\1/attention/qkv"),
+            (r"blocks\.(\d+)\.attn\.proj", r"block_\1/attention/out"),
+            (r"blocks\.(\d+)\.norm(\d)", r"block_\1/norm\2"),
+            (r"blocks\.(\d+)\.mlp\.fc1", r"block_\1/expand"),
+            (r"blocks\.(\d+)\.mlp\.fc2", r"block_\1/project"),
             (r"norm", "norm"),
             (r"head", "head"),
         ),
@@ -224,4 +226,4 @@ families.register("timm_vit")(
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     )
-)  # fmt: skip
+)

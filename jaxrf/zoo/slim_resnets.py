@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
 import jax
 
-from jaxrf.zoo.layers import ConvNorm, Layer, MaxPool
+from jaxrf.zoo.layers import ConvNorm, Layer, MaxPool, Norm
 from jaxrf.zoo.model import Model, choose, models
 from jaxrf.zoo.slim import SlimNet, max_pool, network
 
@@ -25,56 +24,34 @@ def subsampled(x: jax.Array, stride: int) -> jax.Array:
     return x if stride == 1 else MaxPool(1, stride, name="shortcut")(x)
 
 
-class BottleneckV1(nn.Module):
-    """A residual unit with normalization and activation after each convolution."""
+class Bottleneck(nn.Module):
+    """A residual unit, with normalization and activation after each convolution, or `before` them in version 2."""
 
     width: int
     stride: int
+    before: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        features = 4 * self.width
-        y = ConvNorm(self.width, 1, name="conv1")(x, train)
+        features, last = 4 * self.width, plain if self.before else partial(ConvNorm, activation="linear")
+        start = nn.relu(nn.BatchNorm(not train, epsilon=1e-5, name="preact")(x)) if self.before else x
+        y = ConvNorm(self.width, 1, name="conv1")(start, train)
         y = ConvNorm(self.width, 3, self.stride, around[3], name="conv2")(y, train)
-        y = ConvNorm(features, 1, activation="linear", name="conv3")(y, train)
+        y = last(features, 1, name="conv3")(y, train)
         if x.shape[-1] == features:
-            return nn.relu(subsampled(x, self.stride) + y)
-        return nn.relu(ConvNorm(features, 1, self.stride, activation="linear", name="shortcut")(x, train) + y)
+            skip = subsampled(x, self.stride)
+        else:
+            skip = last(features, 1, self.stride, name="shortcut")(start, train)
+        return skip + y if self.before else nn.relu(skip + y)
 
 
-class BottleneckV2(nn.Module):
-    """A residual unit with normalization and activation before its convolutions."""
-
-    width: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        features = 4 * self.width
-        before = nn.relu(nn.BatchNorm(not train, epsilon=1e-5, name="preact")(x))
-        y = ConvNorm(self.width, 1, name="conv1")(before, train)
-        y = ConvNorm(self.width, 3, self.stride, around[3], name="conv2")(y, train)
-        y = plain(features, 1, name="conv3")(y)
-        if x.shape[-1] == features:
-            return subsampled(x, self.stride) + y
-        return plain(features, 1, self.stride, name="shortcut")(before) + y
-
-
-class NormAct(nn.Module):
-    """Batch normalization and ReLU: the end of a version 2 network."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        return nn.relu(nn.BatchNorm(not train, epsilon=1e-5, name="norm")(x))
-
-
-def blocks(scope: str, depth: int, unit: Callable[..., nn.Module]) -> list[tuple[str, Layer]]:
+def blocks(scope: str, depth: int, before: bool) -> list[tuple[str, Layer]]:
     """The units `scope/block1/unit_1` ... of all four blocks."""
     layers = []
     for block, count in enumerate(UNITS[depth]):
         for i in range(1, count + 1):
             stride = 2 if block < 3 and i == count else 1
-            layers.append((f"{scope}/block{block + 1}/unit_{i}", partial(unit, 64 * 2**block, stride)))
+            layers.append((f"{scope}/block{block + 1}/unit_{i}", partial(Bottleneck, 64 * 2**block, stride, before)))
     return layers
 
 
@@ -97,13 +74,13 @@ def slim_resnet(version: int = 1, depth: int = 50, *, num_classes: int | None = 
     """
     choose("version", version, (1, 2))
     choose("depth", depth, tuple(UNITS))
-    scope, (root, unit) = f"resnet_v{version}_{depth}", ((ConvNorm, BottleneckV1), (plain, BottleneckV2))[version - 1]
+    scope, before = f"resnet_v{version}_{depth}", version == 2
     layers = [
-        (f"{scope}/conv1", partial(root, 64, 7, 2, around[7])),
+        (f"{scope}/conv1", partial(plain if before else ConvNorm, 64, 7, 2, around[7])),
         (f"{scope}/pool1", max_pool(padding="SAME")),
-        *blocks(scope, depth, unit),
+        *blocks(scope, depth, before),
     ]
-    last = [(f"{scope}/postnorm", partial(NormAct))] if version == 2 else []
+    last = [(f"{scope}/postnorm", partial(Norm, "batch", "relu"))] if before else []
     return network(scope, [*layers, *last], num_classes)
 
 
