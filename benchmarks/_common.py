@@ -15,7 +15,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,20 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--small", action="store_true", help="tiny sizes: whether the script runs, not how fast")
     made.add_argument("--out", type=Path, help="JSON file; default: results/NAME.json here, none if --small")
     return made
+
+
+def with_tables(made: argparse.ArgumentParser, names: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, with `--tables` for some of `names`."""
+    made.add_argument("--tables", default=",".join(names), help=f"which of: {', '.join(names)} (default: all)")
+    return made
+
+
+def chosen_tables(made: argparse.ArgumentParser, options: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Those that were asked for; ends with an error for one that is not among `names`."""
+    chosen = [name.strip() for name in options.tables.split(",")]
+    if unknown := sorted({*chosen} - {*names}):
+        made.error(f"no table {unknown[0]!r}; there are {', '.join(names)}")
+    return chosen
 
 
 def interleaved(candidates: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,11 @@ import numpy as np
 from _common import Report, interleaved, parser
 from jax import lax
 
-from jaxrf.lowering import ConvolutionSpec, Problem
+from jaxrf.lowering import ConvolutionSpec, PoolingLowering, PoolingProblem, PoolingSpec, Problem
 from jaxrf.lowering.choice import choose
 from jaxrf.lowering.convolution import convolution_forward, gradient_problem, input_gradient
-from jaxrf.lowering.pooling import PoolingSpec, max_gradient, max_pool_forward, winners
+from jaxrf.lowering.pooling import choose_pooling, pooling_way
+from jaxrf.lowering.slices import winners
 
 Candidates = dict[str, Callable[..., jax.Array]]
 
@@ -85,22 +87,35 @@ def _mapped(call: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
 def pooling(n: int, size: int, features: int, backward: bool) -> tuple[Candidates, tuple[Any, ...], str]:
     """Max-pooling 3x3/2, and its gradient for 8 cotangents that share one image."""
-    spec = PoolingSpec((1, 3, 3, 1), (1, 2, 2, 1), (1,) * 4)
+    spec = PoolingSpec((1, 3, 3, 1), (1, 2, 2, 1), ((0, 0),) * 4, (1,) * 4, (1,) * 4)
     x = normal((n, size, size, features), 0)
+    problem = PoolingProblem(x.shape, spec, "max")
 
     def xla_pool(x: jax.Array) -> jax.Array:
         return lax.reduce_window(x, -jnp.inf, lax.max, spec.window, spec.strides, "VALID")
 
     if not backward:
-        return {"naive": xla_pool, "rewritten": lambda x: max_pool_forward(x, spec)}, (x,), "shifts"
-    cts = normal((8, *jax.eval_shape(xla_pool, x).shape), 1)
+        return _poolings({"naive": xla_pool}, (x,), problem, lambda way, x: way.run(x, (), problem))
+    cts = normal((8, *problem.result), 1)
 
     def naive(cts: jax.Array, x: jax.Array) -> jax.Array:
         pull = jax.vjp(xla_pool, x)[1]
         return jax.vmap(lambda ct: pull(ct)[0])(cts)
 
-    ours = jax.vmap(lambda ct, places: max_gradient(ct, places, spec, x.shape), in_axes=(0, None))
-    return {"naive": naive, "rewritten": lambda cts, x: ours(cts, winners(x, spec))}, (cts, x), "shifts"
+    def ours(way: PoolingLowering, cts: jax.Array, x: jax.Array) -> jax.Array:
+        return jax.vmap(lambda ct, places: way.run(ct, places, back), in_axes=(0, None))(cts, winners(x, back))
+
+    back = replace(problem, back=True)
+    return _poolings({"naive": naive}, (cts, x), back, ours)
+
+
+def _poolings(
+    naive: Candidates, operands: tuple[Any, ...], problem: PoolingProblem, run: Callable[..., jax.Array]
+) -> tuple[Candidates, tuple[Any, ...], str]:
+    """Beside the naive one, the way that the table takes; the naive one again where that is XLA's own."""
+    way = pooling_way(problem)
+    ours = naive["naive"] if way is None else partial(run, way)
+    return {**naive, "rewritten": ours}, operands, choose_pooling(problem)
 
 
 def xla(x: jax.Array, kernel: jax.Array, spec: ConvolutionSpec) -> jax.Array:

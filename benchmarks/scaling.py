@@ -20,7 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from _common import Report, interleaved, parser, seconds
+from _common import Report, chosen_tables, interleaved, parser, seconds, with_tables
 
 from jaxrf import grid, zoo
 from jaxrf.fields.opening import open_call
@@ -151,8 +151,7 @@ def devices(report: Report, small: bool, repeats: int) -> None:
 def main() -> None:
     """Run the chosen tables."""
     names = [*TABLES, "devices"]
-    arguments = parser(__doc__)
-    arguments.add_argument("--tables", default=",".join(names), help=f"which of: {', '.join(names)} (default: all)")
+    arguments = with_tables(parser(__doc__), names)
     arguments.add_argument(CHILD, dest="child", action="store_true", help="print one row of the table of devices")
     options = arguments.parse_args()
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -160,11 +159,8 @@ def main() -> None:
         run = Run(device_case(options.small))
         print(json.dumps(run.row(interleaved({"": run}, options.repeats)[""])))
         return
-    chosen = [name.strip() for name in options.tables.split(",")]
-    if unknown := sorted({*chosen} - {*names}):
-        arguments.error(f"no table {unknown[0]!r}; there are {', '.join(names)}")
     report = Report("scaling", options)
-    for name in chosen:
+    for name in chosen_tables(arguments, options, names):
         if name == "devices":
             devices(report, options.small, options.repeats)
         else:

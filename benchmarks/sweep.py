@@ -29,7 +29,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from _common import Report, is_there, parser
+from _common import Report, chosen_tables, is_there, parser, with_tables
 
 from jaxrf import noise, zoo
 from jaxrf.fields.opening import open_call
@@ -246,8 +246,7 @@ TABLES = {"throughput": throughput, "processes": processes, "dask": dask, "block
 
 def main() -> None:
     """Run the chosen tables."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--tables", default=",".join(TABLES), help=f"which of: {', '.join(TABLES)} (default: all)")
+    arguments = with_tables(parser(__doc__), [*TABLES])
     arguments.add_argument("--child", help=argparse.SUPPRESS)
     arguments.add_argument("--blocks", type=int, help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -259,11 +258,8 @@ def main() -> None:
     if options.blocks:
         print(json.dumps(many_blocks(options.blocks, options.small)))
         return
-    chosen = [name.strip() for name in options.tables.split(",")]
-    if unknown := sorted({*chosen} - {*TABLES}):
-        arguments.error(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
     report = Report("sweep", options)
-    for name in chosen:
+    for name in chosen_tables(arguments, options, [*TABLES]):
         TABLES[name](report, options.small, options.repeats)
 
 

@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _common import Report, parser
+from _common import Report, chosen_tables, parser, with_tables
 
 import jaxrf
 from jaxrf import zoo
@@ -154,17 +154,13 @@ def most_resident() -> int:
 
 def main() -> None:
     """Run the tables that are asked for."""
-    made = parser(__doc__)
-    made.add_argument("--tables", default=",".join(TABLES), help=f"which tables (default: {','.join(TABLES)})")
+    made = with_tables(parser(__doc__), TABLES)
     made.add_argument("--image", nargs=2, metavar=("FOLDER", "SIDE"), help="run one image and print what it took")
     options = made.parse_args()
     if options.image:
         print(json.dumps(run_image(Path(options.image[0]), int(options.image[1]))))
         return
-    asked = options.tables.split(",")
-    if unknown := [name for name in asked if name not in TABLES]:
-        made.error(f"there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
-    report = Report("tiles", options)
+    report, asked = Report("tiles", options), chosen_tables(made, options, TABLES)
     for name, run in (("Tiles", tiles), ("Context", context), ("Memory", memory)):
         if name in asked:
             run(report, options.small)

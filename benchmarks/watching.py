@@ -24,17 +24,12 @@ from jaxrf import zoo
 RATE = 0.01
 
 
-def main() -> None:
-    """Train beside itself, with and without; compare; write."""
-    options = parser(__doc__).parse_args()
-    small = options.small
-    batch, held, every, rounds = (4, 2, 4, 1) if small else (64, 8, 100, options.repeats)
-    model = zoo.resnet18(width=8 if small else 64, num_classes=10)
-    layers = ["layer1", "layer2"]
+def training(batch: int, width: int) -> tuple[Any, Any, jax.Array, Callable[[Any], Any]]:
+    """A model, its weights, images, and a step of its training on them."""
+    model = zoo.resnet18(width=width, num_classes=10)
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(batch, 32, 32, 3)), jnp.float32)
     labels = jnp.asarray(rng.integers(10, size=batch))
-    start = model.init(jax.random.key(0), images[:1])
 
     def loss(params: Any, rest: Any) -> jax.Array:
         scores = jax.nn.log_softmax(model.apply({**rest, "params": params}, images).reshape(batch, -1))
@@ -46,6 +41,16 @@ def main() -> None:
         slope = jax.grad(loss)(variables["params"], rest)
         return {**rest, "params": jax.tree.map(lambda w, g: w - RATE * g, variables["params"], slope)}
 
+    return model, model.init(jax.random.key(0), images[:1]), images, step
+
+
+def main() -> None:
+    """Train beside itself, with and without; compare; write."""
+    options = parser(__doc__).parse_args()
+    small = options.small
+    batch, held, every, rounds = (4, 2, 4, 1) if small else (64, 8, 100, options.repeats)
+    model, start, images, step = training(batch, 8 if small else 64)
+    layers = ["layer1", "layer2"]
     compiled: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         watch = jaxrf.watch(model, start, images[:held], layer=layers, every=every, out=Path(folder) / "fields")

@@ -149,41 +149,33 @@ BAD_REQUESTS = {
     "grid": ({"units": jaxrf.grid(6, 7)}, InputError, r"A grid of 6x7 does not fit a layer of units \(5, 7\)"),
     "output": ({"output": "logits"}, UnknownNameError, "Unknown output 'logits'"),
     "seeds": ({"seeds": 2}, InputError, "seeds draw random weights, but variables were given"),
+    "none": ({"inputs": None}, InputError, "No inputs were given"),
+    "rank": (
+        {"inputs": IMAGES[0]}, InputError,
+        "slides along the axis of images, in layer 'stem', called at test_api.*an axis is missing"),
+    "vector": ({"inputs": np.ones(3, np.float32)}, InputError, r"Inputs of shape \(3,\) hold no images"),
+    "integers": (
+        {"inputs": (IMAGES * 100).astype(np.uint8)}, InputError, r"whole numbers \(uint8\) .*which have no derivative"),
+    "no images": ({"inputs": IMAGES[:0]}, InputError, r"Inputs of shape \(0, 9, 13, 2\) hold no images"),
+    "empty iterable": ({"inputs": iter([])}, InputError, "iterable of inputs is empty"),
+    "a number": ({"inputs": 3.0}, InputError, "Inputs are a float; needed is an array"),
+    "two shapes": ({"inputs": [IMAGES, IMAGES[:, 1:]]}, InputError, r"A batch of inputs has shape \(3, 8, 13, 2\)"),
+    "two dtypes": ({"inputs": [IMAGES, IMAGES.astype(np.float16)]}, InputError, "dtype float16; the first had"),
+    "noise": ({"inputs": jaxrf.noise(2)}, InputError, "Noise has no shape of its own. Pass input_shape"),
+    "two sizes": (
+        {"input_shape": (9, 9, 2)}, InputError,
+        r"Inputs hold images of \(9, 13, 2\), but input_shape is \(9, 9, 2\)"),
+    "channels": ({"inputs": IMAGES[..., :1]}, InputError, "The variables do not fit Net on inputs of shape .*stem/kernel"),
+    "double": ({"inputs": IMAGES.astype(np.float64)}, InputError, "float64, which JAX would cut to float32"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD_REQUESTS)
 def test_requests_that_do_not_fit(case):
-    """Layers, units, channels, scores and outputs that are not there; the message lists what is."""
+    """Layers, units, channels and scores that are not there; inputs without images, or of another shape or kind."""
     options, error, message = BAD_REQUESTS[case]
     with pytest.raises(error, match=message):
-        jaxrf.erf(Net(), VARIABLES, IMAGES, **options)
-
-
-BAD_INPUTS = {
-    "none": (None, {}, "No inputs were given"),
-    "rank": (IMAGES[0], {}, "slides along the axis of images, in layer 'stem', called at test_api.*an axis is missing"),
-    "vector": (np.ones(3, np.float32), {}, r"Inputs of shape \(3,\) hold no images"),
-    "integers": ((IMAGES * 100).astype(np.uint8), {}, r"whole numbers \(uint8\) .*which have no derivative"),
-    "no images": (IMAGES[:0], {}, r"Inputs of shape \(0, 9, 13, 2\) hold no images"),
-    "empty iterable": (iter([]), {}, "iterable of inputs is empty"),
-    "a number": (3.0, {}, "Inputs are a float; needed is an array"),
-    "two shapes": ([IMAGES, IMAGES[:, 1:]], {}, r"A batch of inputs has shape \(3, 8, 13, 2\)"),
-    "two dtypes": ([IMAGES, IMAGES.astype(np.float16)], {}, "dtype float16; the first had"),
-    "noise": (jaxrf.noise(2), {}, "Noise has no shape of its own. Pass input_shape"),
-    "two sizes": (
-        IMAGES, {"input_shape": (9, 9, 2)}, r"Inputs hold images of \(9, 13, 2\), but input_shape is \(9, 9, 2\)"),
-    "channels": (IMAGES[..., :1], {}, "The variables do not fit Net on inputs of shape .*stem/kernel"),
-    "double": (IMAGES.astype(np.float64), {}, "float64, which JAX would cut to float32"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD_INPUTS)
-def test_inputs_that_do_not_fit(case):
-    """Inputs without images, of integers, of another shape than the model takes, or of shapes that differ."""
-    inputs, options, message = BAD_INPUTS[case]
-    with pytest.raises(InputError, match=message):
-        jaxrf.erf(Net(), VARIABLES, inputs, **options)
+        jaxrf.erf(Net(), VARIABLES, **{"inputs": IMAGES, **options})
 
 
 def test_an_input_shape_without_an_axis():

@@ -130,7 +130,7 @@ def test_results_say_what_does_not_fit(result, tmp_path):
 @pytest.mark.parametrize("read", [jaxrf.load, jaxrf.open])
 @pytest.mark.parametrize("path", [None, 3, [1], "a\0b", "a" * 5000])
 def test_reading_says_what_is_not_a_path(read, path):
-    """What is no path at all is a StoreError, whoever reads."""
+    """What is not a path at all is a StoreError, whoever reads."""
     with pytest.raises(StoreError, match="the path of a file or folder is needed|cannot be the name of a file"):
         read(path)
 

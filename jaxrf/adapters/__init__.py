@@ -1,8 +1,10 @@
 """Models of every kind as subjects: pure functions with shapes, whose layers carry taps.
 
-One file per kind, with `accepts(model)`, `variables_of(model, variables)`, `build(model, variables, call)`, and
-`REDRAWS`: whether a model that brings its variables along can be drawn anew.
-A new kind is a new file and a place in `KINDS`.
+Comes in: a model as its user has it, with how it is called. Goes out: a `Subject`.
+Invariants: taps change no value; the user's object stays as it is, and no class of the user is patched.
+Words: a *tap* is an operation that changes nothing and carries the name of a layer.
+One more kind of model is a file with `accepts(model)`, `variables_of(model, variables)`, `build(model, variables, call)`
+and `REDRAWS` (whether a model that brings its variables along can be drawn anew), and a place in `KINDS`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _chosen: ContextVar[str | None] = ContextVar("platform", default=None)
 
 
 def platform() -> str:
-    """For which platform programs are made here: that of `compiling_for`, or else of JAX's default device."""
+    """Say for which platform programs are made here: that of `compiling_for`, or else of JAX's default device."""
     return _chosen.get() or jax.default_backend()
 
 

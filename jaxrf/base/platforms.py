@@ -13,19 +13,17 @@ class Traits:
 
     Attributes:
         reshape_copies: arrays lie in tiles with features in the lanes, so that a reshape, or a slice that is shifted by
-            some positions, is a copy: arrays are looked at as they lie, and poolings of whole arrays are XLA's own.
+            some positions, is a copy: arrays are looked at as they lie.
         any_kernel_order: a convolution reads its kernel in any order, so that a kernel is not put in order beforehand.
-        pads_fuse: a pad with holes is computed with what reads it, where a stack would be a move of axes.
         samples_weights: to read all weights takes as long as a tenth of a pull-back, so that a part tells their scale.
     """
 
     reshape_copies: bool = False
     any_kernel_order: bool = False
-    pads_fuse: bool = False
     samples_weights: bool = False
 
 
-TRAITS = {name: Traits() for name in PLATFORMS} | {"tpu": Traits(True, True, True, True)}
+TRAITS = {name: Traits() for name in PLATFORMS} | {"tpu": Traits(True, True, True)}
 """Measured on CPUs, estimated by its compiler for a TPU (decision 19); of a GPU nothing is known, and it is as a CPU."""
 
 

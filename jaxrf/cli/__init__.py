@@ -1,7 +1,9 @@
 """The command line: `jaxrf COMMAND ...`.
 
-Each command is one module of this package that registers a dataclass of options.
-Commands import JAX when they run, never when they are listed, so that `--help` is quick.
+Comes in: words. Goes out: text or JSON on stdout, what does not fit as a sentence on stderr, and a status.
+Invariants: it alone prints and exits; commands import JAX when they run, never when they are listed, so that `--help` is
+quick.
+One more command is a module here that registers a dataclass, whose fields are its flags and whose `run` is what it does.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _seconds(worker: Worker, work: Work) -> float:
 
 
 def as_json(specification: Specification, found: Sequence[Preview]) -> str:
-    """For programs."""
+    """Return what programs read."""
     tasks = [
         {**one.task.describe(), "chunks": one.chunks, "samples": one.samples, "flops": one.flops,
          "memory": one.memory, "seconds": one.seconds, "problem": one.problem}

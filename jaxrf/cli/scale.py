@@ -21,5 +21,5 @@ class ScaleOptions:
 
     @property
     def scale_arguments(self) -> dict[str, Any]:
-        """Of `jaxrf.trf` and `jaxrf.erf`."""
+        """Return the arguments of `jaxrf.trf` and `jaxrf.erf` that say the scale."""
         return {"spacing": self.spacing, "unit": self.spacing_unit, "rate": self.rate}

@@ -13,7 +13,7 @@ from jaxrf.primitives.rule import Spans, rules
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one unit, on one image.
+    """What one unit costs on one image.
 
     Attributes:
         flops: multiply-adds, counted as two, inside the unit's cone.
@@ -30,7 +30,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Of one image, whatever the number of units, in bytes.
+    """What one image takes, whatever the number of units, in bytes.
 
     Attributes:
         forward: the coefficients that the pull-back reads, and the largest values on the way to them.

@@ -150,7 +150,7 @@ def _needed(field: Field, spans: tuple[Span, ...] | None, windows: Windows) -> t
 
 
 def _reach(span: Span, windows: Windows) -> tuple[int, int]:
-    """From the first to the last position that any unit's window holds."""
+    """The first and the last position that any unit's window holds."""
     if span.start is None:
         return 0, span.extent
     lo, hi = windows.starts.bounds(span.start)

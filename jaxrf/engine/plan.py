@@ -195,11 +195,11 @@ class Needs:
     map: int
 
     def gradients(self, units: int) -> int:
-        """Of one image with the gradients of a batch of units."""
+        """Bytes of one image with the gradients of a batch of units."""
         return self.forward + units * self.unit
 
     def total(self, units: int, images: int, passes: int, batches: int) -> int:
-        """Of a call of so many batches of units for images side by side, in so many passes."""
+        """Bytes of a call of so many batches of units for images side by side, in so many passes."""
         passed = images * passes * (self.image + units * 3 * batches * self.map)
         return self.weights + images * self.gradients(units) + passed
 

@@ -86,7 +86,7 @@ class Scaled:
         return self.rescaled(self.away(limit))
 
     def away(self, limit: int) -> Away:
-        """By which powers of two its largest magnitude is away from one, where that is `limit` or more."""
+        """Find by which powers of two its largest magnitude is away from one, where that is `limit` or more."""
         found, plain = row_exponents(self.array)
         return Away(jnp.where(plain & ((found <= -limit) | (found > limit)), found, 0), ~plain & (found < 0))
 
@@ -98,7 +98,7 @@ class Scaled:
 
 
 def patience(dtype: np.dtype) -> float:
-    """By how many powers of two a cotangent of any unit may drift, from within its range, and be far from the ends."""
+    """Say by how many powers of two a cotangent of any unit may drift, from within its range, and be far from the ends."""
     return 2.0 * room(dtype) - 4.0
 
 

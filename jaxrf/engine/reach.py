@@ -66,7 +66,7 @@ class Reach:
 
 
 def _table(reached: np.ndarray, other: int, axis: int) -> Interval:
-    """For each position of `other`, first and one-past-last position of `axis` that is reached; lo > hi if none is."""
+    """Find for each position of `other` the first and one-past-last position of `axis` that is reached; lo > hi if none is."""
     line = onto(reached, (other, axis))
     line = line.transpose(other, axis, *(a for a in range(line.ndim) if a not in (other, axis)))
     line = line.reshape(reached.shape[other], reached.shape[axis])

@@ -52,7 +52,7 @@ class Meeting(NamedTuple):
     """What two cotangents are multiplied by that lost different scales: each by both of its factors.
 
     Attributes:
-        first, second: two powers of two whose product is the factor; for it may be no number by itself.
+        first, second: two powers of two whose product is the factor; which may not be a number of the type by itself.
     """
 
     first: tuple[jax.Array, jax.Array]
@@ -140,7 +140,7 @@ class Scales:
 
 
 def scales(coefficients: Sequence[jax.Array], terms: Sequence[float]) -> list[tuple[jax.Array, jax.Array]]:
-    """By what coefficients are to be multiplied to suit sums of so many terms, and the exponent that this takes away.
+    """Find by what coefficients are to be multiplied to suit sums of so many terms, and the exponent that this takes away.
 
     What suits is one over the root of the number of terms: those that cancel as random ones do leave the magnitude of a
     cotangent as it is. The factor is a power of two, so that nothing is rounded; it is one, and the exponent 0, where the
@@ -229,7 +229,7 @@ def _largest_apart(arrays: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def _largest_together(arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """As `_largest_apart`, for several arrays of one size at a time."""
+    """Do as `_largest_apart`, for several arrays of one size at a time."""
     largest: list[jax.Array] = [jnp.int32(0)] * len(arrays)
     sizes: dict[int, list[int]] = {}
     for number, array in enumerate(arrays):
@@ -272,7 +272,7 @@ def _largest_bits(arrays: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def inverse(exponent: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
-    """Two factors of a type whose product is `2**-exponent`, which may be no number itself.
+    """Two factors of a type whose product is `2**-exponent`, which may not be a number of the type itself.
 
     By a division, which is exact, and which XLA does not compute anew in each place where its result is read.
     """

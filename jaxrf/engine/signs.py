@@ -91,31 +91,16 @@ class Signs:
         }
 
 
-@dataclass(frozen=True, eq=False)
 class Squared:
     """A view of an equation whose coefficient `operand` is squared; sizes of groups and the like are as they are."""
 
-    view: View
-    operand: int
-
-    @property
-    def equation(self) -> Equation:
-        return self.view.equation
-
-    @property
-    def out(self) -> Spans:
-        return self.view.out
-
-    @property
-    def into(self) -> Spans:
-        return self.view.into
+    def __init__(self, view: View, operand: int):
+        self.view, self.operand = view, operand
+        self.equation, self.out, self.into, self.window = view.equation, view.out, view.into, view.window
 
     def read(self, operand: int, spans: Spans | None = None, fill: float = 1.0) -> jax.Array:
         value = self.view.read(operand, spans, fill)
         return jnp.square(value) if operand == self.operand else value
-
-    def window(self, label: str, array: Any, spans: Spans, fill: float = 0.0) -> jax.Array:
-        return self.view.window(label, array, spans, fill)
 
     def once(self, label: str, operand: int, make: Callable[[jax.Array], jax.Array]) -> jax.Array:
         if operand != self.operand:

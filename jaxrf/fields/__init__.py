@@ -5,4 +5,5 @@ Comes in: prepared layers, weights, images, a key. Goes out: `Maps`, statistics 
 goes through samples on the host; `opening` finds or makes the field of a call, and `cache` keeps it; `certificate` and
 `lost` say where its numbers mean nothing.
 Invariants: a call of a field depends on its arguments alone; a merged statistic is that of all samples at once.
+One more way to run a field is a file beside `run.py` that calls it and adds its maps up.
 """

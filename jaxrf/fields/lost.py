@@ -63,7 +63,7 @@ class Lost:
         return maps, {cause: int(where.sum()) for cause, where in found.items() if where.any()}
 
     def _out_of_range(self, leaves: Sequence[jax.Array], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each image whether a product of operands that are not zero is too small for its type all over, or too large."""
+        """Say for each image whether a product of operands that are not zero is too small for its type all over, or too large."""
         shape = self.pullback.program.image.shape
         low, high = (np.asarray(a) for a in self._extremes(leaves, images.reshape(-1, *shape)))
         return np.repeat(low, shape[0])[: len(images)], np.repeat(high, shape[0])[: len(images)]

@@ -74,7 +74,7 @@ class Opened:
 
 
 def open_given(model: Any, variables: PyTree | None, inputs: Any, options: Options) -> Opened:
-    """As `open_call`, with inputs as they were given.
+    """Do as `open_call`, with inputs as they were given.
 
     Raises:
         InputError: the call stands inside of somebody's `jit`, `vmap` or `grad`; or as `jaxrf.erf` says.

@@ -56,7 +56,7 @@ class AxisMap(ABC):
         return union(lo, hi, index, valid, axis)
 
     def push_endless(self, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:
-        """As `push` of intervals that are the same all along `axis` (size 1), on an axis without ends."""
+        """Do as `push` of intervals that are the same all along `axis` (size 1), on an axis without ends."""
         return self._reaching(self.taps(np.arange(self.out_size))[1], lo, hi, axis)
 
     def _reaching(self, valid: np.ndarray, lo: np.ndarray, hi: np.ndarray, axis: int) -> Interval:

@@ -59,7 +59,7 @@ def refit(field: Field, shape: Shape) -> Field:
 
 
 def repeated(lo: np.ndarray, hi: np.ndarray, extent: int, period: int) -> tuple[int, np.ndarray] | None:
-    """By how much intervals move on in `period` elements, and an inner element of each phase, if they do so.
+    """Find by how much intervals move on in `period` elements, and an inner element of each phase, if they do so.
 
     Ask for periods of up to a quarter of the elements: an odd resize nearly repeats, and fewer do not tell it apart.
     Inner intervals touch neither end of the axis; those of each phase nearest to the middle are taken.

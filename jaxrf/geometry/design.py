@@ -93,7 +93,7 @@ def changes(rows: Sequence[LayerField], size: int, axis: int = 0) -> list[Change
         axis: the spatial axis of the input.
 
     Raises:
-        InputError: a size that is no larger than the last layer's, or a last layer that sees the axis whole.
+        InputError: a size that is not larger than the last layer's, or a last layer that sees the axis whole.
     """
     last = rows[-1]
     if last.phases[axis] is None:

@@ -219,7 +219,7 @@ class Pattern(AxisMap):
 
     @cached_property
     def _repeated(self) -> tuple[int, np.ndarray] | None:
-        """By how much the rows move in a period, and an inner row of each phase."""
+        """Find by how much the rows move in a period, and an inner row of each phase."""
         lo, hi = self._rows
         for period in range(1, max(1, self.out_size // 4) + 1):
             found = repeated(lo, hi, self.in_size, period)

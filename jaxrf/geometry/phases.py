@@ -120,7 +120,7 @@ def smallest_input(phases: Phases) -> int | None:
 
 
 def _nearest(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """For each target the index of the nearest value, the first of several."""
+    """Find for each target the index of the nearest value, the first of several."""
     places, first = np.unique(values, return_index=True)
     above = np.searchsorted(places, targets).clip(0, len(places) - 1)
     below = (above - 1).clip(0)

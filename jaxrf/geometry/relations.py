@@ -53,7 +53,7 @@ class Relation(ABC):
         return self
 
     def carry(self, field: Field) -> Field:
-        """As `push`, with the parts that say where the result's elements lie."""
+        """Do as `push`, with the parts that say where the result's elements lie."""
         found = self.push(field)
         if found is field:
             return field
@@ -267,24 +267,39 @@ class Reshape(Relation):
         return result
 
 
+class Framed(Relation):
+    """A relation between the elements that another one is between, its `frame`, which holds all of it."""
+
+    @property
+    @abstractmethod
+    def frame(self) -> Relation: ...
+
+    @property
+    def in_shape(self):  # type: ignore[override]
+        return self.frame.in_shape
+
+    @property
+    def out_shape(self):  # type: ignore[override]
+        return self.frame.out_shape
+
+    @property
+    def singles(self) -> Singles:
+        return self.frame.singles
+
+    def pull(self, box):
+        return self.frame.pull(box)
+
+
 @dataclass(frozen=True, eq=False)
-class Masked(Relation):
+class Masked(Framed):
     """Another relation, at result elements where `support` (broadcastable to the result) is true; nothing elsewhere."""
 
     inner: Relation
     support: np.ndarray
 
     @property
-    def in_shape(self):  # type: ignore[override]
-        return self.inner.in_shape
-
-    @property
-    def out_shape(self):  # type: ignore[override]
-        return self.inner.out_shape
-
-    @property
-    def singles(self) -> Singles:
-        return self.inner.singles
+    def frame(self):
+        return self.inner
 
     @property
     def place(self) -> Relation:
@@ -312,29 +327,15 @@ class Masked(Relation):
         parts = tuple(Part(p.continuation, support if p.where is None else p.where & support) for p in along_of(field))
         return refit(Field(field.extent, lo, hi, None, None, field.global_cause, along=parts), self.out_shape)
 
-    def pull(self, box):
-        return self.inner.pull(box)
 
-
-class Several(Relation):
+class Several(Framed):
     """Made of several parts; `hull` is one product of axes that holds all."""
 
     hull: Product
 
     @property
-    def in_shape(self):  # type: ignore[override]
-        return self.hull.in_shape
-
-    @property
-    def out_shape(self):  # type: ignore[override]
-        return self.hull.out_shape
-
-    @property
-    def singles(self) -> Singles:
-        return self.hull.singles
-
-    def pull(self, box):
-        return self.hull.pull(box)
+    def frame(self):
+        return self.hull
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ class Scale:
     def said(
         cls, spacing: float | Sequence[float] | None, unit: str | None, rate: float | None, axes: int
     ) -> Scale | None:
-        """As `of`; None where nobody said anything."""
+        """Make one as `of` does; None where nobody said anything."""
         return None if spacing is unit is rate is None else cls.of(spacing, unit, rate, axes)
 
     def of_pairs(self, pairs: Sequence[tuple[float, float] | None]) -> tuple[tuple[float, float] | None, ...]:
@@ -76,6 +76,11 @@ class Scale:
         return " × ".join(f"{one:g}" for one in self.spacing) + f" {self.unit}" * bool(self.unit)
 
 
+def _as_row(name: str) -> property:
+    """Numbers of a row, one per axis, by their name."""
+    return property(lambda self: self.scale.of_numbers(getattr(self.row, name)), doc=f"As `row.{name}`.")
+
+
 @dataclass(frozen=True, eq=False)
 class Physical:
     """The numbers of a row in physical units, per axis; those that the row does not have are None.
@@ -86,39 +91,16 @@ class Physical:
     row: LayerField
     scale: Scale
 
-    @property
-    def size(self) -> tuple[float | None, ...]:
-        """As `row.size`."""
-        return self._of(self.row.size)
-
-    @property
-    def stride(self) -> tuple[float | None, ...]:
-        """As `row.stride`."""
-        return self._of(self.row.stride)
-
-    @property
-    def padding(self) -> tuple[float | None, ...]:
-        """As `row.padding`."""
-        return self._of(self.row.padding)
-
-    @property
-    def look_back(self) -> tuple[float | None, ...]:
-        """As `row.look_back`."""
-        return self._of(self.row.look_back)
-
-    @property
-    def look_ahead(self) -> tuple[float | None, ...]:
-        """As `row.look_ahead`."""
-        return self._of(self.row.look_ahead)
-
-    @property
-    def latency(self) -> tuple[float | None, ...]:
-        """As `row.latency`."""
-        return self._of(self.row.latency)
+    size = _as_row("size")
+    stride = _as_row("stride")
+    padding = _as_row("padding")
+    look_back = _as_row("look_back")
+    look_ahead = _as_row("look_ahead")
+    latency = _as_row("latency")
 
     def center(self, unit: Unit) -> tuple[float | None, ...]:
         """As `row.center`."""
-        return self._of(self.row.center(unit))
+        return self.scale.of_numbers(self.row.center(unit))
 
     def box(self, unit: Unit, clip: bool = False) -> tuple[tuple[float, float], ...]:
         """As `row.box`."""
@@ -127,9 +109,6 @@ class Physical:
     def halo(self, aligned: bool = True) -> tuple[tuple[float, float] | None, ...]:
         """As `row.halo`."""
         return self.scale.of_pairs(self.row.halo(aligned))
-
-    def _of(self, numbers: Sequence[Any]) -> tuple[float | None, ...]:
-        return self.scale.of_numbers(numbers)
 
     def __repr__(self) -> str:
         facts = {"size": self.size, "stride": self.stride, "latency": self.latency}

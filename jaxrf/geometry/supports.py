@@ -44,7 +44,7 @@ def ends_only(support: np.ndarray, axis: int) -> bool:
 
 
 def factors(support: np.ndarray, inner: Sequence[int]) -> dict[int, int | None] | None:
-    """For each of the axes `inner` the one other axis that it goes with, if the support is a product of such pairs.
+    """Find for each of the axes `inner` the one other axis that it goes with, if the support is a product of such pairs.
 
     None where it is not a product. An axis that goes with no other has the partner None.
 

@@ -112,7 +112,7 @@ def check_beside(subject: Subject) -> None:
 
 
 def _batches(subject: Subject) -> set[int]:
-    """For how many images the other arguments may have been made."""
+    """Guess for how many images the other arguments may have been made."""
     return {shape[0] for shape in subject.beside if shape and shape[0] > 1}
 
 

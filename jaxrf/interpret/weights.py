@@ -108,7 +108,7 @@ def random_weights(program: TangentProgram, equations: Sequence[Equation]) -> li
 
 
 class _Parameters:
-    """From coefficients to the parameters behind them."""
+    """Finds the parameters behind coefficients."""
 
     def __init__(self, program: TangentProgram):
         self.program, self.arguments = program, set(program.arguments)

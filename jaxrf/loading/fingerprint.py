@@ -25,7 +25,7 @@ class Unhashed(Exception):
 
 
 def model_hash(value: Any) -> str:
-    """Of a model in memory and its weights: classes and functions by their source, everything else by its values.
+    """Hash a model in memory and its weights: classes and functions by their source, everything else by its values.
 
     Raises:
         Unhashed: something in it has neither.

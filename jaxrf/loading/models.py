@@ -43,7 +43,7 @@ def load(reference: str, options: dict[str, Any] | None = None) -> Loaded:
         options: keyword arguments for that callable, or for the zoo's constructor.
 
     Raises:
-        InputError: the text is no reference, its module cannot be imported, or the options do not fit.
+        InputError: the text is not a reference, its module cannot be imported, or the options do not fit.
         UnknownNameError: there is no such attribute, or no such model in the zoo.
     """
     if reference.startswith("zoo:") and reference != "zoo:":
@@ -59,7 +59,7 @@ def find(reference: str) -> Any:
     """What `package.module:attribute` or `path/file.py:attribute` names, as it is.
 
     Raises:
-        InputError: the text is no reference, or its module cannot be imported.
+        InputError: the text is not a reference, or its module cannot be imported.
         UnknownNameError: there is no such attribute.
 
     Example:

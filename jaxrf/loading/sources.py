@@ -46,7 +46,7 @@ def xla_flags(text: str) -> list[str]:
 
 
 def source_hash(reference: str) -> str:
-    """Of the source of the model that `reference` names, which is not imported.
+    """Hash the source of the model that `reference` names, which is not imported.
 
     Raises:
         InputError: there is no such file or module.
@@ -71,7 +71,7 @@ def source_hash(reference: str) -> str:
 
 
 def module_hash(file: Path, name: str) -> str:
-    """Of the source of the imported module `name` in `file`, and of what it imports from beside it."""
+    """Hash the source of the imported module `name` in `file`, and what it imports from beside it."""
     parts = name.split(".")
     package = parts if file.name == "__init__.py" else parts[:-1]
     within = [] if name == "__main__" else parts[:1]
@@ -94,7 +94,7 @@ def _imports_hash(start: Path, root: Path, within: list[str]) -> str:
 
 
 def files_hash(paths: list[Path]) -> str:
-    """Of the contents of files, in their order; of all files below where a path is a folder."""
+    """Hash the contents of files, in their order; all files below where a path is a folder."""
     digest = hashlib.sha256()
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -105,7 +105,7 @@ def files_hash(paths: list[Path]) -> str:
 
 
 def variables_hash(path: str) -> str:
-    """Of a checkpoint.
+    """Hash a checkpoint.
 
     Raises:
         InputError: there is none.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,24 +15,13 @@ import numpy as np
 from jaxrf.base import compiler
 from jaxrf.lowering.lowering import lowerings
 from jaxrf.lowering.problem import Problem
+from jaxrf.lowering.table import ANY, CPU, REWRITTEN, TPU, Decision, Table, always
 from jaxrf.lowering.tuned import tuned_choices
 
 TUNING = "JAXRF_TUNING"
 CACHE = 2**24  # bytes of an intermediate result beyond which memory, not arithmetic, takes the time
-REWRITTEN = ("float32", "float64")  # in narrower types the order of additions is XLA's to say
 
 _seen: ContextVar[dict[str, Problem] | None] = ContextVar("problems", default=None)
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A line of the table: a lowering, on which platforms and where it is taken, and what was measured."""
-
-    lowering: str
-    platforms: tuple[str, ...]
-    where: str
-    when: Callable[[Problem], bool]
-    why: str
 
 
 def _few_numbers(p: Problem) -> bool:
@@ -57,28 +45,17 @@ def _large_image(p: Problem) -> bool:
     return p.outputs <= 4 and math.prod(p.result[1:-1]) >= 128**2
 
 
-CPU, TPU = ("cpu",), ("tpu",)
-TABLE = (
-    Decision("gemm", CPU, "one tap", lambda p: True, "1.1 to 2.5 times"),
+TABLE: Table[Problem] = Table((
+    Decision("gemm", CPU, "one tap", always, "1.1 to 2.5 times"),
     Decision("shifts", CPU, "depthwise, or one input feature and few results", _few_numbers, "10 to 80 times"),
     Decision("phases", CPU, "holes and groups", lambda p: p.spec.groups > 1, "20 to 100 times for depthwise"),
-    Decision("groups", CPU, "groups", lambda p: True, "1.3 to 7 times"),
-    Decision(
-        "interleave", CPU, "holes, large image, at most 4 outputs", _large_image, "up to 3 times for a 7x7/2 stem"
-    ),
-    Decision(
-        "interleave",
-        TPU,
-        "holes, at most 4 outputs",
-        lambda p: p.outputs <= 4,
-        "2.3 times for 8 images of a 7x7/2 stem",
-    ),
+    Decision("groups", CPU, "groups", always, "1.3 to 7 times"),
+    Decision("interleave", CPU, "holes, large image, at most 4 outputs", _large_image, "up to 3 times for a 7x7/2 stem"),
+    Decision("interleave", TPU, "holes, at most 4 outputs", lambda p: p.outputs <= 4, "2.3 times for 8 images of a 7x7/2 stem"),
     Decision("scatter", CPU, "at most 4 outputs of at least 16 inputs", _few_outputs, "1 to 6 times"),
     Decision("scatter", CPU, "the result is larger than the image", _growing, "1.2 to 3.9 times on small windows"),
-    Decision(
-        "plain", compiler.PLATFORMS, "otherwise", lambda p: True, "a GEMM already on a CPU, not measured elsewhere"
-    ),
-)
+    Decision("plain", ANY, "otherwise", always, "a GEMM already on a CPU, not measured elsewhere"),
+))  # fmt: skip
 
 
 def choose(problem: Problem, platform: str | None = None) -> str:
@@ -111,11 +88,10 @@ def choose(problem: Problem, platform: str | None = None) -> str:
         name = tuned_choices(file, platform).get(problem.key)
         if name is not None and lowerings[name].applies(problem):
             return name
-    for decision in TABLE if problem.dtype in REWRITTEN else ():
-        fits = platform in decision.platforms and lowerings[decision.lowering].applies(problem)
-        if fits and decision.when(problem):
-            return decision.lowering
-    return "plain"
+    rewritten = problem.dtype in REWRITTEN
+    return TABLE.choose(
+        problem, platform, lambda name: name == "plain" or (rewritten and lowerings[name].applies(problem))
+    )
 
 
 @contextmanager
@@ -130,12 +106,6 @@ def recording_problems() -> Iterator[dict[str, Problem]]:
         yield seen
     finally:
         _seen.reset(token)
-
-
-def decisions() -> str:
-    """The table as text: the first line that fits decides."""
-    width = max(len(d.where) for d in TABLE)
-    return "\n".join(f"{d.lowering:<10}  {'/'.join(d.platforms):<11}  {d.where:<{width}}  {d.why}" for d in TABLE)
 
 
 def prepare(kernel: jax.Array, problem: Problem) -> Any:

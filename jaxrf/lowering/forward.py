@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,9 +16,9 @@ from jax.custom_batching import sequential_vmap
 
 from jaxrf.base import compiler
 from jaxrf.base.registry import Registry
-from jaxrf.lowering.choice import REWRITTEN, choose
+from jaxrf.lowering.choice import choose
 from jaxrf.lowering.lowering import lowerings
-from jaxrf.lowering.pooling import MOST_SHIFTS, PoolingSpec, max_pool_forward, min_pool_forward, sum_pool_forward
+from jaxrf.lowering.pooling import FILLS, PoolingProblem, PoolingSpec, pooling_way
 from jaxrf.lowering.problem import ConvolutionSpec, Problem
 
 Way = Callable[[Mapping[str, Any], Sequence[Any], str], list[jax.Array] | None]
@@ -93,32 +92,12 @@ def _convolution(params: Mapping[str, Any], operands: Sequence[Any], platform: s
     return [y.transpose(back)]
 
 
-def _pooled(
-    pool: Callable[[jax.Array, PoolingSpec], jax.Array], fill: float,
-    params: Mapping[str, Any], operands: Sequence[Any], platform: str,
-) -> list[jax.Array] | None:  # fmt: skip
-    """A pooling that joins its windows by `pool`, and whose padding is `fill`."""
-    x, ones = operands[0], (1,) * operands[0].ndim
-    if platform != "cpu":
-        return None
-    window, dilation = tuple(params["window_dimensions"]), tuple(params["window_dilation"])
-    if tuple(params["base_dilation"]) != ones or jnp.dtype(x.dtype).name not in REWRITTEN or not x.size:
-        return None
-    if max(window, default=1) > MOST_SHIFTS:
-        return None
-    if any(n + lo + hi < (k - 1) * r + 1 for n, (lo, hi), k, r in zip(x.shape, params["padding"], window, dilation)):
-        return None  # no window fits, and the result is empty
-    config = [(lo, hi, 0) for lo, hi in params["padding"]]
-    if any(map(any, config)):
-        x = lax.pad(x, jnp.asarray(fill, x.dtype), config)
-    return [pool(x, PoolingSpec(window, tuple(params["window_strides"]), dilation))]
+def _pooled(join: str, params: Mapping[str, Any], operands: Sequence[Any], platform: str) -> list[jax.Array] | None:
+    x = operands[0]
+    problem = PoolingProblem(x.shape, PoolingSpec.of(params), join, jnp.dtype(x.dtype).name)
+    way = pooling_way(problem, platform)
+    return None if way is None else [way.run(x, (), problem)]
 
 
-POOLINGS: Mapping[str, tuple[Callable[[jax.Array, PoolingSpec], jax.Array], float]] = {
-    "reduce_window_max": (max_pool_forward, -math.inf),
-    "reduce_window_min": (min_pool_forward, math.inf),
-    "reduce_window_sum": (sum_pool_forward, 0.0),
-}
-"""What each pooling joins its windows with, and what its padding is."""
-for _name, (_pool, _fill) in POOLINGS.items():
-    ways.register(_name)(partial(_pooled, _pool, _fill))
+for _join in FILLS:
+    ways.register(f"reduce_window_{_join}")(partial(_pooled, _join))

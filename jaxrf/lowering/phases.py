@@ -28,7 +28,7 @@ def has_phases(problem: Problem) -> bool:
 
 
 def interleave(y: jax.Array, problem: Problem) -> jax.Array:
-    """From (n, *q, *t, out) to (n, *spatial, out): position h q + t, as many of them as the result has."""
+    """Move (n, *q, *t, out) to (n, *spatial, out): position h q + t, as many of them as the result has."""
     d, periods = len(problem.axes), problem.spec.lhs_dilation
     order = [0, *(a for i in problem.axes for a in (1 + i, 1 + d + i)), 1 + 2 * d]
     sizes = [y.shape[1 + i] * h for i, h in enumerate(periods)]
@@ -95,7 +95,7 @@ class Interleave(Lowering):
         return has_phases(problem) and problem.spec.groups == 1 and set(problem.spec.rhs_dilation) == {1}
 
     def offsets(self, problem: Problem) -> list[range]:
-        """On which positions of the input, from q on, the results h q + t depend, whatever t is."""
+        """Say on which positions of the input, from q on, the results h q + t depend, whatever t is."""
         spec = problem.spec
         return [
             range(-(p // h), (h + k - 2 - p) // h + 1)

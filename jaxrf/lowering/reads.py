@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxrf.base import compiler
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A line of the table: a way to read, on which platforms and where it is taken, and what was counted."""
-
-    reads: str
-    platforms: tuple[str, ...]
-    where: str
-    when: Callable[[Batch], bool]
-    why: str
-
+from jaxrf.lowering.table import ANY, TPU, Decision, Table, always
 
 COVERED, SCATTERED = 0.5, 0.25
 """From which share of the arithmetic on windows are not worth cutting, and where each of several units has slices of its own."""
-TPU = ("tpu",)
 
 
 @dataclass(frozen=True)
@@ -44,11 +30,11 @@ class Batch:
         return self.share >= (SCATTERED if self.units > 1 and not self.product else COVERED)
 
 
-TABLE = (
+TABLE: Table[Batch] = Table((
     Decision("whole", TPU, "windows hold half of the work (scattered: a quarter)", lambda b: b.covered, "1 to 3 times"),
     Decision("lines", TPU, "units are all of some rows and columns", lambda b: b.product, "a slice a unit is a loop: 20 to 200 times"),
-    Decision("slices", compiler.PLATFORMS, "otherwise", lambda b: True, "a gather in one pass"),
-)  # fmt: skip
+    Decision("slices", ANY, "otherwise", always, "a gather in one pass"),
+))  # fmt: skip
 """`whole`: nothing is cut, as in plain JAX; `lines`: rows, and then columns, by one gather each, for all units of a batch;
 `slices`: a slice for each unit."""
 
@@ -65,11 +51,4 @@ def choose_reads(batch: Batch, platform: str | None = None) -> str:
     >>> choose_reads(Batch(64, False, 0.1), "tpu"), choose_reads(Batch(64, True, 0.9), "cpu")
     ('slices', 'slices')
     """
-    platform = platform or compiler.platform()
-    return next(line.reads for line in TABLE if platform in line.platforms and line.when(batch))
-
-
-def decisions() -> str:
-    """The table as text: the first line that fits decides."""
-    width = max(len(line.where) for line in TABLE)
-    return "\n".join(f"{d.reads:<7} {'/'.join(d.platforms):<12} {d.where:<{width}}  {d.why}" for d in TABLE)
+    return TABLE.choose(batch, platform)

@@ -5,5 +5,5 @@ Reads results and never runs a model; loads no JAX. `cards.py` says what of a re
 doubtful about it, `drawings.py` and `charts.py` how it is drawn, `words.py` what is said of all; the look is `page.html`,
 `page.css` and `page.js`, which decide nothing.
 Invariants: every text of a user is escaped by the template, and the page's own policy lets no other script run.
-To show one more fact of a result, add it to `Card` and to `page.html`.
+One more fact of a result is a field of `Card` and a place in `page.html`.
 """

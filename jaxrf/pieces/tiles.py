@@ -132,7 +132,7 @@ def first_look(layer: PieceLayer, sizes: Sequence[int], tile: Sequence[int | Non
 
 
 def step_of(looked: Shaped, axis: int, divisor: int = 1) -> int:
-    """Of what tiles begin at multiples on an axis.
+    """Say of what tiles begin at multiples on an axis.
 
     Raises:
         InputError: the axis cannot be cut.

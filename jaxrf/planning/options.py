@@ -73,7 +73,7 @@ class Options:
         return cls(**given)
 
     def settled(self) -> Settled:
-        """With what the protocol fixes, the defaults of what nobody spoke of, and `until` as a rule.
+        """Fill in what the protocol fixes, the defaults of what nobody spoke of, and `until` as a rule.
 
         Raises:
             InputError: options of another kind than they take, or that contradict the protocol, or each other.

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from dataclasses import replace
 from functools import partial
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 
-from jaxrf.base.platforms import traits
 from jaxrf.equations.program import Equation
 from jaxrf.geometry.maps import Window
 from jaxrf.geometry.relations import Product
-from jaxrf.lowering.laying import laid
-from jaxrf.lowering.pooling import PoolingSpec, max_gradient, sum_gradient, winners
+from jaxrf.lowering.pooling import PoolingProblem, PoolingSpec, pooling_way
+from jaxrf.lowering.slices import winners
 from jaxrf.primitives.operation import Kind
-from jaxrf.primitives.rule import Rule, rule
+from jaxrf.primitives.rule import Rule, View, rule
 
 
 def sliding(equation: Equation) -> list[Window]:
     """The window of each axis, as `lax.reduce_window` says it."""
-    p, shape = equation.params, equation.operands[0].shape
-    holes = p.get("base_dilation") or (1,) * len(shape)
-    dilations = p.get("window_dilation") or (1,) * len(shape)
-    return [
-        Window(n, m, s, tuple(range(-lo, k * d - lo, d)), h)
-        for n, m, k, s, d, h, (lo, _) in zip(
-            shape,
-            equation.result.shape,
-            p["window_dimensions"],
-            p["window_strides"],
-            dilations,
-            holes,
-            p["padding"],
-        )
-    ]
+    spec, sizes = PoolingSpec.of(equation.params), zip(equation.operands[0].shape, equation.result.shape)
+    sides = zip(sizes, spec.window, spec.strides, spec.dilation, spec.holes, spec.padding)
+    return [Window(n, m, s, tuple(range(-lo, k * d - lo, d)), h) for (n, m), k, s, d, h, (lo, _) in sides]
 
 
 class Pooling(Rule):
@@ -57,29 +44,26 @@ class Pooling(Rule):
     def flops(self, equation):
         return math.prod(equation.result.shape) * math.prod(equation.params["window_dimensions"])
 
-    def _spec(self, equation: Equation) -> PoolingSpec:
-        """Over the units too, which are the first axis of a cotangent."""
-        p = equation.params
-        dilation = p.get("window_dilation") or (1,) * len(p["window_dimensions"])
-        return PoolingSpec((1, *p["window_dimensions"]), (1, *p["window_strides"]), (1, *dilation))
+    def transpose(self, view, operand, ct):
+        eqn, spans = view.equation, (*view.out, *view.into)
+        whole = PoolingProblem(
+            eqn.operands[0].shape, PoolingSpec.of(eqn.params), self.join(eqn), ct.dtype.name, back=True
+        )
+        reach = tuple((0, 0) if span.moving else pad for span, pad in zip(view.out, whole.spec.padding))
+        part = replace(
+            whole, image=(len(ct), *(span.size for span in view.into)),
+            spec=replace(whole.spec, padding=reach).side_by_side(), whole=not any(span.moving for span in spans),
+        )  # fmt: skip
+        way = pooling_way(part)
+        return Rule.transpose(self, view, operand, ct) if way is None else way.run(ct, self.winners(view, whole), part)
 
-    def _padded(self, view) -> list[tuple[int, int]]:
-        """How far the windows reach over the operand's window: none where it moves."""
-        return [(0, 0) if span.moving else pad for span, pad in zip(view.out, view.equation.params["padding"])]
+    @abstractmethod
+    def join(self, equation: Equation) -> str:
+        """How it joins what is in a window, as a `PoolingProblem` names it."""
 
-    def _needed(self, view) -> tuple[int, ...]:
-        """Sizes of the padded operand."""
-        return tuple(span.size + lo + hi for span, (lo, hi) in zip(view.into, self._padded(view)))
-
-
-def _plain(view) -> bool:
-    """Whether XLA's own way is taken: for whole arrays, where shifts of them are copies."""
-    return traits().reshape_copies and not any(span.moving for span in (*view.out, *view.into))
-
-
-def _without(x: jax.Array, pads: list[tuple[int, int]]) -> jax.Array:
-    """`x` (unit, *sizes) without its padding, with zeros for what that had cut."""
-    return laid(x, [(0, 0, 0), *((-lo, -hi, 0) for lo, hi in pads)])
+    def winners(self, view: View, whole: PoolingProblem) -> tuple[jax.Array, ...]:
+        """Find, on the windows of the result, the positions whose tangents alone are taken; nothing where all are."""
+        return ()
 
 
 @rule("select_and_gather_add")
@@ -100,24 +84,15 @@ class MaxPool(Pooling):
     def reads(self, equation, operand, coefficient, out, into):
         return into
 
-    def transpose(self, view, operand, ct):
-        eqn, pads = view.equation, self._padded(view)
-        if max(w.holes for w in self.windows(eqn)) > 1 or _plain(view):
-            return Rule.transpose(self, view, operand, ct)
-        spec, padding = self._spec(eqn), eqn.params["padding"]
-        greatest = eqn.params["select_prim"].name == "ge"
+    def join(self, equation):
+        return "max" if equation.params["select_prim"].name == "ge" else "min"
 
-        def place(number: int, x: jax.Array) -> jax.Array:
-            x = x if greatest else -x
-            x = lax.pad(x, jnp.array(-math.inf, x.dtype), [(lo, hi, 0) for lo, hi in padding])
-            return winners(x[None], spec)[number][0]
+    def winners(self, view, whole):
+        def along(number: int, x: jax.Array) -> jax.Array:
+            return winners(x, whole)[number]
 
-        places = tuple(
-            view.made(f"winners along {axis}", 1, partial(place, number), view.out)
-            for number, axis in enumerate(spec.axes)
-        )
-        pulled = max_gradient(ct, places, spec, (len(ct), *self._needed(view)))
-        return _without(pulled, pads)
+        axes = enumerate(whole.spec.axes)
+        return tuple(view.made(f"winners along {axis}", 1, partial(along, number), view.out) for number, axis in axes)
 
 
 @rule("select_and_scatter_add")
@@ -150,9 +125,5 @@ class SumPool(Pooling):
 
     kind = Kind.SUM
 
-    def transpose(self, view, operand, ct):
-        if max(w.holes for w in self.windows(view.equation)) > 1:
-            return Rule.transpose(self, view, operand, ct)
-        shape = (ct.shape[0], *self._needed(view))
-        pulled = sum_gradient(ct, self._spec(view.equation), shape)
-        return _without(pulled, self._padded(view))
+    def join(self, equation):
+        return "sum"

@@ -119,7 +119,7 @@ class Rule(Operation, ABC):
         return ""
 
     def values(self, equation: Equation, operand: int, result: int = 0) -> Relation | None:
-        """As for tangents; everything depends on coefficients and indices, unless a family knows better."""
+        """Do as `relation` does for tangents; everything depends on coefficients and indices, unless a family knows better."""
         if self.linear is None or operand in self.linear:
             return self.relation(equation, operand)
         return dense(equation.operands[operand].shape, equation.result.shape)
@@ -179,7 +179,7 @@ class Rule(Operation, ABC):
         return 1 + self.flops(equation) / max(1, 2 * math.prod(equation.result.shape))
 
     def drift(self, equation: Equation) -> float:
-        """By how many powers of two the equation may change the magnitude of a cotangent, about.
+        """Bound by how many powers of two the equation may change the magnitude of a cotangent, about.
 
         By the number of terms in its sums, whose weights are brought to between one over that number and one.
         """

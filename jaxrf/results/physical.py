@@ -31,7 +31,7 @@ class PhysicalResult:
 
     @property
     def stride(self) -> tuple[float | None, ...]:
-        """Of the layer, per axis."""
+        """The stride of the layer, per axis."""
         return self.theoretical.stride
 
     @property

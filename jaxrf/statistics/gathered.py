@@ -104,7 +104,7 @@ def blocks_of(shape: Sequence[int], memory: int = MEMORY) -> int:
 
 
 def update(gathered: Gathered, maps: np.ndarray, seed: int, images: Sequence[int]) -> Gathered:
-    """With the samples of some images under one seed added.
+    """Add the samples of some images under one seed.
 
     Args:
         gathered: so far.

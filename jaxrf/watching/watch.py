@@ -333,7 +333,7 @@ def _on_host(found: Statistics) -> Statistics:
 
 
 def _fingerprint(field: Field, images: Any, seed: int, every: int) -> str:
-    """Of what a record depends on beside the weights."""
+    """Hash what a record depends on beside the weights."""
     what = [
         (name, one.row.to_dict(), [part.tolist() for part in one.where(one.count)], one.pullback.score,
          one.pullback.channels, one.options.average, one.facts["wrt"])

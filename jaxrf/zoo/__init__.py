@@ -1,11 +1,14 @@
 """Reference architectures of the field, written in Flax.
 
-`jaxrf.zoo.resnet50` is one entry of `jaxrf.zoo.models`.
-Call it to build the module; read its `input_shape` for the usual image.
-Without a number of classes the networks return their last feature map, which is what receptive fields are asked of.
+`jaxrf.zoo.resnet50` is one entry of `jaxrf.zoo.models`. Call it to build the module; read its `input_shape` for the usual
+image.
 
-Each family is one file; every file of this folder is imported when the first name is asked for, so that
-a new family is a new file. Importing `jaxrf.zoo` alone loads neither jax nor flax.
+Comes in: options. Goes out: a Flax module.
+Invariants, for every constructor that does not say otherwise: the module goes from (batch, *spatial, channels) to its last
+feature map, which is what receptive fields are asked of, or, with `num_classes`, to (batch, num_classes). There is no
+dropout, and batch normalization is in evaluation mode unless the module is called with `train=True`. An option that is
+not known or does not fit raises an InputError that says what would. Importing `jaxrf.zoo` alone loads neither jax nor flax.
+One more family is a file that registers its models; every file here is imported when the first name is asked for.
 """
 
 from __future__ import annotations

@@ -81,9 +81,6 @@ def conv_stack(
     Returns:
         A module from (batch, *spatial, features) to (batch, *spatial, width).
 
-    Raises:
-        InputError: for an option that is not known or does not fit with another.
-
     Source:
         Luo, Li, Urtasun, Zemel (2016), section 2; Yu, Koltun (2015) for the dilated stack.
 

@@ -100,6 +100,8 @@ def convnext(
 ) -> ConvNeXt:
     """A ConvNeXt on images of two spatial axes.
 
+    There is no stochastic depth; `train` changes nothing.
+
     Args:
         kind: "convnext_tiny", "convnext_small" or "convnext_base".
         kernel: size of the depthwise convolutions, in positions.
@@ -109,13 +111,6 @@ def convnext(
         num_classes: size of the classifier; without it the network returns the map of its last stage, not normalized.
         width: features of the first stage, each later one having twice as many; the kind's own where None.
         depths: number of blocks of each stage; the kind's own where None.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        There is no stochastic depth; `train` changes nothing.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Liu, Mao, Wu, Feichtenhofer, Darrell, Xie (2022), arXiv:2201.03545, table 9.

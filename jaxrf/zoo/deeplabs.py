@@ -61,9 +61,6 @@ def deeplab_v3(
     Returns:
         A module from (batch, height, width, channels) to a map of an eighth of the resolution.
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Chen, Papandreou, Schroff, Adam (2017), arXiv:1706.05587, figure 5; rates and layers as in torchvision.
 

@@ -37,12 +37,6 @@ def densenet(
         growth: features that each layer adds; the stem has twice as many.
         num_classes: size of the classifier; without it the network returns its last map, normalized and rectified.
 
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Huang, Liu, van der Maaten, Weinberger (2017), arXiv:1608.06993, table 1; padding as in torchvision.
 

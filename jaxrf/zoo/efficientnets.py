@@ -45,18 +45,13 @@ def efficientnet(
 ) -> Chain:
     """An EfficientNet: modules `stem`, `stage1`, ..., `conv_last`, `head`.
 
+    There is no dropout. The gates see the whole map, and so do all layers behind the first of them.
+
     Args:
         kind: "efficientnet_b0", "efficientnet_b4" or "efficientnet_v2_s".
         width: factor of the number of features, which become multiples of eight; the kind's own where None.
         depth: factor of the number of blocks per stage, rounded up; the kind's own where None.
         num_classes: size of the classifier; without it the network returns the map of `conv_last`.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        There is no dropout. The gates see the whole map, and so do all layers behind the first of them.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Tan, Le (2019), arXiv:1905.11946; Tan, Le (2021), arXiv:2104.00298; padding as in torchvision.

@@ -85,9 +85,6 @@ def esrgan(blocks: int = 23, width: int = 64, growth: int = 32, doublings: int =
     Returns:
         A module from (batch, *spatial, features) to (batch, *spatial * 2**doublings, channels).
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Wang et al. (2018), arXiv:1809.00219, figures 3 and 4.
 

@@ -53,9 +53,6 @@ def fpn(depth: int = 50, *, width: int = 64, features: int = 256, level: int = 2
     Returns:
         A module from (batch, height, width, channels) to the map `outer_{level}`.
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Lin, Dollar, Girshick, He, Hariharan, Belongie (2017), arXiv:1612.03144, figure 3; as in torchvision.
 

@@ -142,9 +142,6 @@ def hrnet(
         A module from (batch, height, width, channels) to the finest map, or to (batch, num_classes).
         The extents of the maps must fit each other: use multiples of 32.
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Wang et al. (2020), arXiv:1908.07919, section 3; the classifier of its appendix.
 

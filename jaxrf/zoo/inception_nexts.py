@@ -79,12 +79,6 @@ def inception_next_tiny(
         layer_scale: value at which the scale of each residual branch starts; None leaves the scale out.
         num_classes: size of the classifier; without it the network returns the map of its last stage.
 
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Yu, Zhou, Yan, Wang (2024), arXiv:2303.16900, section 3 and table 1.
 

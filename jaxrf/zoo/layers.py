@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -202,31 +202,30 @@ class LayerScale(nn.Module):
         return x * self.param("scale", nn.initializers.constant(self.start), (x.shape[-1],))
 
 
-class MaxPool(nn.Module):
+class Pool(nn.Module):
+    """What `pool` makes of each window."""
+
+    kernel: int
+    stride: int = 1
+    padding: Padding = "SAME"
+    pool: ClassVar[Callable[..., jax.Array]]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        rank = x.ndim - 2
+        return self.pool(x, (self.kernel,) * rank, (self.stride,) * rank, explicit(self.padding, rank))
+
+
+class MaxPool(Pool):
     """The maximum over a window."""
 
-    kernel: int
-    stride: int = 1
-    padding: Padding = "SAME"
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        rank = x.ndim - 2
-        return nn.max_pool(x, (self.kernel,) * rank, (self.stride,) * rank, explicit(self.padding, rank))
+    pool = staticmethod(nn.max_pool)
 
 
-class AvgPool(nn.Module):
+class AvgPool(Pool):
     """The mean over the part of a window that lies inside of the map, as in TensorFlow."""
 
-    kernel: int
-    stride: int = 1
-    padding: Padding = "SAME"
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        rank = x.ndim - 2
-        window, strides = (self.kernel,) * rank, (self.stride,) * rank
-        return nn.avg_pool(x, window, strides, explicit(self.padding, rank), count_include_pad=False)
+    pool = staticmethod(partial(nn.avg_pool, count_include_pad=False))
 
 
 class Chain(nn.Module):

@@ -82,6 +82,9 @@ def maxvit_tiny(
 ) -> Chain:
     """MaxViT-T: modules `stem`, `stage1` to `stage4`, each block with `conv`, `window` and `grid`, and `head`.
 
+    The gates see the whole map, and so do all layers behind the first of them.
+    Called on axes that are not a whole number of windows in every stage it raises an InputError.
+
     Args:
         window: side of a window and of a grid, in positions of the map.
         stem: features of the stem.
@@ -89,14 +92,6 @@ def maxvit_tiny(
         depths: number of blocks of each stage.
         head_width: features of an attention head.
         num_classes: size of the classifier; without it the network returns the map of its last stage.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        The gates see the whole map, and so do all layers behind the first of them.
-        Called on axes that are not a whole number of windows in every stage it raises an InputError.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Tu et al. (2022), arXiv:2204.01697, figure 2 and table 1; as in torchvision.

@@ -66,9 +66,6 @@ def mixer(
         or to (batch, num_classes).
         Called on axes that are not a multiple of `patch` it raises an InputError.
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Tolstikhin et al. (2021), arXiv:2105.01601, table 1.
 

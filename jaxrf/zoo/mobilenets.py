@@ -7,8 +7,8 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxrf.zoo.layers import ACTIVATIONS, KAIMING_FAN_OUT, Chain, ConvNorm, Head, InvertedResidual, Layer, network
-from jaxrf.zoo.model import Model, at_least, choose, models
+from jaxrf.zoo.layers import ACTIVATIONS, KAIMING_FAN_OUT, Chain, ConvNorm, InvertedResidual, Layer, network
+from jaxrf.zoo.model import Model, choose, models
 
 LAYOUT = (
     (1, 16, 1, 1),
@@ -57,59 +57,36 @@ V3_KINDS = {"mobilenet_v3_large": (V3_LARGE, 1280), "mobilenet_v3_small": (V3_SM
 """Layout, and features of the classifier's hidden layer."""
 
 
-class MobileNetV2(nn.Module):
-    """Modules `stem`, `block_0` to `block_16`, `conv_last`, `head`; see `mobilenet_v2`."""
-
-    width: float
-    num_classes: int | None
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        conv = partial(ConvNorm, activation="relu6", kernel_init=KAIMING_FAN_OUT)
-        x = conv(rounded(32 * self.width), 3, 2, 1, name="stem")(x, train)
-        index = 0
-        for expansion, features, count, first_stride in LAYOUT:
-            for i in range(count):
-                stride = first_stride if i == 0 else 1
-                narrow, wide = rounded(features * self.width), expansion * x.shape[-1]
-                x = InvertedResidual(narrow, wide, stride=stride, name=f"block_{index}")(x, train)
-                index += 1
-        x = conv(rounded(1280 * max(1.0, self.width)), 1, name="conv_last")(x, train)
-        if self.num_classes is not None:
-            x = Head(self.num_classes, name="head")(x)
-        return x
-
-
 def rounded(features: float) -> int:
     """The multiple of eight nearest to a number of features, and never less than nine tenths of it."""
     nearest = max(8, int(features + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * features else nearest + 8
 
 
-def mobilenet_v2(width: float = 1.0, num_classes: int | None = None) -> MobileNetV2:
-    """MobileNet-V2 on images of two spatial axes.
+def mobilenet_v2(width: float = 1.0, num_classes: int | None = None) -> Chain:
+    """MobileNet-V2 on images of two spatial axes: modules `stem`, `block_0` to `block_16`, `conv_last`, `head`.
 
     Args:
         width: factor of the number of features.
         num_classes: size of the classifier; without it the network returns the map of `conv_last`.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`; there is no dropout.
-
-    Raises:
-        InputError: for a number of classes below one.
 
     Source:
         Sandler, Howard, Zhu, Zhmoginov, Chen (2018), arXiv:1801.04381, table 2; symmetric padding as in torchvision.
 
     Example:
         >>> from jaxrf.zoo import mobilenet_v2
-        >>> mobilenet_v2(num_classes=1000).num_classes
-        1000
+        >>> len(mobilenet_v2(num_classes=1000).layers)
+        20
     """
-    at_least("num_classes", num_classes, 1, optional=True)
-    return MobileNetV2(width, num_classes)
+    conv = partial(ConvNorm, activation="relu6", kernel_init=KAIMING_FAN_OUT)
+    features, blocks = rounded(32 * width), []
+    stem = partial(conv, features, 3, 2, 1)
+    for expansion, out, count, first_stride in LAYOUT:
+        for stride in (first_stride, *[1] * (count - 1)):
+            wide, features = expansion * features, rounded(out * width)
+            blocks.append((f"block_{len(blocks)}", partial(InvertedResidual, features, wide, stride=stride)))
+    last = partial(conv, rounded(1280 * max(1.0, width)), 1)
+    return network([("stem", stem), *blocks, ("conv_last", last)], num_classes)
 
 
 models.register("mobilenet_v2")(
@@ -133,17 +110,12 @@ class HiddenHead(nn.Module):
 def mobilenet_v3(kind: str = "mobilenet_v3_large", *, width: float = 1.0, num_classes: int | None = None) -> Chain:
     """MobileNet-V3: modules `stem`, `block_0`, `block_1`, ..., `conv_last`, `head`.
 
+    There is no dropout. The gates see the whole map, and so do all layers behind the first of them.
+
     Args:
         kind: "mobilenet_v3_large" or "mobilenet_v3_small".
         width: factor of the number of features.
         num_classes: size of the classifier; without it the network returns the map of `conv_last`.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        There is no dropout. The gates see the whole map, and so do all layers behind the first of them.
-
-    Raises:
-        InputError: for a number of classes below one.
 
     Source:
         Howard et al. (2019), arXiv:1905.02244, tables 1 and 2; padding as in torchvision.

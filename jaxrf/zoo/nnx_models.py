@@ -61,9 +61,6 @@ def conv_stack_nnx(
     Returns:
         A module from (batch, *spatial, in_features) to (batch, *spatial, width).
 
-    Raises:
-        InputError: for an option that is not known or does not fit with another.
-
     Source:
         Luo, Li, Urtasun, Zemel (2016), section 2.
 
@@ -177,9 +174,6 @@ def resnet18_nnx(
     Returns:
         A module from (batch, height, width, in_features) to the last stage's map, or to (batch, num_classes).
         Batch normalization is in evaluation mode until its `train()` is called.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         He, Zhang, Ren, Sun (2015), arXiv:1512.03385, table 1.

@@ -55,6 +55,8 @@ def poolformer(
 ) -> Chain:
     """A PoolFormer: modules `stem`, `stage1` to `stage4`, `norm`, `head`.
 
+    Each normalization takes its mean and variance over the whole map, so that every layer behind sees all of it.
+
     Args:
         kind: "poolformer_s12" or "poolformer_s24"; says how many blocks the stages have.
         pool: size of the pools, in positions.
@@ -62,13 +64,6 @@ def poolformer(
         depths: number of blocks of each stage; the kind's own where None.
         layer_scale: value at which the scales of the residual branches start.
         num_classes: size of the classifier; without it the network returns the map of its last stage, normalized.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Each normalization takes its mean and variance over the whole map, so that every layer behind sees all of it.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Yu et al. (2022), arXiv:2111.11418, table 1.

@@ -48,19 +48,14 @@ def regnet(
 ) -> Chain:
     """A RegNetY: modules `stem`, `stage1` to `stage4`, `head`; each stage halves the resolution.
 
+    The gates see the whole map, and so do all layers behind the first of them.
+
     Args:
         kind: "regnet_y_400mf", "regnet_y_800mf" or "regnet_y_3_2gf".
         widths: features of each stage; the kind's own where None.
         depths: number of blocks of each stage; the kind's own where None.
         group: features of a group of the 3x3 convolutions; the kind's own where None.
         num_classes: size of the classifier; without it the network returns the map of its last stage.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        The gates see the whole map, and so do all layers behind the first of them.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Radosavovic, Kosaraju, Girshick, He, Dollar (2020), arXiv:2003.13678; widths and padding as in torchvision.

@@ -67,6 +67,8 @@ def replknet(
 ) -> Chain:
     """A RepLKNet: modules `stem`, `stage1`, `transition1`, ..., `stage4`, `norm`, `head`.
 
+    There is no stochastic depth.
+
     Args:
         kind: "replknet_31b" or "replknet_13b"; says which kernels the stages have.
         kernels: one odd kernel per stage instead, in positions.
@@ -74,13 +76,6 @@ def replknet(
         width: features of the first stage; each later one has twice as many.
         depths: how many pairs of a large-kernel and a feed-forward block each stage has.
         num_classes: size of the classifier; without it the network returns its last map, normalized.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        There is no stochastic depth.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Ding, Zhang, Zhou, Han, Ding, Sun (2022), arXiv:2203.06717, figure 4 and table 5.

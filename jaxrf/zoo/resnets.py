@@ -123,9 +123,6 @@ def resnet(
         A module from (batch, height, width, channels) to the last stage's map, or to (batch, num_classes).
         Batch normalization is in evaluation mode unless it is called with `train=True`.
 
-    Raises:
-        InputError: for an option that is not known.
-
     Source:
         He, Zhang, Ren, Sun (2015), arXiv:1512.03385, table 1; the stride is in the 3x3 convolution as in torchvision.
         Groups: Xie, Girshick, Dollar, Tu, He (2017), arXiv:1611.05431; wide: Zagoruyko, Komodakis (2016),

@@ -74,9 +74,6 @@ def wavenet(
         A module from (batch, time, channels) to (batch, time, channels). The output stands at the last sample it sees;
         as a model of the next sample it is one position earlier than what it predicts.
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         van den Oord et al. (2016), arXiv:1609.03499, figures 3 and 4, section 2.1. Widths, which it does not say, are
         those of a small public reimplementation.
@@ -138,9 +135,6 @@ def tcn(levels: int = 8, *, kernel: int = 7, width: int = 25, channels: int | No
     Returns:
         A module from (batch, time, features) to (batch, time, channels).
         There is no dropout, and no weight normalization, which changes how kernels are learned and not what they are.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Bai, Kolter, Koltun (2018), arXiv:1803.01271, figure 1; the network for sequential MNIST of its table 1.

@@ -46,6 +46,8 @@ def slak_tiny(
 ) -> Chain:
     """SLaK-T without its sparsity: modules `stem`, `stage1` to `stage4`, `head`.
 
+    The published network drops two fifths of the weights while it trains; here all of them are there.
+
     Args:
         kernels: of the four stages, in positions: the long side of the rectangles.
         small: the short side of the rectangles, and the side of the small square.
@@ -53,13 +55,6 @@ def slak_tiny(
         depths: number of blocks of each stage.
         layer_scale: value at which the scale of each residual branch starts; None leaves the scale out.
         num_classes: size of the classifier; without it the network returns the map of its last stage, not normalized.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        The published network drops two fifths of the weights while it trains; here all of them are there.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Liu et al. (2023), arXiv:2207.03620: ConvNeXt-T that is 1.3 times as wide.

@@ -50,12 +50,6 @@ def alexnet_v2(num_classes: int | None = None) -> SlimNet:
     Args:
         num_classes: size of the classifier; without it the network ends with `alexnet_v2/pool5`.
 
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-
-    Raises:
-        InputError: for a number of classes below one.
-
     Source:
         Krizhevsky (2014), arXiv:1404.5997, as in TF-Slim: no response normalization.
 
@@ -85,12 +79,6 @@ def vgg(scope: str = "vgg_16", num_classes: int | None = None) -> SlimNet:
         scope: "vgg_a", of eleven layers with weights, or "vgg_16".
         num_classes: size of the classifier; without it the network ends with its `pool5`.
 
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-
-    Raises:
-        InputError: for a number of classes below one, or another name.
-
     Source:
         Simonyan, Zisserman (2014), arXiv:1409.1556, table 1, columns A and D.
 
@@ -114,13 +102,6 @@ def mobilenet_v1(num_classes: int | None = None, width: float = 1.0) -> SlimNet:
     Args:
         num_classes: size of the classifier; without it the network ends with `Conv2d_13_pointwise`.
         width: factor of the number of features, of which no layer has less than eight.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`.
-
-    Raises:
-        InputError: for a number of classes below one.
 
     Source:
         Howard et al. (2017), arXiv:1704.04861, table 1.

@@ -76,13 +76,6 @@ def inception_resnet_v2(num_classes: int | None = None, padding: str = "VALID") 
         num_classes: size of the classifier; without it the network ends with `Conv2d_7b_1x1`.
         padding: of the stem and of the modules that halve the resolution, "VALID" or "SAME".
 
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`; there is no dropout.
-
-    Raises:
-        InputError: for a number of classes below one, or another padding.
-
     Source:
         Szegedy, Ioffe, Vanhoucke, Alemi (2016), arXiv:1602.07261, as in TF-Slim, which has wider modules.
 

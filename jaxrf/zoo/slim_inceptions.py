@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from jaxrf.zoo.layers import AvgPool, Concat, ConvNorm, Layer
-from jaxrf.zoo.model import Model, models
+from jaxrf.zoo.model import Model, choose, models
 from jaxrf.zoo.slim import SlimNet, branch, conv, max_pool, mixed, network
 
 avg_pool = partial(AvgPool, kernel=3)
@@ -209,80 +209,39 @@ def v4_modules() -> list[tuple[str, Layer]]:
     ]
 
 
-def inception_v2(num_classes: int | None = None, separable: bool = True) -> SlimNet:
-    """Inception-V2 with TF-Slim's end-points.
+def inception(scope: str = "inception_v3", num_classes: int | None = None, separable: bool = True) -> SlimNet:
+    """An Inception with TF-Slim's end-points, without its auxiliary head.
 
     Args:
-        num_classes: size of the classifier; without it the network ends with `Mixed_5c`.
-        separable: whether its first layer is a separable convolution, or an ordinary one.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`; there is no dropout.
-
-    Raises:
-        InputError: for a number of classes below one.
+        scope: "inception_v2", "inception_v3" or "inception_v4".
+        num_classes: size of the classifier; without it the network ends with its last mixed module.
+        separable: whether the first layer of version 2 is a separable convolution, or an ordinary one as in the others.
 
     Source:
-        Ioffe, Szegedy (2015), arXiv:1502.03167, figure 5, as in TF-Slim.
-
-    Example:
-        >>> from jaxrf.zoo import inception_v2
-        >>> inception_v2().network
-        'inception_v2'
-    """
-    first = partial(SeparableConv, 64, 7, 2, 8) if separable else conv(64, 7, 2)
-    return network("inception_v2", [("Conv2d_1a_7x7", first), *V2], num_classes)
-
-
-def inception_v3(num_classes: int | None = None) -> SlimNet:
-    """Inception-V3 with TF-Slim's end-points and without its auxiliary head.
-
-    Args:
-        num_classes: size of the classifier; without it the network ends with `Mixed_7c`.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`; there is no dropout.
-
-    Raises:
-        InputError: for a number of classes below one.
-
-    Source:
-        Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2015), arXiv:1512.00567, as in TF-Slim.
+        Ioffe, Szegedy (2015), arXiv:1502.03167, figure 5; Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2015),
+        arXiv:1512.00567; Szegedy, Ioffe, Vanhoucke, Alemi (2016), arXiv:1602.07261, figures 3 to 9; all as in TF-Slim.
 
     Example:
         >>> from jaxrf.zoo import inception_v3
         >>> inception_v3().network
         'inception_v3'
     """
-    return network("inception_v3", V3, num_classes)
+    choose("scope", scope, tuple(SOURCES))
+    choose("separable", separable, (True, False) if scope == "inception_v2" else (True,))
+    first = partial(SeparableConv, 64, 7, 2, 8) if separable else conv(64, 7, 2)
+    layers = {
+        "inception_v2": [("Conv2d_1a_7x7", first), *V2],
+        "inception_v3": V3,
+        "inception_v4": [*v4_stem(), *v4_modules()],
+    }
+    return network(scope, layers[scope], num_classes)
 
 
-def inception_v4(num_classes: int | None = None) -> SlimNet:
-    """Inception-V4 with TF-Slim's end-points and without its auxiliary head.
-
-    Args:
-        num_classes: size of the classifier; without it the network ends with `Mixed_7d`.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Batch normalization is in evaluation mode unless it is called with `train=True`; there is no dropout.
-
-    Raises:
-        InputError: for a number of classes below one.
-
-    Source:
-        Szegedy, Ioffe, Vanhoucke, Alemi (2016), arXiv:1602.07261, figures 3 to 9, as in TF-Slim.
-
-    Example:
-        >>> from jaxrf.zoo import inception_v4
-        >>> inception_v4().network
-        'inception_v4'
-    """
-    return network("inception_v4", [*v4_stem(), *v4_modules()], num_classes)
-
-
-models.register("inception_v2")(Model(inception_v2, (224, 224, 3), "TF-Slim; Ioffe, Szegedy (2015), arXiv:1502.03167"))
-models.register("inception_v3")(Model(inception_v3, (299, 299, 3), "TF-Slim; Szegedy et al. (2015), arXiv:1512.00567"))
-models.register("inception_v4")(Model(inception_v4, (299, 299, 3), "TF-Slim; Szegedy et al. (2016), arXiv:1602.07261"))
+SOURCES = {
+    "inception_v2": (224, "Ioffe, Szegedy (2015), arXiv:1502.03167"),
+    "inception_v3": (299, "Szegedy et al. (2015), arXiv:1512.00567"),
+    "inception_v4": (299, "Szegedy et al. (2016), arXiv:1602.07261"),
+}
+"""Extent of the usual image, and the paper."""
+for _scope, (_extent, _paper) in SOURCES.items():
+    models.register(_scope)(Model(partial(inception, _scope), (_extent, _extent, 3), f"TF-Slim; {_paper}"))

@@ -85,6 +85,8 @@ def swin(
 ) -> Chain:
     """A Swin transformer: modules `stem`, `stage1` to `stage4`, `norm`, `head`.
 
+    Called on axes that are not a whole number of windows in every stage it raises an InputError.
+
     Args:
         kind: "swin_tiny" or "swin_small"; says how many blocks the stages have.
         window: side of a window, in positions of the map.
@@ -92,13 +94,6 @@ def swin(
         heads: attention heads of the first stage; each later one has twice as many.
         depths: number of blocks of each stage; the kind's own where None.
         num_classes: size of the classifier; without it the network returns its last map, normalized.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        Called on axes that are not a whole number of windows in every stage it raises an InputError.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Liu et al. (2021), arXiv:2103.14030, section 3; a stage of a single window does not move it, as in torchvision.

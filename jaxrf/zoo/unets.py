@@ -108,9 +108,6 @@ def unet(
         A module from (batch, *spatial, features) to (batch, *spatial, channels).
         Called on axes that are not a multiple of `pool**depth` it raises an InputError.
 
-    Raises:
-        InputError: for an option that is not known or does not fit.
-
     Source:
         Ronneberger, Fischer, Brox (2015), arXiv:1505.04597, figure 1, with padding.
 

@@ -83,9 +83,6 @@ def unet_3d(depth: int = 3, *, width: int = 32, norm: bool = True, channels: int
         It also takes images of one or two spatial axes.
         Called on axes that its pools cannot halve it raises an InputError.
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Cicek, Abdulkadir, Lienkamp, Brox, Ronneberger (2016), arXiv:1606.06650, figure 2 and section 3.
 

@@ -126,12 +126,6 @@ def van(
         layer_scale: value at which the scales of the residual branches start.
         num_classes: size of the classifier; without it the network returns the map of its last stage.
 
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Guo, Lu, Liu, Cheng, Hu (2022), arXiv:2202.09741, table 2 and figure 3.
 

@@ -42,19 +42,14 @@ def vgg(
 ) -> Chain:
     """A VGG network: modules `stage1` to `stage5`, each of `conv_0`, `conv_1`, ... and `pool`.
 
+    With classes it raises an InputError for images of another size than 224x224.
+
     Args:
         depth: 11, 13, 16 or 19; says how many convolutions the stages have.
         depths: the number of convolutions of each stage instead.
         width: features of the first stage; each later one has twice as many, up to eight times as many.
         norm: whether batch normalization follows each convolution.
         num_classes: size of the classifier; without it the network returns the map behind the last pool.
-
-    Returns:
-        A module from (batch, height, width, channels) to the last map, or to (batch, num_classes).
-        With classes it raises an InputError for images of another size than 224x224.
-
-    Raises:
-        InputError: for an option that does not fit.
 
     Source:
         Simonyan, Zisserman (2015), arXiv:1409.1556, table 1.

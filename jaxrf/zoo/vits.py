@@ -100,9 +100,6 @@ def vit_small_16(
         There is no dropout; `train` changes nothing.
         Called on axes that are not a multiple of `patch` it raises an InputError.
 
-    Raises:
-        InputError: for an option that does not fit.
-
     Source:
         Dosovitskiy et al. (2020), arXiv:2010.11929; the small variant of Touvron et al. (2020), arXiv:2012.12877.
 

@@ -18,6 +18,7 @@ from PIL import Image
 import jaxrf
 from jaxrf import zoo
 from jaxrf.cli import demo, main
+from tests.cli.mistakes import assert_explained
 
 STACK = ["erf", "zoo:conv_stack", "--model-option", "depth=2", "--model-option", "width=4", "--input", "11x13x3"]
 
@@ -155,10 +156,7 @@ def test_a_checkpoint_of_orbax_is_read_in_silence(tmp_path):
 )
 def test_what_does_not_fit_is_explained(arguments, message, capsys):
     """Each mistake ends with status 2 and a sentence on stderr."""
-    assert main([*STACK, *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert re.search(message, captured.err)
+    assert_explained([*STACK, *arguments], message, capsys)
 
 
 def test_a_foreign_folder_is_refused_before_the_work(tmp_path, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from jaxrf.cli import _parser, find_commands, main
 from jaxrf.cli.options import Command, build, commands, option
 from jaxrf.cli.values import GridSpec
 from jaxrf.errors import InputError, JaxrfError
+from tests.cli.mistakes import assert_explained
 
 find_commands()
 
@@ -77,10 +79,7 @@ def test_repeated_flags_are_collected():
 )
 def test_wrong_arguments_exit_with_2_and_say_why(text, message, capsys):
     """What does not parse is said on stderr, and the status is 2."""
-    assert main(text.split()) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.out == ""
+    assert_explained(text.split(), re.escape(message), capsys)
 
 
 @dataclass(frozen=True, kw_only=True)

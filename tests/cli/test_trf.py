@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ import pytest
 
 from jaxrf.cli import main
 from jaxrf.geometry.table import Table
+from tests.cli.mistakes import assert_explained
 
 STACK = ["trf", "zoo:conv_stack", "--model-option", "depth=3", "--input", "17x19x3"]
 
@@ -87,10 +87,7 @@ def test_one_layer_as_text_shows_its_center_unit(capsys):
 )
 def test_what_does_not_fit_is_explained(arguments, message, capsys):
     """Each mistake ends with status 2 and a sentence on stderr."""
-    assert main([*STACK, *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert re.search(message, captured.err)
+    assert_explained([*STACK, *arguments], message, capsys)
 
 
 def test_paths_of_a_layer_are_counted(capsys):

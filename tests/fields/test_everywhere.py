@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
-import subprocess
 import sys
 
 import jax
@@ -13,6 +11,7 @@ import pytest
 
 import jaxrf
 from tests.fields.small import CHANNEL, UNITS, Net, assert_same, written_out
+from tests.processes import run_two
 
 ONE_OF_TWO = """
 import sys
@@ -49,32 +48,14 @@ for kind in (AxisType.Auto, AxisType.Explicit):
         for name in ("mean", "stderr"):
             np.testing.assert_allclose(getattr(both, name), getattr(result, name), rtol=0, atol=3e-5 * result.mean.max())
         assert both.count == 4 and both.groups["images"].levels == 4
-print("same")
+print("done")
 """
 
 
 @pytest.mark.slow
 def test_two_processes():
     """Global arrays over two processes on loopback: images over both, weights whole or split, statistics of all images."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", ONE_OF_TWO, str(number), port],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    try:
-        done = [process.communicate(timeout=500) for process in both]
-    finally:
-        for process in both:
-            process.kill()
-    for process, (printed, errors) in zip(both, done, strict=True):
-        assert process.returncode == 0 and printed.strip().endswith("same"), errors[-3000:]
+    run_two(ONE_OF_TWO)
 
 
 @pytest.mark.slow

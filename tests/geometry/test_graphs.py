@@ -197,13 +197,19 @@ def test_clipped_fields_are_the_hulls_of_index_sets(case):
         assert found(field, len(signal)) == hulls(signal)
 
 
+def some_of_each(graph: Graph, size: int) -> list[int]:
+    """Lengths of all signals; a graph with an empty one is not a case."""
+    lengths = [len(signal) for signal in signals(graph, size)]
+    assume(min(lengths) > 0)
+    return lengths
+
+
 @many
 @given(regular_graphs())
 def test_continuations_are_the_hulls_on_an_endless_input(case):
     """What an interior unit would see, for every unit, where the graph repeats over space."""
     graph, size, period = case
-    lengths = [len(s) for s in signals(graph, size)]
-    assume(min(lengths) > 0)
+    lengths = some_of_each(graph, size)
     continuation = fields(graph, lengths)[-1].continuation
     assert continuation is not None
     units = np.arange(lengths[-1])
@@ -223,8 +229,7 @@ def test_continuations_are_the_hulls_on_an_endless_input(case):
 def test_paths_have_the_stride_of_the_continuation(case):
     """Sub-sampling by paths and by the repeating pattern is one number."""
     graph, size, _ = case
-    lengths = [len(s) for s in signals(graph, size)]
-    assume(min(lengths) > 0)
+    lengths = some_of_each(graph, size)
     field = fields(graph, lengths)[-1]
     assert field.paths.stride * field.continuation.period == field.continuation.step
     assert field.paths.center_lo <= field.paths.center_hi

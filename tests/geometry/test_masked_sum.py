@@ -10,7 +10,7 @@ from jaxrf.geometry.field import Field
 from jaxrf.geometry.maps import identity
 from jaxrf.geometry.masked_sum import Choice, MaskedSum
 from jaxrf.geometry.merge import merge, source
-from jaxrf.geometry.relations import Masked, Product
+from jaxrf.geometry.relations import Masked, Product, Relation
 
 BAND = (lambda away: (away >= 0) & (away < 3))(np.arange(7)[:, None] - np.arange(5))
 DRAW = np.random.default_rng(0)
@@ -46,15 +46,20 @@ def form(name: str) -> tuple[MaskedSum, np.ndarray]:
     return MaskedSum(shape, out, driven, support), same & wide
 
 
+def related(name: str) -> tuple[Relation, np.ndarray]:
+    """The relation of a form, and which element depends on which."""
+    summed_up, depends = form(name)
+    assert summed_up.relation is not None
+    return summed_up.relation, depends
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_fields_are_hulls_of_what_the_support_lets_through(name):
     """Also where the operand's elements see several positions each, or none."""
-    summed_up, depends = form(name)
-    relation = summed_up.relation
-    assert relation is not None
-    rank = len(summed_up.out_shape)
-    lo = DRAW.integers(0, 20, summed_up.in_shape)
-    hi = lo + DRAW.integers(0, 4, summed_up.in_shape)
+    relation, depends = related(name)
+    rank = len(relation.out_shape)
+    lo = DRAW.integers(0, 20, relation.in_shape)
+    hi = lo + DRAW.integers(0, 4, relation.in_shape)
     found = relation.push(Field(30, np.where(lo < hi, lo, 2**40), np.where(lo < hi, hi, -(2**40))))
     seen = depends & (lo < hi)
     axes = tuple(range(rank, depends.ndim))
@@ -68,11 +73,9 @@ def test_fields_are_hulls_of_what_the_support_lets_through(name):
 @pytest.mark.parametrize("name", FORMS)
 def test_pulled_boxes_hold_the_support(name):
     """The box of one result holds every element on which it depends."""
-    summed_up, depends = form(name)
-    relation = summed_up.relation
-    assert relation is not None
-    rank = len(summed_up.out_shape)
-    for unit in np.argwhere(np.ones(summed_up.out_shape, bool))[::5]:
+    relation, depends = related(name)
+    rank = len(relation.out_shape)
+    for unit in np.argwhere(np.ones(relation.out_shape, bool))[::5]:
         box = relation.pull([(np.array([u]), np.array([u + 1])) for u in unit])
         mine = np.argwhere(depends[tuple(unit)])
         for axis, (lo, hi) in enumerate(box):

@@ -70,7 +70,7 @@ def test_a_missing_photo_is_named(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"this is text", b"\x89PNG\r\n\x1a\n broken"])
 @pytest.mark.parametrize("name", ["a.png", "b.jpg"])
 def test_an_unreadable_photo_is_named(tmp_path, name, content):
-    """A file that is no photo says which one it is."""
+    """A file that is not a photo says which one it is."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name} cannot be read as a photo"):
         photos.read(tmp_path / name)

@@ -110,7 +110,7 @@ def test_an_nnx_class_stays_a_class(file):
 
 
 def test_a_function_of_the_input_is_the_model(file):
-    """A function with a required argument is no maker; what its file imports from beside it works when it runs."""
+    """A function with a required argument does not make a model; what its file imports from beside it works when it runs."""
     assert load(f"{file}:scale").model(3) == 6
 
 

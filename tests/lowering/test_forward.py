@@ -10,7 +10,8 @@ import pytest
 from jax import lax
 
 from jaxrf.adapters import adapt
-from jaxrf.lowering.forward import POOLINGS, lower
+from jaxrf.lowering.forward import lower
+from jaxrf.lowering.pooling import FILLS
 from jaxrf.tangent.trace import trace
 
 
@@ -73,12 +74,12 @@ POOLED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(POOLINGS))
-def test_poolings(name):
+@pytest.mark.parametrize("join", sorted(FILLS))
+def test_poolings(join):
     """With padding, strides and dilation: XLA's numbers."""
-    operation = {"reduce_window_max": lax.max, "reduce_window_min": lax.min, "reduce_window_sum": lax.add}[name]
+    operation, name = {"max": lax.max, "min": lax.min, "sum": lax.add}[join], f"reduce_window_{join}"
     x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 7)))
-    initial = np.float64(POOLINGS[name][1])
+    initial = np.float64(FILLS[join])
 
     def pool(x):
         p = POOLED

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 import jaxrf
+from tests.processes import run_two
 
 ONE_OF_TWO = """
 import sys
@@ -42,19 +39,7 @@ print("done")
 @pytest.mark.slow
 def test_two_processes(tmp_path):
     """Held images on both, or spread over both: one record, equal to that of one process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-c", ONE_OF_TWO]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen([*command, str(number), port, str(tmp_path)], **pipes) for number in range(2)]
-    try:
-        done = [process.communicate(timeout=240) for process in both]
-    finally:
-        for process in both:
-            process.kill()
-    for process, (printed, errors) in zip(both, done, strict=True):
-        assert process.returncode == 0 and printed.strip().endswith("done"), errors[-3000:]
+    run_two(ONE_OF_TWO, str(tmp_path))
     import jax
 
     from tests.watching.test_watch import IMAGES, Net, train

@@ -48,11 +48,9 @@ def test_unknown_names_suggest_the_nearest():
         ("resnet50", {"stages": 5}, r"stages=5 is not known. Use one of: 1, 2, 3, 4"),
         ("resnet50", {"padding": "same"}, r"padding='same' is not known. Use one of: 'symmetric', 'SAME'"),
         ("resnet18", {"width": 0}, r"width=0 does not fit. It must be an integer of at least 1\."),
+        ("inception_v3", {"separable": False}, r"separable=False is not known. Use one of: True"),
         ("resnet18", {"dept": 3}, r"'resnet' has no option 'dept'. Its options are: stages, width"),
         ("resnet18_nnx", {"stages": 0}, r"stages=0 is not known"),
-        ("mobilenet_v2", {"num_classes": 0}, r"num_classes=0 does not fit. .* at least 1 or None"),
-        ("vgg_16", {"num_classes": 0}, r"num_classes=0 does not fit"),
-        ("inception_v4", {"num_classes": 1.5}, r"num_classes=1.5 does not fit"),
         ("inception_resnet_v2", {"padding": "same"}, r"padding='same' is not known. Use one of: 'VALID', 'SAME'"),
         ("convnext_tiny", {"stages": 5}, r"stages=5 is not known"),
         ("vit_small_16", {"width": 100, "heads": 3}, r"width=100 does not split evenly among heads=3"),
@@ -70,7 +68,6 @@ def test_unknown_names_suggest_the_nearest():
         ("resnext50_32x4d", {"dilated": 5}, r"dilated=5 is not known. Use one of: 0, 1, 2, 3"),
         ("resnet18", {"dilated": 1}, r"dilated=1 is not known. Use one of: 0"),
         ("densenet121", {"growth": 0}, r"growth=0 does not fit"),
-        ("vgg16", {"num_classes": 0}, r"num_classes=0 does not fit"),
         ("swin_tiny", {"width": 100}, r"width=100 does not split evenly among heads=3"),
         (
             "maxvit_tiny",
@@ -86,6 +83,16 @@ def test_wrong_options_are_explained(name, options, message):
     """An option that is unknown or does not fit raises when the model is built, and says what is needed."""
     with pytest.raises(InputError, match=message):
         zoo.models[name](**options)
+
+
+@pytest.mark.parametrize("classes", [0, 1.5, "ten"])
+def test_every_classifier_has_a_whole_number_of_classes(classes):
+    """Each constructor with `num_classes` says what is needed of it."""
+    entries = [name for name, entry in zoo.models.items() if "num_classes" in entry.options]
+    assert len(entries) > 40
+    for name in entries:
+        with pytest.raises(InputError, match=rf"num_classes={classes!r} does not fit. .* at least 1 or None"):
+            zoo.models[name](num_classes=classes)
 
 
 @pytest.mark.parametrize(

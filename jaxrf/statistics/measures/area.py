@@ -6,44 +6,17 @@ import functools
 import math
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxrf.statistics.measures.arrays import Array, binned, quotient, rounding
 from jaxrf.statistics.measures.energy import within
 from jaxrf.statistics.measures.reading import check_share, read
 from jaxrf.statistics.measures.registry import about_center, measures
-from jaxrf.statistics.measures.steps import in_steps
-from jaxrf.statistics.measures.uncertainty import Curve, Uncertainty, uncertainty
-
-
-def _squares(
-    maps: Array,
-    share: float = 0.5,
-    *,
-    center: Array,
-    origin: Array | None = None,
-    input_shape: tuple[int, ...] | None = None,
-) -> Curve:
-    """The share in each square about the center, read as the area of its part inside the input."""
-    seen = read(maps, center, origin)
-    xp = seen.xp
-    distance = functools.reduce(xp.maximum, [xp.abs(r) for r in seen.offsets(seen.center)])
-    shape = seen.input_shape(input_shape)
-    middle, extent = seen.array(seen.place), seen.array(shape)
-    near = 1e-9 + 4 * float(np.finfo(extent.dtype).eps) * max(shape)
-
-    def area(radius: Array) -> Array:
-        first = xp.maximum(xp.ceil(middle - radius[..., None] - near), 0)
-        last = xp.minimum(xp.floor(middle + radius[..., None] + near), extent - 1)
-        return xp.prod((last - first + 1) / extent, axis=-1)
-
-    return within(seen, distance, share, area)
+from jaxrf.statistics.measures.uncertainty import Curve, read_off
 
 
 @measures.register("area_ratio")
 @about_center()
-@uncertainty(Uncertainty(curve=_squares))
-@in_steps(instead="energy_within_soft")
+@read_off(instead="energy_within_soft")
 def area_ratio(
     maps: Array,
     share: float = 0.5,
@@ -51,7 +24,7 @@ def area_ratio(
     center: Array,
     origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
-) -> Float[Array, "*lead"]:
+) -> Curve:
     """Share of the input area in the smallest centered square that holds `share` of the map; no unit.
 
     The square (an interval with one axis, a cube with three) is centered on the true center of the unit.
@@ -79,36 +52,23 @@ def area_ratio(
         They take squares about the middle of the image on `log10(map + 1)`, which depends on the scale of gradients;
         ours works on the map itself.
     """
-    return _squares(maps, share, center=center, origin=origin, input_shape=input_shape).read()
-
-
-def _odd_squares(
-    maps: Array,
-    share: float = 0.5,
-    *,
-    center: Array,
-    origin: Array | None = None,
-    input_shape: tuple[int, ...] | None = None,
-) -> Curve:
-    """The share of `log10(map + 1)` in each square of an odd side from 3 on about the middle of the input."""
     seen = read(maps, center, origin)
-    xp, extent = seen.xp, seen.input_shape(input_shape)
-    logarithms = seen.flat(xp.log10(seen.maps + 1))
-    # Distance from the middle in whole positions, the largest over the axes: a square is what lies within one.
-    distance = [xp.abs(r) for r in seen.offsets(np.array([n // 2 for n in extent]) - seen.first)]
-    largest = max(min(extent) // 2 - 1, 0)
-    square = xp.minimum(seen.flat(functools.reduce(xp.maximum, distance)), largest + 1).astype(int)
-    inside = xp.cumsum(binned(lambda bins: bins, square, logarithms, largest + 2), axis=-1)
-    whole = inside[..., -1:]
-    alive = seen.alive[..., None] & xp.isfinite(whole) & (whole > 0)
-    level = quotient(inside[..., 1 : largest + 1], whole, alive, np.nan)
-    area = seen.array((2 * np.arange(largest) + 3.0) ** seen.d / math.prod(extent))
-    return Curve(level, area, check_share(share) + 2 * rounding(level))  # it is to be exceeded
+    xp = seen.xp
+    distance = functools.reduce(xp.maximum, [xp.abs(r) for r in seen.offsets(seen.center)])
+    shape = seen.input_shape(input_shape)
+    middle, extent = seen.array(seen.place), seen.array(shape)
+    near = 1e-9 + 4 * float(np.finfo(extent.dtype).eps) * max(shape)
+
+    def area(radius: Array) -> Array:
+        first = xp.maximum(xp.ceil(middle - radius[..., None] - near), 0)
+        last = xp.minimum(xp.floor(middle + radius[..., None] + near), extent - 1)
+        return xp.prod((last - first + 1) / extent, axis=-1)
+
+    return within(seen, distance, share, area)
 
 
 @measures.register("area_ratio_replknet2022")
-@uncertainty(Uncertainty(curve=_odd_squares))
-@in_steps(instead="energy_within_soft")
+@read_off(instead="energy_within_soft")
 def area_ratio_replknet2022(
     maps: Array,
     share: float = 0.5,
@@ -116,7 +76,7 @@ def area_ratio_replknet2022(
     center: Array,
     origin: Array | None = None,
     input_shape: tuple[int, ...] | None = None,
-) -> Float[Array, "*lead"]:
+) -> Curve:
     """RepLKNet's high-contribution area ratio: on `log10(map + 1)`, about the middle of the image; no unit.
 
     Squares have the odd sides 3, 5, 7, ... about position `n // 2` of each axis of the input; the first whose sum
@@ -137,4 +97,16 @@ def area_ratio_replknet2022(
         Ding et al. (2022), Scaling Up Your Kernels to 31x31, and the authors' erf/analyze_erf.py,
         which also stops before the square that would touch the far side: so does this.
     """
-    return _odd_squares(maps, share, center=center, origin=origin, input_shape=input_shape).read()
+    seen = read(maps, center, origin)
+    xp, extent = seen.xp, seen.input_shape(input_shape)
+    logarithms = seen.flat(xp.log10(seen.maps + 1))
+    # Distance from the middle in whole positions, the largest over the axes: a square is what lies within one.
+    distance = [xp.abs(r) for r in seen.offsets(np.array([n // 2 for n in extent]) - seen.first)]
+    largest = max(min(extent) // 2 - 1, 0)
+    square = xp.minimum(seen.flat(functools.reduce(xp.maximum, distance)), largest + 1).astype(int)
+    inside = xp.cumsum(binned(lambda bins: bins, square, logarithms, largest + 2), axis=-1)
+    whole = inside[..., -1:]
+    alive = seen.alive[..., None] & xp.isfinite(whole) & (whole > 0)
+    level = quotient(inside[..., 1 : largest + 1], whole, alive, np.nan)
+    area = seen.array((2 * np.arange(largest) + 3.0) ** seen.d / math.prod(extent))
+    return Curve(level, area, check_share(share) + 2 * rounding(level))  # it is to be exceeded

@@ -11,23 +11,14 @@ from jaxrf.errors import InputError
 from jaxrf.statistics.measures.arrays import Array, is_traced, known, rounding
 from jaxrf.statistics.measures.reading import Reading, check_share, read
 from jaxrf.statistics.measures.registry import about_center, measures
-from jaxrf.statistics.measures.steps import in_steps, without_derivative
-from jaxrf.statistics.measures.uncertainty import Curve, Uncertainty, uncertainty
-
-
-def _disks(maps: Array, share: float = 0.5, *, center: Array, origin: Array | None = None) -> Curve:
-    """The share within each distance of the center."""
-    seen = read(maps, center, origin)
-    return within(seen, seen.xp.sqrt(_squared_distance(seen, seen.center)), share)
+from jaxrf.statistics.measures.steps import without_derivative
+from jaxrf.statistics.measures.uncertainty import Curve, Uncertainty, read_off, uncertainty
 
 
 @measures.register("energy_radius")
 @about_center()
-@uncertainty(Uncertainty(curve=_disks))
-@in_steps(instead="energy_within_soft")
-def energy_radius(
-    maps: Array, share: float = 0.5, *, center: Array, origin: Array | None = None
-) -> Float[Array, "*lead"]:
+@read_off(instead="energy_within_soft")
+def energy_radius(maps: Array, share: float = 0.5, *, center: Array, origin: Array | None = None) -> Curve:
     """Radius of the smallest disk about the true center that holds `share` of the map, in input positions.
 
     A position belongs to the disk (a ball with three axes) when its middle does.
@@ -41,7 +32,8 @@ def energy_radius(
         >>> float(energy_radius(np.array([0.25, 0.5, 0.25]), 0.9, center=np.array([1.0])))
         1.0
     """
-    return _disks(maps, share, center=center, origin=origin).read()
+    seen = read(maps, center, origin)
+    return within(seen, seen.xp.sqrt(_squared_distance(seen, seen.center)), share)
 
 
 @measures.register("energy_within")
@@ -107,19 +99,9 @@ def energy_within_soft(
     return seen.sum(seen.shares * (0.5 - 0.5 * seen.xp.tanh(beyond / 2)))
 
 
-def _regions(maps: Array, share: float = 0.5, *, center: Array, origin: Array | None = None) -> Curve:
-    """The share in each number of largest entries."""
-    seen = read(maps, center, origin)
-    level = seen.xp.cumsum(seen.xp.sort(seen.flat(seen.shares), axis=-1)[..., ::-1], axis=-1)
-    return Curve(level, seen.array(np.arange(1, level.shape[-1] + 1)), check_share(share))
-
-
 @measures.register("smallest_area")
-@uncertainty(Uncertainty(curve=_regions))
-@in_steps(instead="participation")
-def smallest_area(
-    maps: Array, share: float = 0.5, *, center: Array, origin: Array | None = None
-) -> Float[Array, "*lead"]:
+@read_off(instead="participation")
+def smallest_area(maps: Array, share: float = 0.5, *, center: Array, origin: Array | None = None) -> Curve:
     """Number of positions in the smallest region of any shape that holds `share` of the map.
 
     The region is made of the largest entries: the highest-density region of statistics.
@@ -135,7 +117,9 @@ def smallest_area(
     References:
         Hyndman (1996), Computing and Graphing Highest Density Regions.
     """
-    return _regions(maps, share, center=center, origin=origin).read()
+    seen = read(maps, center, origin)
+    level = seen.xp.cumsum(seen.xp.sort(seen.flat(seen.shares), axis=-1)[..., ::-1], axis=-1)
+    return Curve(level, seen.array(np.arange(1, level.shape[-1] + 1)), check_share(share))
 
 
 def contour_level(maps: Array, share: float, *, center: Array) -> Float[Array, "*lead"]:

@@ -23,7 +23,7 @@ def unevenness(
     """How unevenly the phases of positions modulo a period are seen: their standard deviation over their mean.
 
     Positions with equal remainders of their coordinates modulo the period are a phase, and count by the mean of the map over
-    them. A stride larger than its kernel leaves whole phases dark, and an upsampling whose kernel is no multiple of its stride
+    them. A stride larger than its kernel leaves whole phases dark, and an upsampling whose kernel is not a multiple of its stride
     gives a checkerboard. A flat map gives 0, a map of one phase of p alone the root of p - 1, as a single pixel does; a
     zero map NaN. Windows narrower than the period lack some phases, which are left out.
 

@@ -7,14 +7,19 @@ and, where no interval is right, why there is none.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 
-from jaxrf.statistics.measures.arrays import namespace, rounding
+from jaxrf.statistics.measures.arrays import Array, namespace, rounding
 from jaxrf.statistics.measures.registry import measures
+from jaxrf.statistics.measures.steps import in_steps
+
+Q = ParamSpec("Q")
 
 SCALES = {"plain": "symmetric about the value", "log": "symmetric on a logarithmic scale"}
 
@@ -85,6 +90,27 @@ def uncertainty(whole: Uncertainty | None = None, **parts: Uncertainty) -> Calla
         return measure
 
     return declare
+
+
+def read_off(instead: str) -> Callable[[Callable[Q, Curve]], Callable[Q, Array]]:
+    """Make a measure of the function that gives the `Curve` which it is read off.
+
+    It moves in steps, and so do the ends of its interval.
+
+    Args:
+        instead: the measure to differentiate in its place.
+    """
+
+    def make(curve: Callable[Q, Curve]) -> Callable[Q, Array]:
+        @functools.wraps(curve)
+        def measure(*args: Q.args, **options: Q.kwargs) -> Array:
+            return curve(*args, **options).read()
+
+        signature = inspect.signature(curve)
+        measure.__signature__ = signature.replace(return_annotation='Float[Array, "*lead"]')  # type: ignore[attr-defined]
+        return uncertainty(Uncertainty(curve=curve))(in_steps(instead)(measure))
+
+    return make
 
 
 def uncertainty_of(name: str, part: str | None = None) -> Uncertainty:
