@@ -1,0 +1,137 @@
+"""The run of the atlas: resumed, stopped, failed and made again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import pytest
+
+import jaxrf
+from jaxrf.atlases import run as runs
+from jaxrf.atlases.export import rows, write_maps
+from jaxrf.atlases.protocol import Job, job, jobs
+from jaxrf.atlases.redo import redo
+from jaxrf.cli import main
+from jaxrf.errors import InputError, StoreError, UnknownNameError
+from jaxrf.store.location import Location, to_json
+
+SMALL = job("conv_stack", "32x32x3", "noise")
+
+
+def begun(place, *layers, of=SMALL):
+    """A place where the stages of a network are known, so that few of them are run."""
+    Location.at(place).put(runs.stages_key(of), to_json({"layers": layers}))
+    return place
+
+
+def test_jobs_begin_with_what_is_cheap():
+    """Noise first, then by multiply-adds; networks without color images have no photos."""
+    found = jobs(["vgg11", "resnet18", "tcn"])
+    assert [(one.network, one.input, one.images) for one in found] == [
+        ("tcn", "2048x1", "noise"), ("tcn", "4096x1", "noise"),
+        ("resnet18", "128x128x3", "noise"), ("resnet18", "224x224x3", "noise"),
+        ("vgg11", "128x128x3", "noise"), ("vgg11", "224x224x3", "noise"),
+        ("resnet18", "128x128x3", "photos"), ("resnet18", "224x224x3", "photos"),
+        ("vgg11", "128x128x3", "photos"), ("vgg11", "224x224x3", "photos"),
+    ]  # fmt: skip
+    assert len({one.network for one in jobs()}) >= 60
+
+
+def test_what_there_is_not_is_refused():
+    """Networks, sizes, kinds and inputs, with the nearest or all that there are."""
+    with pytest.raises(UnknownNameError, match="Unknown zoo model 'resnet81'. Did you mean 'resnet18'"):
+        jobs(["resnet81"])
+    with pytest.raises(UnknownNameError, match="Unknown size 'halve'. Did you mean 'half'"):
+        jobs(sizes=["halve"])
+    with pytest.raises(UnknownNameError, match="Unknown kind of images 'photo'. Did you mean 'photos'"):
+        jobs(kinds=["photo"])
+    with pytest.raises(InputError, match="The atlas has no resnet18 on 96x96x3. It has 128x128x3 and 224x224x3"):
+        job("resnet18", "96x96x3", "noise")
+    with pytest.raises(StoreError, match="There is no run of the atlas at memory://no_atlas"):
+        list(rows("memory://no_atlas"))
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_same_bits(tmp_path):
+    """Stopped after some chunks and begun again, a row has the hash of one that ran through; a third start does nothing."""
+    whole = begun(tmp_path / "whole", "conv_0")
+    (step,) = runs.run(whole, [SMALL])
+    assert (step.layer, step.state, step.computed) == ("conv_0", "done", 32)
+    broken, asked = begun(tmp_path / "broken", "conv_0"), iter([False] * 12)
+    assert [one.state for one in runs.run(broken, [SMALL], stop=lambda: next(asked, True))] == ["stopped"]
+    assert [row.status for row in rows(broken)] in ([], ["begun"])
+    (rest,) = runs.run(broken, [SMALL])
+    assert rest.state == "done" and 0 < rest.computed <= 32
+    assert [one.computed for one in runs.run(broken, [SMALL])] == [0]
+    (first,), (second,) = rows(whole), rows(broken)
+    assert first.hash == second.hash and first.status == "done" and first.sigma_error < 0.01
+    assert (first.size, first.stride, first.center, first.estimator) == ((3, 3), "1x1", (15, 15), "sign_averaged")
+    assert (first.stage, first.stages, first.images) == (1, 1, "noise")
+    (kept,) = write_maps(whole, tmp_path / "maps")
+    assert kept.relative_to(tmp_path / "maps").as_posix() == "conv_stack/32x32x3/noise/conv_0.zarr"
+    assert jaxrf.load(kept).count == first.samples
+    again = redo(first)
+    assert again.same_bits and again.agrees
+    shorter = redo(replace(first, seconds=1e4))
+    assert shorter.samples == 8 and shorter.same_bits is None and shorter.agrees
+    assert not redo(replace(first, sigma=2.0, sigma_low=1.9, sigma_high=2.1, seconds=1e4)).agrees
+    with pytest.raises(InputError, match="conv_stack conv_0 has no numbers: lost"):
+        redo(replace(first, samples=0, reason="lost"))
+
+
+def test_what_fails_is_a_row_and_the_run_goes_on(monkeypatch):
+    """A network that cannot be built, then a layer that is not there; the next ones are run, and the reasons kept."""
+    from jaxrf.loading import models
+
+    place = begun("memory://failing", "conv_99", "conv_0")
+    load = models.load
+
+    def broken(reference, options=None):
+        if reference == "zoo:unet":
+            raise ArithmeticError("no such thing")
+        return load(reference, options)
+
+    monkeypatch.setattr(models, "load", broken)
+    steps = list(runs.run(place, [job("unet", "32x32x1", "noise"), SMALL]))
+    assert [(step.layer, step.state) for step in steps] == [("", "failed"), ("conv_99", "failed"), ("conv_0", "done")]
+    assert steps[0].reason == "ArithmeticError: no such thing"
+    assert "Unknown layer 'conv_99'" in steps[1].reason
+    found = {(row.network, row.layer): row for row in rows(place)}
+    assert found["unet", ""].reason == "ArithmeticError: no such thing"
+    assert "Unknown layer 'conv_99'" in found["conv_stack", "conv_99"].reason
+    assert found["conv_stack", "conv_0"].status == "done"
+
+
+def test_where_signs_cannot_be_averaged_samples_are_taken():
+    """The refusal is kept, and neither repeated nor taken for the result."""
+
+    @dataclass(frozen=True)
+    class Absolute(Job):
+        def specification(self, layer, estimator, samples=None):
+            return replace(super().specification(layer, estimator, samples), score="abs", until={"error": 0.5})
+
+    own = Absolute(*vars(SMALL).values())
+    place = begun("memory://refused", "conv_0")
+    (step,) = runs.run(place, [own])
+    assert (step.state, step.reason) == ("done", "")
+    (row,) = rows(place)
+    assert row.estimator == "sampled" and row.estimator_exact and row.samples == 32
+    assert [one.computed for one in runs.run(place, [own])] == [0]
+    assert runs._refused(Location.at(place), own, "conv_0") == 1
+
+
+def test_the_commands_make_a_table(tmp_path, capsys):
+    """Run, export and repeat on a place of their own; what is missing in the words is said."""
+    place, table = os.fspath(begun(tmp_path / "run", "conv_0")), os.fspath(tmp_path / "atlas.csv")
+    words = ["--network", "conv_stack", "--size", "half", "--images", "noise"]
+    assert main(["atlas-run", "--out", place, *words]) == 0
+    assert capsys.readouterr().out.startswith("conv_stack conv_0 32x32x3 noise: done, 32 chunks")
+    assert main(["atlas-export", place, "--csv", table]) == 0
+    assert capsys.readouterr().out == "1 rows, 0 maps\n"
+    (row,) = jaxrf.atlas(table)
+    assert main([*row.command.split()[1:], "--file", table]) == 0
+    assert capsys.readouterr().out.endswith("the same bits\n")
+    assert main(["atlas-run"]) == 2
+    assert "The atlas needs a place to write to. Add --out FOLDER." in capsys.readouterr().err
+    assert main(["atlas-export", place]) == 2
+    assert "Nothing to write. Add --csv FILE, or --maps DIR, or both." in capsys.readouterr().err
