@@ -201,7 +201,7 @@ print(row.command)
 ```
 
 ```text
-(43.0, 43.0) 4x4 sign_averaged
+(43, 43) 4x4 sign_averaged
 jaxrf atlas-redo resnet18 layer1 --input 224x224x3 --images noise
 ```
 

@@ -101,7 +101,7 @@ def atlas(path: str | os.PathLike[str] | None = None) -> Atlas:
         >>> import jaxrf
         >>> row = jaxrf.atlas().find("resnet18", "layer1", input="224x224x3")
         >>> row.size, row.estimator
-        ((43.0, 43.0), 'sign_averaged')
+        ((43, 43), 'sign_averaged')
     """
     if path is None:
         return Atlas(tuple(from_csv(resources.files("jaxrf.atlases").joinpath(FILE).read_text(), FILE)))

@@ -119,12 +119,12 @@ def theoretical(result: Result) -> dict[str, Any]:
     row, unit = result.theoretical, tuple(map(int, result.units[0]))
     center = tuple(map(float, result.center[0]))
     return {
-        "size": tuple(map(float, row.size)),
+        "size": tuple(map(int, row.size)),
         "stride": joined(row.stride),
         "padding": joined(row.padding),
         "center": () if any(map(math.isnan, center)) else center,
         "exact": row.exact,
-        "unit": tuple(map(float, unit)),
+        "unit": unit,
     }
 
 

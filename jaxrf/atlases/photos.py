@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 
 import numpy as np
 
+from jaxrf.errors import InputError
 from jaxrf.inputs import photos
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")
@@ -22,11 +24,18 @@ def __getattr__(name: str) -> Callable[[], np.ndarray]:
     return lambda: read((int(found[1]), int(found[2])))
 
 
-def read(size: tuple[int, int]) -> np.ndarray:
-    """The photos (n, y, x, 3), normalized as ImageNet's.
+def check_there() -> None:
+    """Raise where the photos cannot be had.
 
-    Needs scikit-image, which the extra `demo` brings.
+    Raises:
+        InputError: scikit-image is not installed.
     """
+    if importlib.util.find_spec("skimage") is None:
+        raise InputError("The photos of the atlas are those of scikit-image. Run: pip install 'jaxrf[demo]'")
+
+
+def read(size: tuple[int, int]) -> np.ndarray:
+    """The photos (n, y, x, 3), normalized as ImageNet's."""
     from skimage import data
 
     return np.stack([photos.normalize(photos.fit(getattr(data, name)(), size)) for name in NAMES])

@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from io import StringIO
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jaxrf.errors import StoreError, cell
 
@@ -43,7 +43,7 @@ class AtlasRow:
         exact: whether the theoretical size is the hull of all paths, and not an upper bound.
         unit: the center unit.
         estimator: "sign_averaged" where it holds, else "sampled".
-        estimator_exact: whether no assumption of the estimator is met only nearly; see its page.
+        estimator_exact: False where the estimator's assumptions are met only nearly; see its page.
         samples: random networks times images.
         effective: how many equally strong samples the mean is worth.
         dead: samples whose map was zero everywhere.
@@ -67,12 +67,12 @@ class AtlasRow:
     reason: str = ""
     stage: int = 0
     stages: int = 0
-    size: tuple[float, ...] = ()
+    size: tuple[int, ...] = ()
     stride: str = ""
     padding: str = ""
     center: tuple[float, ...] = ()
     exact: bool | None = None
-    unit: tuple[float, ...] = ()
+    unit: tuple[int, ...] = ()
     estimator: str = ""
     estimator_exact: bool | None = None
     samples: int = 0
@@ -168,8 +168,8 @@ def _read(text: str, kind: Any) -> Any:
     """The value of a cell of a column of this type."""
     if kind is str:
         return text
-    if kind == tuple[float, ...]:
-        return tuple(map(float, text.split("x"))) if text else ()
+    if get_origin(kind) is tuple:
+        return tuple(map(get_args(kind)[0], text.split("x"))) if text else ()
     if isinstance(kind, types.UnionType):
         if not text:
             return None

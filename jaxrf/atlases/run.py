@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from jaxrf.atlases import photos
 from jaxrf.atlases.protocol import ESTIMATORS, Job
 from jaxrf.atlases.stages import stage_ends
 from jaxrf.errors import InputError, UnknownNameError
@@ -62,9 +63,12 @@ def run(
         A `Step` after each stage.
 
     Raises:
+        InputError: photos are asked for, and scikit-image is not installed.
         StoreError: the place cannot be reached, or holds rows of other versions.
     """
-    location, command = Location.at(place), list(command)
+    location, jobs, command = Location.at(place), list(jobs), list(command)
+    if any(job.images == "photos" for job in jobs):
+        photos.check_there()
     for job in jobs:
         if stop():
             return
@@ -122,7 +126,7 @@ def _stage(location: Location, job: Job, layer: str, stop: Callable[[], bool], c
             break
         computed, state = computed + last.computed, last.state
         reason = why(place) if state == "failed" else ""
-        if "InputError" not in reason:
+        if not reason.startswith("InputError"):
             break
     seconds = time.perf_counter() - began
     if computed:
@@ -138,9 +142,8 @@ def _refused(location: Location, job: Job, layer: str) -> int:
 
 
 def why(place: str) -> str:
-    """Why the sweep of a stage failed, in a line; empty where it did not."""
-    lines = [text.strip().splitlines()[-1] for text in results.open(place).failures().values()]
-    return lines[0].removeprefix("jaxrf.errors.") if lines else ""
+    """Why the sweep of a stage failed; empty where it did not."""
+    return next((one["error"] for one in results.open(place).folder.failures().values()), "")
 
 
 def _forget() -> None:

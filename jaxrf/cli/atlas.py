@@ -18,7 +18,7 @@ HEADER = ("network", "layer", "input", "images", "size", "sigma", "error", "samp
 @commands.register("atlas")
 @dataclass(frozen=True, kw_only=True)
 class Atlas(Command):
-    """List the atlas: theoretical and effective fields of the zoo's networks.
+    """List the atlas, the fields of the zoo's networks.
 
     For each stage's last layer: size of the theoretical field, sigma of the effective one and its relative standard error.
     The CSV has all columns.

@@ -14,7 +14,10 @@ from jaxrf.errors import InputError
 @commands.register("atlas-export")
 @dataclass(frozen=True, kw_only=True)
 class AtlasExport(Command):
-    """Write what a run of the atlas has so far: the table as CSV, the maps as Zarr."""
+    """Write the table and the maps of a run of the atlas.
+
+    They are what the run has so far, as CSV and as Zarr.
+    """
 
     EXAMPLES: ClassVar[str] = """examples:
   jaxrf atlas-export runs/atlas --csv atlas.csv --maps maps"""

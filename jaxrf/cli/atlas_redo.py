@@ -17,9 +17,9 @@ DIFFERS = 1
 @commands.register("atlas-redo")
 @dataclass(frozen=True, kw_only=True)
 class AtlasRedo(Command):
-    """Make a row of the atlas again, in about a minute, and compare.
+    """Make a row of the atlas again, and compare.
 
-    All samples are taken where that is quick, else the first ones.
+    It takes about a minute. All samples are taken where that is quick, else the first ones.
     The exit status is 0 when the row agrees: the same bits, or intervals of sigma that meet. It is 1 when it does not.
     """
 

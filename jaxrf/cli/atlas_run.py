@@ -20,9 +20,10 @@ FAILED = 1
 @commands.register("atlas-run")
 @dataclass(frozen=True, kw_only=True)
 class AtlasRun(Command):
-    """Run the atlas: the effective fields of the last layer of every stage of the zoo's networks.
+    """Run the atlas, or what is left of it.
 
-    Noise before photos, the cheaper networks before the dearer, each row to 1 % of sigma or 4096 samples.
+    It maps the effective field of the last layer of every stage of the zoo's networks:
+    noise before photos, the cheaper networks before the dearer, each row to 1 % of sigma or 4096 samples.
     What fails is recorded with its reason, and the run goes on. The same command goes on with what is left.
     The exit status is 0 when all of it is there, 1 when some failed, 75 after SIGTERM and 130 after Ctrl-C.
     """

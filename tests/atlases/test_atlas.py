@@ -14,7 +14,7 @@ from jaxrf.cli import main
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 
 ROW = AtlasRow(
-    network="unet", layer="down_0", input="64x64x1", images="noise", status="done", stage=1, stages=7, size=(5.0, 5.0),
+    network="unet", layer="down_0", input="64x64x1", images="noise", status="done", stage=1, stages=7, size=(5, 5),
     stride="1x1", padding="2x2", center=(31.5, 31.0), exact=True, estimator="sampled", estimator_exact=True, samples=64,
     effective=58.5, sigma=1.25, sigma_low=1.2, sigma_high=1.3, sigma_error=0.008, seconds=3.5, hash="0e1234",
 )  # fmt: skip

@@ -44,10 +44,10 @@ def test_end_points_are_what_the_networks_have(network):
 def test_a_plain_stack_has_the_exponent_of_theory():
     """Where sigma grows as the root of the size, the ratio falls with the power -1/2; fields that are cut do not count."""
     row = AtlasRow(network="n", layer="l", input="99x99x3", images="noise", status="done")
-    rows = [replace(row, size=(side, side), sigma=3 * side**0.5) for side in (11.0, 21.0, 81.0)]
+    rows = [replace(row, size=(side, side), sigma=3 * side**0.5) for side in (11, 21, 81)]
     assert pages.exponent(rows) == pytest.approx(-0.5)
-    assert pages.exponent([*rows[:2], replace(rows[2], size=(101.0, 101.0))]) is None
-    flat = replace(row, size=(25.0, 25.0), sigma=25 / 12**0.5)
+    assert pages.exponent([*rows[:2], replace(rows[2], size=(101, 101))]) is None
+    flat = replace(row, size=(25, 25), sigma=25 / 12**0.5)
     assert pages.ratio(flat) == pytest.approx(1)
 
 

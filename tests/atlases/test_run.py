@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 import jaxrf
+from jaxrf.atlases import photos
 from jaxrf.atlases import run as runs
 from jaxrf.atlases.export import rows, write_maps
 from jaxrf.atlases.protocol import Job, job, jobs
 from jaxrf.atlases.redo import redo
+from jaxrf.atlases.row import AtlasRow
 from jaxrf.cli import main
 from jaxrf.errors import InputError, StoreError, UnknownNameError
 from jaxrf.store.location import Location, to_json
@@ -52,6 +54,7 @@ def test_what_there_is_not_is_refused():
         list(rows("memory://no_atlas"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_the_same_bits(tmp_path):
     """Stopped after some chunks and begun again, a row has the hash of one that ran through; a third start does nothing."""
     whole = begun(tmp_path / "whole", "conv_0")
@@ -70,13 +73,46 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_bits(tmp_path):
     (kept,) = write_maps(whole, tmp_path / "maps")
     assert kept.relative_to(tmp_path / "maps").as_posix() == "conv_stack/32x32x3/noise/conv_0.zarr"
     assert jaxrf.load(kept).count == first.samples
-    again = redo(first)
+
+
+@pytest.mark.slow
+def test_a_row_is_made_again(tmp_path):
+    """With the same bits where all samples are taken, else with intervals that meet; another sigma does not agree."""
+    place = begun(tmp_path, "conv_0")
+    list(runs.run(place, [SMALL]))
+    (row,) = rows(place)
+    again = redo(row)
     assert again.same_bits and again.agrees
-    shorter = redo(replace(first, seconds=1e4))
+    shorter = redo(replace(row, seconds=1e4))
     assert shorter.samples == 8 and shorter.same_bits is None and shorter.agrees
-    assert not redo(replace(first, sigma=2.0, sigma_low=1.9, sigma_high=2.1, seconds=1e4)).agrees
-    with pytest.raises(InputError, match="conv_stack conv_0 has no numbers: lost"):
-        redo(replace(first, samples=0, reason="lost"))
+    assert not redo(replace(row, sigma=2.0, sigma_low=1.9, sigma_high=2.1, seconds=1e4)).agrees
+
+
+def test_a_row_without_numbers_cannot_be_made_again():
+    """Its reason is told."""
+    failed = AtlasRow(network="unet", layer="up_9", input="64x64x1", images="noise", status="failed", reason="lost")
+    with pytest.raises(InputError, match="unet up_9 has no numbers: lost"):
+        redo(failed)
+
+
+def test_photos_that_are_not_there_are_said_first(monkeypatch):
+    """Before anything is written, with what to install; what there is has the size and mean of its kind."""
+    assert photos.of_5x7().shape == (4, 5, 7, 3)
+    with pytest.raises(AttributeError, match="no attribute 'of_5'; write of_224x224"):
+        photos.of_5  # noqa: B018
+    monkeypatch.setattr(photos.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"are those of scikit-image. Run: pip install 'jaxrf\[demo\]'"):
+        list(runs.run("memory://no_photos", [job("resnet18", "128x128x3", "photos")]))
+
+
+@pytest.mark.slow
+def test_photos_have_rows_too():
+    """Four images for each random network, so that samples are four times as many."""
+    own = job("conv_stack", "32x32x3", "photos")
+    place = begun("memory://photos", "conv_0", of=own)
+    assert [(step.layer, step.state) for step in runs.run(place, [own])] == [("conv_0", "done")]
+    (row,) = rows(place)
+    assert (row.images, row.status) == ("photos", "done") and row.samples % 4 == 0 and row.sigma_low < row.sigma
 
 
 def test_what_fails_is_a_row_and_the_run_goes_on(monkeypatch):
@@ -121,11 +157,13 @@ def test_where_signs_cannot_be_averaged_samples_are_taken():
 
 
 def test_the_commands_make_a_table(tmp_path, capsys):
-    """Run, export and repeat on a place of their own; what is missing in the words is said."""
+    """Run twice, export and repeat, on a place of their own; what is missing in the words is said."""
     place, table = os.fspath(begun(tmp_path / "run", "conv_0")), os.fspath(tmp_path / "atlas.csv")
     words = ["--network", "conv_stack", "--size", "half", "--images", "noise"]
     assert main(["atlas-run", "--out", place, *words]) == 0
     assert capsys.readouterr().out.startswith("conv_stack conv_0 32x32x3 noise: done, 32 chunks")
+    assert main(["atlas-run", "--out", place, *words]) == 0
+    assert capsys.readouterr().out.startswith("conv_stack conv_0 32x32x3 noise: done, 0 chunks")
     assert main(["atlas-export", place, "--csv", table]) == 0
     assert capsys.readouterr().out == "1 rows, 0 maps\n"
     (row,) = jaxrf.atlas(table)
