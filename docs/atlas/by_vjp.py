@@ -1,5 +1,7 @@
 """Ten rows of the atlas once more, by plain `jax.vjp`: `python docs/atlas/by_vjp.py`. Takes some minutes.
 
+`python docs/atlas/by_vjp.py NETWORK LAYER --networks 768` adds a line with more networks.
+
 Shares with the run only the zoo and the noise image: networks are drawn and probes taken anew, whole gradients computed, and
 sigma and its jackknife error written out below. Writes `by_vjp.csv` beside itself, which the first page shows.
 """
@@ -75,21 +77,28 @@ def compared(row: AtlasRow, networks: int) -> tuple[float, float, float]:
     return value, error, (value - row.sigma) / float(np.hypot(error, row.sigma * row.sigma_error))
 
 
+def line(row: AtlasRow, networks: int) -> list[str]:
+    """A line of the file: the row's sigma with its error, and the same by `jax.vjp`."""
+    value, error, away = compared(row, networks)
+    stored = float(row.sigma or 0)  # as in every row that is done
+    numbers = (f"{stored:.5g}", f"{stored * float(row.sigma_error or 0):.2g}", f"{networks}")
+    return [row.network, row.layer, row.input, *numbers, f"{value:.5g}", f"{error:.2g}", f"{away:.2f}"]
+
+
 def main() -> None:
-    """Compare, print and write."""
+    """Compare and write."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("row", nargs="*", help="network and layer of one row, whose line is added to the file")
     parser.add_argument("--rows", type=int, default=10, help="how many rows")
     parser.add_argument("--networks", type=int, default=128, help="how many random networks for each")
-    given = parser.parse_args()
-    lines = []
-    for row in chosen(jaxrf.atlas().rows, given.rows):
-        value, error, away = compared(row, given.networks)
-        stored = float(row.sigma or 0)  # as in every row that is done
-        lines.append([row.network, row.layer, row.input, f"{stored:.5g}", f"{stored * float(row.sigma_error or 0):.2g}",
-                      given.networks, f"{value:.5g}", f"{error:.2g}", f"{away:.2f}"])  # fmt: skip
-        print(*lines[-1], flush=True)
-    with FILE.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *lines])
+    given, atlas = parser.parse_args(), jaxrf.atlas()
+    rows = [atlas.find(*given.row)] if given.row else chosen(atlas.rows, given.rows)
+    with FILE.open("a" if given.row else "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not given.row:
+            writer.writerow(HEADER)
+        for row in rows:
+            writer.writerow(line(row, given.networks))
 
 
 if __name__ == "__main__":

@@ -245,7 +245,8 @@ its reason. `jaxrf.atlas("atlas.csv")` reads the table, `jaxrf.load("maps/resnet
 {table}
 ## Rows made again without the engine
 
-`docs/atlas/by_vjp.py` draws other networks and takes whole gradients by plain `jax.vjp`, one probe for each network:
+`docs/atlas/by_vjp.py` draws other networks and takes whole gradients by plain `jax.vjp`, one probe for each network.
+Some rows stand twice: what was two standard errors apart was taken again with more networks.
 
 {checked}
 ## What is not here

@@ -114,7 +114,8 @@ def job(network: str, input: str, images: str) -> Job:
     for found in own:
         if found.input == input:
             return found
-    raise InputError(f"The atlas has no {network} on {input}. It has {' and '.join(one.input for one in own)}.")
+    there = " and ".join(one.input for one in own) or "none"
+    raise InputError(f"The atlas has no {network} on {input} with {images}. It has {there}.")
 
 
 def half(shape: tuple[int, ...]) -> tuple[int, ...]:

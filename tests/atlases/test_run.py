@@ -48,8 +48,10 @@ def test_what_there_is_not_is_refused():
         jobs(sizes=["halve"])
     with pytest.raises(UnknownNameError, match="Unknown kind of images 'photo'. Did you mean 'photos'"):
         jobs(kinds=["photo"])
-    with pytest.raises(InputError, match="The atlas has no resnet18 on 96x96x3. It has 128x128x3 and 224x224x3"):
+    with pytest.raises(InputError, match="no resnet18 on 96x96x3 with noise. It has 128x128x3 and 224x224x3"):
         job("resnet18", "96x96x3", "noise")
+    with pytest.raises(InputError, match="no tcn on 4096x1 with photos. It has none"):
+        job("tcn", "4096x1", "photos")
     with pytest.raises(StoreError, match="There is no run of the atlas at memory://no_atlas"):
         list(rows("memory://no_atlas"))
 
