@@ -11,6 +11,7 @@ import pytest
 
 import jaxrf
 from jaxrf.atlases.row import AtlasRow
+from tests.marks import mostly_slow
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "atlas"
 
@@ -33,7 +34,7 @@ def test_a_page_is_what_its_script_writes(name):
     assert (FOLDER / f"{name}.md").read_text() == made
 
 
-@pytest.mark.parametrize("network", ["alexnet_v2", "vgg_a", pytest.param("resnet_v2_50", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("network", mostly_slow(["alexnet_v2", "vgg_a", "resnet_v2_50"], ["vgg_a"]))
 def test_end_points_are_what_the_networks_have(network):
     """The kept theoretical fields are those that are found anew, and the published ones."""
     kept = [list(line.values()) for line in pages._read(pages.END_POINTS) if line["network"] == network]
