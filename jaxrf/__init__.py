@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxrf import init, measures
     from jaxrf.adapters.tap import tap
     from jaxrf.api import check, erf, paths, plan, prepare, trf
+    from jaxrf.atlases.atlas import atlas
     from jaxrf.base.compiler import compiler_options
     from jaxrf.engine.units import grid
     from jaxrf.fields.opening import clear_cache
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Until",
+    "atlas",
     "attention_distance",
     "check",
     "clear_cache",
@@ -71,6 +73,7 @@ __all__ = [
 
 _HOMES = {
     "Until": "jaxrf.statistics",
+    "atlas": "jaxrf.atlases.atlas",
     "check": "jaxrf.api",
     "clear_cache": "jaxrf.fields.opening",
     "compare": "jaxrf.results.comparisons",

@@ -47,10 +47,11 @@ ALLOWED = {
     "pieces": "adapters base engine equations geometry inputs interpret planning",
     "tasks": "base inputs loading results statistics store",
     "sweeps": "base engine fields geometry inputs loading planning results statistics store tasks",
+    "atlases": "api fields geometry inputs loading results store sweeps tasks zoo",
     "pages": "report results statistics sweeps",
     "watching": "adapters base fields geometry inputs loading planning report results statistics store",
     "__main__": "cli",
-    "cli": "base engine geometry inputs jaxrf loading lowering pages pieces report results statistics sweeps tasks watching zoo",
+    "cli": "atlases base engine geometry inputs jaxrf loading lowering pages pieces report results statistics sweeps tasks watching zoo",
 }
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {
@@ -185,6 +186,7 @@ def test_only_the_command_line_prints_or_exits(file):
         ("import jaxrf; jaxrf.measures", HEAVY | {"jax", "flax", "scipy"}),
         ("import jaxrf; jaxrf.load; jaxrf.compare", HEAVY | {"jax", "flax"}),
         ("import jaxrf; jaxrf.open", HEAVY | {"jax", "flax"}),
+        ("import jaxrf; jaxrf.atlas()", HEAVY | {"jax", "flax"}),
         ("import jaxrf; jaxrf.trf", HEAVY),
         ("import jaxrf.cli", HEAVY | {"jax", "flax", "numpy", "rich"}),
     ],

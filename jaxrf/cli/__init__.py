@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when the work was done, 2 when the arguments, a model or a file do not fit (the message is on stderr),
         130 when it was interrupted, 141 when nobody reads the output any more, as in `jaxrf trf MODEL | head`.
     """
-    if argv is None and sys.argv[1:2] == ["sweep"]:  # until it can stop in an orderly way, it need not
+    if argv is None and sys.argv[1:2] in (["sweep"], ["atlas-run"]):  # until it can stop in an orderly way, it need not
         signal.signal(signal.SIGTERM, lambda *_: os._exit(REQUEUE))
     try:
         status = _run(argv)
