@@ -98,7 +98,9 @@ class Erf(ModelOptions, ScaleOptions, Command):
         metavar="PATTERN=NAME",
         repeat=True,
     )
-    protocol: str | None = option("choices as published: luo2016, replknet2022, openerf", metavar="NAME")
+    protocol: str | None = option(
+        "choices as published: luo2016, replknet2022, slak2023, vmamba2024, mambair2024, openerf", metavar="NAME"
+    )
     estimator: str | None = option("sampled, or sign_averaged for random weights", metavar="NAME")
     by_distance: str | None = option(
         "print the mean score by distance from the unit, and which law it follows",
