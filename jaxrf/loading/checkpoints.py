@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.loading.families import families
-from jaxrf.loading.formats import KINDS, format_of
+from jaxrf.loading.formats import KINDS, format_of, part_of
+from jaxrf.loading.matching import by_order
+from jaxrf.loading.remote import is_remote, local
 
 Flat = dict[tuple[str, ...], Any]
 
@@ -30,33 +33,29 @@ def read_variables(
     family: str | None = None,
     step: int | None = None,
     average: bool = False,
+    order: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The variables in a checkpoint; see `jaxrf.load_variables`.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, on this machine or as a URL.
         like: variables, or their shapes, that are needed; None to take what is there.
         family: whose names a state_dict has.
         step: of a folder with several; None for the newest.
         average: take the running average of the parameters.
+        order: modules of the model in the order of their calls, by which arrays are matched in place of names; with `like`.
 
     Raises:
         InputError: nothing is there, it is of no known kind or damaged, or it is not what is needed.
         UnknownNameError: there is no such family.
     """
-    path = Path(path)
-    kind = format_of(path)
-    try:
-        tree = kind.read(path, step)
-    except JaxrfError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path} looks like {kind.says} and cannot be read: {type(error).__name__}: {error}. "
-            f"It may be damaged, or not yet written to its end. Give {KINDS}."
-        ) from error
+    with local(path, lambda folder: part_of(folder, step)) as found:
+        # Of a folder in the cloud the step has been chosen.
+        tree = _tree(found, None if is_remote(path) else step)
     if not isinstance(tree, Mapping) or not tree:
         raise InputError(f"{path} holds {type(tree).__name__}, not a dict of variables. Save what model.init returned.")
+    if order is not None:
+        return _nested(_fitted(by_order(_flat(tree), _flat(like), order, str(path)), _flat(like), str(path)))
     if family is not None:
         flat = families[family].converted({str(name): np.asarray(value) for name, value in tree.items()}, str(path))
     elif isinstance(like, Mapping) and not any(isinstance(one, Mapping) for one in like.values()):
@@ -67,6 +66,20 @@ def read_variables(
     if like is not None:
         flat = _fitted(flat, _flat(like), str(path))
     return _nested(flat)
+
+
+def _tree(path: Path, step: int | None) -> Any:
+    """What lies at a path, as the library that wrote it reads it."""
+    kind = format_of(path)
+    try:
+        return kind.read(path, step)
+    except JaxrfError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} looks like {kind.says} and cannot be read: {type(error).__name__}: {error}. "
+            f"It may be damaged, or not yet written to its end. Give {KINDS}."
+        ) from error
 
 
 def _flat(tree: Any, above: tuple[str, ...] = ()) -> Flat:
@@ -129,7 +142,27 @@ def _fitted(flat: Flat, needed: Flat, where: str) -> Flat:
             f"The variables at {where} are not those of this model: {'; '.join(found[:MOST_NAMED])}{more}. "
             "Give the checkpoint of this model, with the number of classes and the widths that it was saved with."
         )
-    return {path: np.asarray(_headed(flat[path], path, leaf)).astype(leaf.dtype) for path, leaf in needed.items()}
+    headed = {path: np.asarray(_headed(flat[path], path, leaf)) for path, leaf in needed.items()}
+    _say_types(headed, needed, where)
+    return {path: array.astype(needed[path].dtype) for path, array in headed.items()}
+
+
+def _say_types(found: Flat, needed: Flat, where: str) -> None:
+    """Warn of floating types that are not the model's.
+
+    Raises:
+        InputError: there are whole numbers where the model has others: quantized weights, whose scale is not known.
+    """
+    whole = [path for path, one in found.items() if one.dtype.kind in "iub" and needed[path].dtype.kind not in "iub"]
+    if whole:
+        raise InputError(
+            f"The variables at {where} are quantized: {_named(whole[0])} is {found[whole[0]].dtype}"
+            f"{f', and so are {len(whole) - 1} more' if len(whole) > 1 else ''}, and what a step of it stands for is not "
+            "known. Save them dequantized, as float32."
+        )
+    other = [f"{one.dtype} to {needed[path].dtype}" for path, one in found.items() if one.dtype != needed[path].dtype]
+    for change in sorted(set(other)):
+        warnings.warn(f"{other.count(change)} arrays of {where} were converted from {change}.", stacklevel=2)
 
 
 def _headed(array: Any, path: tuple[str, ...], like: Any) -> Any:

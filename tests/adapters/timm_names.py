@@ -1,7 +1,8 @@
 """Networks of timm with random weights: how many have the tables and maps that PyTorch's own gradients have.
 
-    python tests/adapters/timm_names.py              # all names: some twenty minutes on two cores
+    python tests/adapters/timm_names.py              # all names that docs/timm.csv has not: an hour and more on two cores
     python tests/adapters/timm_names.py resnet18 vit_tiny_patch16_224
+    python tests/adapters/timm_names.py --page       # docs/timm.md from docs/timm.csv
 
 Each network runs in double precision, in which rounding flips no ReLU. Of a layer at half of its depth and of its last
 feature map, the center unit's map of one channel is compared with `torch.autograd.grad`, and the box of the table with the
@@ -10,10 +11,12 @@ positions whose gradient is not zero.
 
 from __future__ import annotations
 
+import csv
 import functools
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,25 @@ crossvit_tiny_240 cait_xxs24_224 coat_tiny maxvit_rmlp_pico_rw_256 tiny_vit_5m_2
 botnet26t_256 lambda_resnet26t
 """.split()
 NAMES = CONVOLUTIONS + ATTENTION
+TABLE = Path(__file__).parents[2] / "docs" / "timm.csv"
+PAGE = TABLE.with_suffix(".md")
+COLUMNS = (
+    "name", "outcome", "size", "layers", "middle", "middle_error", "middle_box", "last", "last_error", "last_box", "seconds",
+    "reason",
+)  # fmt: skip
+INTRODUCTION = """\
+<!-- Written by tests/adapters/timm_names.py from timm.csv. Change those. -->
+
+# Networks of timm
+
+Of {all} networks of timm, with the random weights that timm draws and small images, {good} have the maps and tables that \
+PyTorch's own gradients have. Compared is the center unit of a layer at half of the depth and of the last feature map: the map \
+of one channel with `torch.autograd.grad`, in double precision, in which rounding flips no ReLU; the error is the largest \
+difference over the largest value. A box is the *hull* of the positions whose gradient is not zero, or *holds* them, where a \
+position that paths reach has the gradient zero at this input, as behind a ReLU. An error above 1e-5 or a box that leaves out a \
+gradient would be a difference.
+
+`python tests/adapters/timm_names.py` makes this table again."""
 
 
 def compared(name: str) -> dict[str, Any]:
@@ -139,30 +161,93 @@ def right(found: dict[str, Any]) -> bool:
 
 
 def row_of(name: str) -> dict[str, Any]:
-    """As `compared`, with the time it takes; a failure is a row too."""
+    """One network as a row of the table: names of the two layers, errors, boxes, or why there are none."""
     begun = time.process_time()
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     try:
         found = compared(name)
+        for place, (layer, one) in zip(("middle", "last"), found["layers"].items()):
+            box = "hull" if one["hull"] else "holds" if one["inside"] else "wrong"
+            row |= {place: layer, f"{place}_error": f"{one['error']:.1e}", f"{place}_box": box}
+        row |= {"size": found["size"], "layers": found["rows"], "outcome": "agrees" if right(found) else "differs"}
     except Exception as error:  # whatever keeps a network from being compared is what is asked for
-        found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
-    return {"name": name, **found, "seconds": round(time.process_time() - begun)}
+        row |= {"outcome": "fails", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    return row | {"name": name, "seconds": round(time.process_time() - begun)}
+
+
+def kept() -> dict[str, dict[str, str]]:
+    """The rows of docs/timm.csv by name."""
+    if not TABLE.exists():
+        return {}
+    with TABLE.open(newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def keep(rows: dict[str, dict[str, Any]]) -> None:
+    """Write docs/timm.csv, in the order of the names."""
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[name] for name in NAMES if name in rows)
+
+
+def page(rows: dict[str, dict[str, str]]) -> str:
+    """docs/timm.md."""
+    good = [row for row in rows.values() if row["outcome"] == "agrees"]
+    lines = [
+        INTRODUCTION.format(good=len(good), all=len(rows)),
+        "",
+        "| network | size | layers | middle layer | error | box | last layer | error | box |",
+        "|---|---:|---:|---|---:|---|---|---:|---|",
+    ]
+    for row in good:
+        cells = [f"`{row['name']}`", row["size"], row["layers"]]
+        for place in ("middle", "last"):
+            cells += (
+                [f"`{row[place]}`", row[f"{place}_error"], row[f"{place}_box"]] if row[place] else ["the last", "", ""]
+            )
+        lines.append(f"| {' | '.join(cells)} |")
+    others = [row for row in rows.values() if row["outcome"] != "agrees"]
+    if others:
+        lines += ["", "## The others", "", "| network | what happens |", "|---|---|"]
+        lines += [
+            f"| `{row['name']}` | {row['reason'].replace('|', chr(92) + '|') or 'a map or box differs'} |"
+            for row in others
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def main(names: list[str]) -> int:
-    """Print one line for each network, and how many are right."""
+    """Print and keep one line for each network, and write the page; how many are right."""
+    rows = kept()
+    if names == ["--page"]:
+        names = []
+    elif not names:
+        names = [name for name in NAMES if name not in rows]
     # Each program runs once, so its compilation is what takes time.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
-    good, names = 0, names or NAMES
     for name in names:
-        found = row_of(name)
-        good += right(found)
-        said = found.get("error") or "; ".join(
-            f"{layer}: map {one['error']:.1e}, box {'is the hull' if one['hull'] else 'holds it' if one['inside'] else 'WRONG'}"
-            for layer, one in found["layers"].items()
-        )
-        print(f"{'right' if right(found) else 'OTHER'}  {name} ({found['seconds']} s): {said}", flush=True)
-    print(f"{good} of {len(names)} agree.")
-    return 0 if good == len(names) else 1
+        rows[name] = row_of(name)
+        keep(rows)
+        print(*(str(rows[name][column]) for column in COLUMNS), sep="  ", flush=True)
+        _forget()
+    PAGE.write_text(page(rows))
+    good = sum(row["outcome"] == "agrees" for row in rows.values())
+    print(f"{good} of {len(rows)} agree.")
+    return 0 if good == len(rows) else 1
+
+
+def _forget() -> None:
+    """Give back what compiled programs hold."""
+    import gc
+
+    import jax
+
+    import jaxrf
+
+    jaxrf.clear_cache()
+    jax.clear_caches()
+    gc.collect()
 
 
 if __name__ == "__main__":
