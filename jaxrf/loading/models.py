@@ -18,19 +18,21 @@ from types import ModuleType
 from typing import Any
 
 from jaxrf.errors import InputError, JaxrfError, unknown
+from jaxrf.loading.preprocessing import PLAIN, Preprocessing
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A model, the reference that it came from, and the shape of its usual input where its maker says so.
 
-    Its variables are a `state_dict` with `names_of_torch`.
+    Its variables are a `state_dict` with `names_of_torch`. `preprocessing` is that of the weights which a library has for it.
     """
 
     reference: str
     model: Any
     input_shape: tuple[int, ...] | None = None
     names_of_torch: bool = False
+    preprocessing: Preprocessing = PLAIN
 
 
 def load(reference: str, options: dict[str, Any] | None = None) -> Loaded:
@@ -91,8 +93,11 @@ def _from_timm(reference: str, name: str, options: dict[str, Any]) -> Loaded:
     timm = _installed("timm", reference)
     if not timm.is_model(name):
         raise unknown("model of timm", name, timm.list_models())
-    shape = tuple(timm.get_pretrained_cfg(name).input_size)
-    return Loaded(reference, partial(timm.create_model, name, **options), shape, True)
+    found = timm.get_pretrained_cfg(name)
+    shape = tuple(found.input_size)
+    cubic = found.interpolation == "bicubic"
+    how = Preprocessing(shape[1:], found.crop_pct, tuple(found.mean), tuple(found.std), cubic)
+    return Loaded(reference, partial(timm.create_model, name, **options), shape, True, how)
 
 
 def _from_torch(reference: str, place: str, options: dict[str, Any]) -> Loaded:

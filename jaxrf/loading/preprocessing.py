@@ -24,3 +24,7 @@ class Preprocessing:
     mean: Three = (0.485, 0.456, 0.406)
     std: Three = (0.229, 0.224, 0.225)
     bicubic: bool = False
+
+
+PLAIN = Preprocessing()
+"""All of a photo, with mean and deviation per channel of ImageNet's training photos, as most published models expect them."""
