@@ -54,7 +54,8 @@ class Family:
         found: Flat = {}
         strange = []
         for name, value in state.items():
-            module, _, array = name.rpartition(".")
+            # PyTorch's own attention keeps two arrays that belong to no module.
+            module, _, array = re.sub(r"\.in_proj_(weight|bias)$", r".in_proj.\1", name).rpartition(".")
             if array in NOT_NEEDED:
                 continue
             path = self._path(module if array in ("weight", *ARRAYS) else name)
@@ -228,5 +229,24 @@ families.register("timm_vit")(
         joined="qkv",
         parts=("query", "key", "value"),
         preprocessing=Preprocessing(crop=0.9, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), bicubic=True),
+    )
+)
+families.register("torchvision_vit")(
+    Family(
+        (
+            (r"class_token", "tokens/class_token"),
+            (r"encoder\.pos_embedding", "tokens/position"),
+            (r"conv_proj", "patch_embed"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj", r"block_\1/attention/qkv"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj", r"block_\1/attention/out"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.ln_(\d)", r"block_\1/norm\2"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.0", r"block_\1/expand"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.3", r"block_\1/project"),
+            (r"encoder\.ln", "norm"),
+            (r"heads\.head", "head"),
+        ),
+        "ViTs of torchvision",
+        joined="qkv",
+        parts=("query", "key", "value"),
     )
 )

@@ -40,8 +40,8 @@ def load_variables(
         model: whose variables they are: names and shapes are compared, and all that differs is listed.
         input_shape: of one image of the model; needed with `model`.
         family: whose names the arrays of a state_dict have, "torchvision_resnet", "timm_resnet", "torchvision_mobilenet_v2",
-            "timm_mobilenet_v2", "torchvision_convnext", "timm_convnext" or "timm_vit": they become those of the zoo's network
-            of that kind, with the number of classes of the file.
+            "timm_mobilenet_v2", "torchvision_convnext", "timm_convnext", "torchvision_vit" or "timm_vit": they become those
+            of the zoo's network of that kind, with the number of classes of the file.
         step: of a folder with several; None for the newest that is complete.
         average: take the running average of the parameters (such as `ema_params`) in their place.
         match: "names", or "order": the first array of a kind (kernel, bias, scale, mean, variance) and shape becomes the first

@@ -31,7 +31,7 @@ def test_the_table_of_a_file(folder, capsys):
     assert (
         main(["trf", "torch:nets_of_torch.py:make", "--input", "3x15x17", "--model-option", "width=5", "--json"]) == 0
     )
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["layers"]}
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert (rows["3"]["size"], rows["3"]["stride"], rows["0"]["shape"]) == ([7, 7], [2, 2], [5, 8, 9])
 
 
@@ -50,9 +50,7 @@ def test_maps_with_trained_and_with_random_weights(folder, capsys):
     assert main([*model, "--seeds", "2", "--layer", "0"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"] == 2
     assert main([*model, "--variables", "weights.pth", "--model-option", "width=5"]) == 2
-    assert (
-        "are not those of this model: 0.weight is (4, 3, 3, 3), and (5, 3, 3, 3) is needed" in capsys.readouterr().err
-    )
+    assert "are not those of this model: 0.bias is (4,), and (5,) is needed" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ NETS = {
     "torchvision_convnext": zoo.convnext_tiny,
     "timm_convnext": zoo.convnext_tiny,
     "timm_vit": zoo.vit_small_16,
+    "torchvision_vit": zoo.vit_small_16,
 }
 
 
@@ -192,6 +193,9 @@ def test_outputs_are_those_of_torch(family, tmp_path):
     if library == "timm":
         timm = pytest.importorskip("timm")
         theirs = timm.create_model(of_timm.get(name, "vit_small_patch16_224")).eval()
+    elif name == "vit":
+        theirs = pytest.importorskip("torchvision").models.VisionTransformer(224, 16, 12, 6, 384, 1536).eval()
+        torch.nn.init.normal_(theirs.heads.head.weight)  # zeros otherwise
     else:
         theirs = getattr(pytest.importorskip("torchvision").models, names[name])().eval()
     for module in theirs.modules():
@@ -205,6 +209,31 @@ def test_outputs_are_those_of_torch(family, tmp_path):
     net = NETS[family](num_classes=1000)
     found = jaxrf.load_variables(tmp_path / "a.pth", family=family, model=net, input_shape=x.shape[1:])
     np.testing.assert_allclose(net.apply(found, x), right, atol=1e-5 * np.abs(right).max())
+
+
+def test_half_and_quantized_tensors_of_torch(tmp_path):
+    """What NumPy has no type for becomes float32, which is said; a file of something else is refused, and names itself."""
+    torch = pytest.importorskip("torch")
+    whole = torch.arange(6.0).reshape(2, 3) / 8
+    quantized = torch.quantize_per_tensor(whole, 1 / 8, 0, torch.qint8)
+    for kind, value in (
+        ("bfloat16", whole.bfloat16()),
+        ("qint8", quantized),
+        ("float8_e4m3fn", whole.to(torch.float8_e4m3fn)),
+    ):
+        torch.save({"state_dict": {"w": value}}, tmp_path / "a.pth")
+        with pytest.warns(UserWarning, match=f"1 arrays of .*a.pth are {kind}; they became float32"):
+            found = read_variables(tmp_path / "a.pth")["params"]["w"]
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, whole.numpy())
+    torch.save(whole, tmp_path / "b.pth")
+    with pytest.raises(InputError, match="b.pth holds a Tensor, not a state_dict"):
+        read_variables(tmp_path / "b.pth")
+    whole_file = (tmp_path / "a.pth").read_bytes()
+    for length in (0, 1, len(whole_file) // 2, len(whole_file) - 1):
+        (tmp_path / "c.pth").write_bytes(whole_file[:length])
+        with pytest.raises(InputError, match=r"c.pth looks like a PyTorch state_dict and cannot be read"):
+            read_variables(tmp_path / "c.pth")
 
 
 def test_what_is_not_there_or_of_no_kind_is_named(tmp_path):
