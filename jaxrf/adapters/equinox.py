@@ -30,7 +30,7 @@ REDRAWS = False
 
 def accepts(model: Any) -> bool:
     """Whether `model` is an Equinox module that can be called, a class of one, or a function of `key` where Equinox is in use."""
-    library = sys.modules.get("equinox")
+    library = _library()
     if library is None or not callable(model):
         return False
     if isinstance(model, library.Module):
@@ -41,7 +41,7 @@ def accepts(model: Any) -> bool:
 
 def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
     """The floating-point arrays, or shapes of such, of what is given, or else of an instance."""
-    library = sys.modules["equinox"]
+    library = _library()
     held = model if variables is None and isinstance(model, library.Module) else variables
     return None if held is None else library.filter(held, _is_floating)
 
@@ -53,7 +53,7 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
     replaces. Whole numbers and functions that it holds are constants.
     An instance cannot be initialized at random; a class, a `functools.partial` of one, or a function `make(key)` can.
     """
-    library = sys.modules["equinox"]
+    library = _library()
     if isinstance(model, library.Module):
         name, init = type(model).__name__, None
         own, rest = library.partition(model, library.is_inexact_array)
@@ -148,3 +148,9 @@ def _tapped(cls: type, library: Any) -> type:
         LABEL: library.field(static=True, default=("", "", 0)),
     }
     return types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(members))
+
+
+def _library() -> Any:
+    """Equinox, where it was imported; it is not imported to see that a model is something else."""
+    found = sys.modules.get("equinox")
+    return found if hasattr(found, "Module") and hasattr(found, "filter_eval_shape") else None

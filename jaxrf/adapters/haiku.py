@@ -22,7 +22,7 @@ REDRAWS = False
 
 def accepts(model: Any) -> bool:
     """Whether `model` is the pair of functions that `hk.transform` or `hk.transform_with_state` returns."""
-    library = sys.modules.get("haiku")
+    library = _library()
     return library is not None and isinstance(model, library.Transformed | library.TransformedWithState)
 
 
@@ -43,7 +43,7 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
         raise InputError(
             f"method={call.method!r} was given, but {name} is a transformed function. Transform one that calls it."
         )
-    stateful = isinstance(model, sys.modules["haiku"].TransformedWithState)
+    stateful = isinstance(model, _library().TransformedWithState)
 
     def init(key: jax.Array) -> PyTree:
         return model.init(key, *call.arguments(jax.numpy.zeros(call.images().shape, call.dtype)), **call.keywords)
@@ -82,8 +82,8 @@ def _check(name: str, call: Call, init: Callable[[jax.Array], PyTree], found: Py
 @contextlib.contextmanager
 def tapping() -> Iterator[None]:
     """Inside, what Haiku's modules return passes through taps, while these do something; also in functions of a user's."""
-    library = sys.modules.get("haiku")
-    if library is None or not active() or not hasattr(library, "intercept_methods"):
+    library = _library()
+    if library is None or not active():
         yield
         return
     with library.intercept_methods(_interceptor()):
@@ -108,3 +108,9 @@ def _interceptor() -> Callable[..., Any]:
         return tap(result, module.module_name, kind=type(module).__name__, parameters=count(module.params_dict()))
 
     return interceptor
+
+
+def _library() -> Any:
+    """Haiku, where it was imported; it is not imported to see that a model is something else."""
+    found = sys.modules.get("haiku")
+    return found if hasattr(found, "Transformed") and hasattr(found, "intercept_methods") else None

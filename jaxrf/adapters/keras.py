@@ -141,5 +141,6 @@ def _named(model: Any) -> dict[str, Any]:
 
 
 def _library() -> Any:
-    """Keras, where it was imported; it is not imported to see that a model is something else."""
-    return sys.modules.get("keras")
+    """Keras 3, where it was imported; it is not imported to see that a model is something else."""
+    found = sys.modules.get("keras")
+    return found if hasattr(found, "Layer") and hasattr(found, "backend") else None

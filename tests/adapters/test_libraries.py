@@ -206,3 +206,13 @@ def test_a_model_is_told_from_what_makes_one():
     hk, function = haiku_net()
     assert is_model(net(key=jax.random.key(0))) and is_model(hk.transform(function))
     assert not any(map(is_model, (net, functools.partial(net, 1), function)))
+
+
+def test_files_of_the_same_name_are_not_the_libraries(monkeypatch):
+    """A user's keras.py, haiku.py or equinox.py, and Keras 2, leave models what they are."""
+    import sys
+    import types
+
+    for name in ("keras", "haiku", "equinox"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    assert jaxrf.trf(lambda x: x[:, 1:] - x[:, :-1], (5, 7, 1))[-1].size == (2, 1)
