@@ -53,6 +53,17 @@ def test_maps_with_trained_and_with_random_weights(folder, capsys):
     assert "are not those of this model: 0.bias is (4,), and (5,) is needed" in capsys.readouterr().err
 
 
+def test_photos_are_prepared_as_timm_says():
+    """Crop, mean and interpolation of the weights that a name of timm stands for."""
+    pytest.importorskip("timm")
+    from jaxrf.loading.models import load
+
+    loaded = load("timm:vit_tiny_patch16_224")
+    how = loaded.preprocessing
+    assert loaded.input_shape == (3, 224, 224)
+    assert (how.size, how.crop, how.mean, how.bicubic) == ((224, 224), 0.9, (0.5, 0.5, 0.5), True)
+
+
 @pytest.mark.slow
 def test_networks_of_timm_by_name(capsys):
     """The table at another size, a map, and the nearest name."""
