@@ -34,8 +34,10 @@ def read_variables(
     step: int | None = None,
     average: bool = False,
     order: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """The variables in a checkpoint; see `jaxrf.load_variables`.
+) -> Any:
+    """The variables in a checkpoint, as a dict of collections, or as a tree like the one that is needed.
+
+    See `jaxrf.load_variables`.
 
     Args:
         path: of the checkpoint, on this machine or as a URL.
@@ -54,18 +56,38 @@ def read_variables(
         tree = _tree(found, None if is_remote(path) else step)
     if not isinstance(tree, Mapping) or not tree:
         raise InputError(f"{path} holds {type(tree).__name__}, not a dict of variables. Save what model.init returned.")
+    if like is None:
+        return _nested(_named_by(family, tree, average, str(path)))
+    import jax
+
+    needed, structure = _needed(like)
     if order is not None:
-        return _nested(_fitted(by_order(_flat(tree), _flat(like), order, str(path)), _flat(like), str(path)))
-    if family is not None:
-        flat = families[family].converted({str(name): np.asarray(value) for name, value in tree.items()}, str(path))
-    elif isinstance(like, Mapping) and not any(isinstance(one, Mapping) for one in like.values()):
+        flat = by_order(_flat(tree), needed, order, str(path))
+    elif family is None and all(len(name) == 1 for name in needed):
         flat = {(str(name),): np.asarray(one) for name, one in tree.items()}  # a state_dict, for a module of PyTorch
-        flat = {name: one for name, one in flat.items() if name[0] in like or one.dtype.kind not in "iub"}
+        flat = {name: one for name, one in flat.items() if name in needed or one.dtype.kind not in "iub"}
     else:
-        flat = _variables(_flat(tree), average, str(path))
-    if like is not None:
-        flat = _fitted(flat, _flat(like), str(path))
-    return _nested(flat)
+        flat = _named_by(family, tree, average, str(path))
+        if not any(name[0] == "params" for name in needed):
+            flat = {name[1:] if name[0] == "params" else name: one for name, one in flat.items()}
+    return jax.tree.unflatten(structure, _fitted(flat, needed, str(path)).values())
+
+
+def _named_by(family: str | None, tree: Mapping[str, Any], average: bool, where: str) -> Flat:
+    """Arrays by the names of the zoo, where they have those of a family, or by their own, with a collection in front."""
+    if family is None:
+        return _variables(_flat(tree), average, where)
+    return families[family].converted({str(name): np.asarray(value) for name, value in tree.items()}, where)
+
+
+def _needed(like: Any) -> tuple[Flat, Any]:
+    """The leaves of a model's variables by their names, in the order of their tree, and the tree."""
+    import jax
+
+    from jaxrf.adapters.subject import leaf_name
+
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    return {tuple(leaf_name(path).split("/")): leaf for path, leaf in leaves}, structure
 
 
 def _tree(path: Path, step: int | None) -> Any:

@@ -64,6 +64,8 @@ def _fetched(url: str, folder: Path, part: Callable[[Path], Path]) -> Path:
         names = [name for name in files.find(path) if len(name) > len(path.rstrip("/"))] if files.exists(path) else []
         if not names:
             raise InputError(f"There are no variables at {url}. Check its spelling.")
+        if strange := [name for name in names if ".." in PurePosixPath(name).parts]:
+            raise InputError(f"{url} holds the name {strange[0]!r}, which leads out of it. Nothing was fetched.")
         within = {name: target / name[len(path.rstrip("/")) :].lstrip("/") for name in names}
         for copy in within.values():
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -26,8 +26,8 @@ def load_variables(
     average: bool = False,
     match: str = "names",
     **call: Any,
-) -> dict[str, Any]:
-    """A model's variables from a checkpoint, as a dict of collections of NumPy arrays.
+) -> Any:
+    """A model's variables from a checkpoint: a dict of collections of NumPy arrays, or with `model` a tree like its own.
 
     Reads Orbax folders (one checkpoint, or one with a folder for each step), flax `.msgpack`, `.npz` with names such as
     `params/conv/kernel`, `.safetensors`, and PyTorch state_dicts, each on this machine or at a URL that fsspec opens (`gs://`

@@ -131,6 +131,23 @@ def test_states_of_nnx_give_the_values_of_their_leaves(tmp_path):
         same(read_variables(tmp_path / name), {"params": jax.tree.map(np.asarray, dict(pure))})
 
 
+def test_variables_have_the_structure_of_the_models_own(tmp_path):
+    """A state of NNX, saved as a pure dict, and one of Haiku, whose modules have slashes in their names."""
+    hk = pytest.importorskip("haiku")
+
+    module = nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0))
+    pure = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(module)))
+    (tmp_path / "a.msgpack").write_bytes(flax.serialization.to_bytes(pure))
+    found = jaxrf.load_variables(tmp_path / "a.msgpack", model=module, input_shape=(9, 11, 3))
+    same(nnx.to_pure_dict(found), pure)
+    net = hk.transform(lambda x: hk.nets.MLP([2, 3])(x))
+    params = net.init(jax.random.key(0), np.ones((1, 9, 5), np.float32))
+    np.savez(
+        tmp_path / "b.npz", **{f"{name}/{leaf}": one for name, inner in params.items() for leaf, one in inner.items()}
+    )
+    same(jaxrf.load_variables(tmp_path / "b.npz", model=net, input_shape=(9, 5)), jax.tree.map(np.asarray, params))
+
+
 def test_variables_are_compared_with_what_the_model_needs(tmp_path):
     """What is missing, not needed or of another shape is listed by name; types become the model's."""
 
