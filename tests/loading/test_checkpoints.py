@@ -122,12 +122,13 @@ def test_training_states_give_their_variables_alone(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_states_of_nnx_give_the_values_of_their_leaves(tmp_path):
-    """As they are saved as a pure dict, and with an entry `value` at each leaf, as older versions saved them."""
+    """As they are saved as a pure dict, as they are, and with an entry `value` at each leaf, as older versions saved them."""
     module = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
     pure = nnx.to_pure_dict(nnx.state(module))
     orbax_save(tmp_path / "pure", pure)
     orbax_save(tmp_path / "leaves", {"kernel": {"value": pure["kernel"]}, "bias": {"value": pure["bias"]}})
-    for name in ("pure", "leaves"):
+    orbax_save(tmp_path / "state", nnx.state(module))
+    for name in ("pure", "leaves", "state"):
         same(read_variables(tmp_path / name), {"params": jax.tree.map(np.asarray, dict(pure))})
 
 
