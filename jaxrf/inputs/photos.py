@@ -90,7 +90,7 @@ def fit(pixels: np.ndarray, size: tuple[int, int], how: Preprocessing = PLAIN) -
 
 def normalize(pixels: np.ndarray, how: Preprocessing = PLAIN) -> Float32[np.ndarray, "y x 3"]:
     """`pixels` in 0..255 as the input of a model that was trained so, on ImageNet if nothing is said."""
-    return (pixels.astype(np.float32) / 255 - np.float32(how.mean)) / np.float32(how.std)
+    return (pixels.astype(np.float32) / 255 - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
 
 
 def displayable(photo: Float[np.ndarray, "y x 3"], how: Preprocessing = PLAIN) -> Float32[np.ndarray, "y x 3"]:
@@ -99,7 +99,7 @@ def displayable(photo: Float[np.ndarray, "y x 3"], how: Preprocessing = PLAIN) -
     >>> bool(np.allclose(displayable(normalize(np.full((5, 7, 3), 51.0))), 0.2))
     True
     """
-    return np.clip(photo * np.float32(how.std) + np.float32(how.mean), 0, 1).astype(np.float32)
+    return np.clip(photo * np.asarray(how.std, np.float32) + np.asarray(how.mean, np.float32), 0, 1).astype(np.float32)
 
 
 def _read_image(path: Path) -> np.ndarray:
