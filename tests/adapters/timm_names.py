@@ -23,7 +23,7 @@ import numpy as np
 
 SMALL = 64
 """Positions along an axis of the images of convolutional networks; the others take images of the size they are made for."""
-LARGER = {"inception_v3": 96, "inception_v4": 96}
+LARGER = {"inception_v3": 96, "inception_v4": 96, "halonet26t": 256}
 CONVOLUTIONS = """
 resnet18 resnet26d resnetv2_50 resnext50_32x4d wide_resnet50_2 seresnet18 ecaresnet26t skresnet18 res2net50_26w_4s
 resnest14d regnetx_002 regnety_002 densenet121 vgg11_bn mobilenetv2_050 mobilenetv3_small_050 mobilenetv4_conv_small_035
@@ -97,14 +97,16 @@ def compared(name: str) -> dict[str, Any]:
 
 def _made(timm: Any, name: str) -> tuple[Any, int]:
     """A network without its head, and the size of its images: a small one where it takes that."""
-    head = {"num_classes": 0, "global_pool": ""}
+    size, bare, headless = LARGER.get(name, SMALL), {"num_classes": 0}, {"num_classes": 0, "global_pool": ""}
     if name in CONVOLUTIONS:
-        return timm.create_model(name, **head).eval().double(), LARGER.get(name, SMALL)
-    try:
-        return timm.create_model(name, img_size=SMALL, **head).eval().double(), SMALL
-    except Exception:  # whatever a network raises that takes no other size
-        model = timm.create_model(name, **head).eval().double()
-        return model, model.pretrained_cfg["input_size"][-1]
+        return timm.create_model(name, **headless).eval().double(), size
+    for options in ({**headless, "img_size": size}, {**bare, "img_size": size}, headless, bare):
+        try:
+            model = timm.create_model(name, **options).eval().double()
+        except Exception:  # whatever a network raises that takes no other size, or always pools
+            continue
+        return model, options.get("img_size") or model.pretrained_cfg["input_size"][-1]
+    raise ValueError(f"{name} cannot be made without a head")
 
 
 def _judged(row: Any, unit: tuple[int, ...], wanted: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
