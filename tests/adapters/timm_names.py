@@ -23,7 +23,13 @@ import numpy as np
 
 SMALL = 64
 """Positions along an axis of the images of convolutional networks; the others take images of the size they are made for."""
-LARGER = {"inception_v3": 96, "inception_v4": 96, "halonet26t": 256, "efficientformer_l1": 224}
+LARGER = {
+    "inception_v3": 96,
+    "inception_v4": 96,
+    "halonet26t": 256,
+    "efficientformer_l1": 224,
+    "crossvit_tiny_240": 240,
+}
 CONVOLUTIONS = """
 resnet18 resnet26d resnetv2_50 resnext50_32x4d wide_resnet50_2 seresnet18 ecaresnet26t skresnet18 res2net50_26w_4s
 resnest14d regnetx_002 regnety_002 densenet121 vgg11_bn mobilenetv2_050 mobilenetv3_small_050 mobilenetv4_conv_small_035
@@ -102,15 +108,15 @@ def compared(name: str) -> dict[str, Any]:
 
 def _made(timm: Any, name: str) -> tuple[Any, int]:
     """A network without its head, and the size of its images: a small one where it takes that."""
-    size, bare, headless = LARGER.get(name, SMALL), {"num_classes": 0}, {"num_classes": 0, "global_pool": ""}
-    if name in CONVOLUTIONS:
-        return timm.create_model(name, **headless).eval().double(), size
-    for options in ({**headless, "img_size": size}, {**bare, "img_size": size}, headless, bare):
+    small, bare, headless = LARGER.get(name, SMALL), {"num_classes": 0}, {"num_classes": 0, "global_pool": ""}
+    sized = {} if name in CONVOLUTIONS else {"img_size": small}
+    for options in ({**headless, **sized}, {**bare, **sized}, headless, bare):
         try:
             model = timm.create_model(name, **options).eval().double()
         except Exception:  # whatever a network raises that takes no other size, or always pools
             continue
-        return model, options.get("img_size") or model.pretrained_cfg["input_size"][-1]
+        fixed = name not in CONVOLUTIONS and "img_size" not in options
+        return model, model.pretrained_cfg["input_size"][-1] if fixed else small
     raise ValueError(f"{name} cannot be made without a head")
 
 
