@@ -54,7 +54,7 @@ def _protocol(protocol: Protocol) -> str:
         "score": f"`{protocol.score}`",
         "average": f"`{protocol.average}`",
         "shown as": shown,
-        "measures": "; ".join(map(_reading, protocol.readings)),
+        "measures": "; ".join(map(_reading, protocol.readings)) or "none: a figure alone",
     }
     lines = [f"\n## `{protocol.name}`\n", protocol.source, "", "| choice | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows.items()]

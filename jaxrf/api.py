@@ -240,8 +240,8 @@ def erf(
             samples, 64, 128 and so on. What `seeds` and `inputs` allow is the most; with random weights and no
             `seeds`, up to 4096 samples are drawn.
         init: initializers by patterns of parameter names, such as `{"*/kernel": jaxrf.init.uniform()}`.
-        protocol: choices as published, by name: "luo2016", "replknet2022", "openerf". It fixes units, channels, score
-            and average, and the size of images; see `jaxrf.protocols`.
+        protocol: choices as published, by name: "luo2016", "replknet2022", "slak2023", "vmamba2024", "mambair2024",
+            "openerf". It fixes units, channels, score and average, and the size of images; see `jaxrf.protocols`.
         treat_as_constant: as for `trf`: no gradient flows through these layers' statistics.
         certify: compare the units' values of the first images with those of the model called as it is; once for each
             program that is kept.

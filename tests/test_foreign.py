@@ -105,23 +105,11 @@ def test_jax_models():
 
 
 def test_haiku():
-    """A Haiku ResNet-18 as a function of its parameters; an interceptor taps its modules.
-
-    Its SAME padding misaligns every block that down-samples.
-    """
+    """A Haiku ResNet-18; its SAME padding misaligns every block that down-samples."""
     hk = pytest.importorskip("haiku")
     net = hk.transform_with_state(lambda x, train: hk.nets.ResNet18(10)(x, is_training=train))
     shapes = jax.eval_shape(lambda key: net.init(key, jnp.ones((1, 224, 224, 3)), True), jax.random.key(0))
-
-    def tapping(call, args, kwargs, context):
-        result = call(*args, **kwargs)
-        return jaxrf.tap(result, context.module.module_name) if context.method_name == "__call__" else result
-
-    def model(variables, x):
-        with hk.intercept_methods(tapping):
-            return net.apply(*variables, None, x, False)[0]
-
-    table = jaxrf.trf(model, (224, 224, 3), variables=shapes)
+    table = jaxrf.trf(net, (224, 224, 3), variables=shapes, apply_kwargs={"train": False})
     for group, (size, stride) in enumerate([(43, 4), (99, 8), (211, 16), (435, 32)]):
         row = table[f"res_net18/~/block_group_{group}"]
         assert numbers(row)[:2] == (size, stride) and row.exact and row.aligned == (group == 0)
@@ -170,8 +158,9 @@ def test_keras_resnet():
     """Keras's ResNet-50 puts the stride into the first 1x1 convolution, which gives 483 instead of 427."""
     keras = pytest.importorskip("keras")
     model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(224, 224, 3))
-    weights = [[v.value for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
-    row = jaxrf.trf(lambda v, x: model.stateless_call(*v, x, training=False)[0], (224, 224, 3), variables=weights)[-1]
+    table = jaxrf.trf(model, (224, 224, 3))
+    row = table[-1]
+    assert len(table.rows) > 100 and numbers(table["conv1_conv"]) == (7, 2, 3)
     assert numbers(row) == (483, 32, 241) and row.exact and row.aligned
 
 

@@ -56,7 +56,7 @@ ALLOWED = {
 # These may import nothing of jaxrf but what stands here: they are to share no mistake with what they judge.
 ALONE = {
     "jaxrf.checks.oracles": {"jaxrf.adapters", "jaxrf.base.compiler", "jaxrf.errors", "jaxrf.base.faults"},
-    "jaxrf.inputs.photos": {"jaxrf.errors"},
+    "jaxrf.inputs.photos": {"jaxrf.errors", "jaxrf.loading.preprocessing"},
 }
 # Rooms that are of use without these libraries.
 WITHOUT = {

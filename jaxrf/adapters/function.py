@@ -1,4 +1,7 @@
-"""Plain functions `f(x)` and `f(variables, x)` as subjects; `jaxrf.tap` in the user's code names their layers."""
+"""Plain functions `f(x)` and `f(variables, x)` as subjects.
+
+Their layers are what `jaxrf.tap` names in the user's code, and the modules of Haiku and Keras that they call.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import jax
 
+from jaxrf.adapters import haiku, keras
 from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, shapes_of
 from jaxrf.errors import InputError
 
@@ -44,7 +48,8 @@ def build(model: Callable[..., Any], variables: PyTree | None, call: Call) -> Su
         )
 
     def fn(variables: PyTree, images: jax.Array) -> PyTree:
-        return model(variables, *call.arguments(images), **call.keywords)
+        with haiku.tapping(), keras.tapping():
+            return model(variables, *call.arguments(images), **call.keywords)
 
     with call.explaining(name):
         if variables is None and init is not None:
@@ -60,7 +65,8 @@ def _closed(model: Callable[..., Any], name: str, call: Call) -> Subject:
     """The subject of `f(x)`, whose variables are the empty tuple."""
 
     def fn(variables: PyTree, images: jax.Array) -> PyTree:
-        return model(*call.arguments(images), **call.keywords)
+        with haiku.tapping(), keras.tapping():
+            return model(*call.arguments(images), **call.keywords)
 
     with call.explaining(name):
         outputs = jax.eval_shape(fn, (), call.images())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from flax import nnx
 
 from jaxrf.adapters.fit import check_fit
+from jaxrf.adapters.makers import parameters, required
 from jaxrf.adapters.subject import Call, PyTree, Subject, concrete, count, shapes_of
 from jaxrf.adapters.tap import active, inside, tap
 from jaxrf.errors import InputError
@@ -25,7 +25,7 @@ REDRAWS = False
 
 def accepts(model: Any) -> bool:
     """Whether `model` is an NNX module, an NNX class, or a function of `rngs` that returns a module."""
-    return isinstance(model, nnx.Module) or _is_module_class(model) or _required(model) == ["rngs"]
+    return isinstance(model, nnx.Module) or _is_module_class(model) or required(model) == ["rngs"]
 
 
 def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
@@ -59,12 +59,12 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
 
 def _factory(make: Callable[..., nnx.Module]) -> tuple[str, Callable[[jax.Array], PyTree], Any, PyTree]:
     name = getattr(getattr(make, "func", make), "__name__", "make")
-    if _required(make) not in (["rngs"], []):
+    if required(make) not in (["rngs"], []):
         raise InputError(
-            f"{name} needs the arguments {_required(make)}; a class must be callable with rngs alone. "
+            f"{name} needs the arguments {required(make)}; a class must be callable with rngs alone. "
             f"Pass functools.partial({name}, ...) with the others set, or an instance."
         )
-    takes_rngs = "rngs" in _parameters(make)
+    takes_rngs = "rngs" in parameters(make)
 
     def module(key: jax.Array) -> nnx.Module:
         made = make(rngs=nnx.Rngs(key)) if takes_rngs else make()
@@ -137,25 +137,3 @@ def _is_module_class(model: Any) -> bool:
 def _has_call(cls: type) -> bool:
     # hasattr(cls, "__call__") is always true: it finds the metaclass's.
     return any("__call__" in vars(base) for base in cls.__mro__)
-
-
-def _required(model: Any) -> list[str] | None:
-    """The names of the parameters without a default; None where `model` has no signature."""
-    if not callable(model):
-        return None
-    try:
-        parameters = _parameters(model).values()
-    except (TypeError, ValueError):
-        return None
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
-
-
-def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    inner, args, keywords = make, (), {}
-    if isinstance(make, functools.partial):
-        inner, args, keywords = make.func, make.args, make.keywords
-    if isinstance(inner, type):
-        # The metaclass of NNX modules hides their own signature behind *args and **kwargs.
-        inner, args = inner.__init__, (None, *args)
-    return inspect.signature(functools.partial(inner, *args, **keywords)).parameters

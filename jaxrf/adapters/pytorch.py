@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ import numpy as np
 
 from jaxrf.adapters import aten
 from jaxrf.adapters.fit import check_fit
+from jaxrf.adapters.makers import required
 from jaxrf.adapters.subject import Call, PyTree, Subject, shapes_of
 from jaxrf.adapters.torch_export import IMAGE, export, in_numpy
 from jaxrf.adapters.torch_kept import kept
@@ -35,7 +35,7 @@ def accepts(model: Any) -> bool:
     module = _module_class()
     if module is None:
         return False
-    return isinstance(model, module) or _is_class(model, module) or (callable(model) and _required(model) == [])
+    return isinstance(model, module) or _is_class(model, module) or (callable(model) and required(model) == [])
 
 
 def variables_of(model: Any, variables: PyTree | None) -> PyTree | None:
@@ -76,7 +76,7 @@ def build(model: Any, variables: PyTree | None, call: Call) -> Subject:
         module, name = _made(model, torch_module), _name(model)
         draw, check = functools.partial(_made, model, torch_module), lambda: None
         state = None if variables is None else _as_arrays(variables)
-    call = _channels_first(call)
+    call = call.channels_first()
     with call.explaining(name):
         expected = shapes_of({key: _shape(one) for key, one in _tensors(module).items()}, name)
     if state is not None:
@@ -156,7 +156,7 @@ def _check_resetting(module: Any) -> None:
 
 def _made(make: Callable[..., Any], torch_module: type) -> Any:
     """What a class or function makes, in eval mode."""
-    if needed := _required(make):
+    if needed := required(make):
         name = _name(make)
         raise InputError(
             f"{name} needs the arguments {needed}; a class must be callable without any. "
@@ -195,12 +195,6 @@ def _kernel_axes(module: Any) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _channels_first(call: Call) -> Call:
-    rank = len(call.input_shape) + 1
-    ids = np.issubdtype(call.dtype, np.integer)  # of tokens, all of whose axes are positions
-    return call if call.axes_said or ids or rank < 3 else replace(call, spatial_axes=tuple(range(2, rank)))
-
-
 def _module_class() -> type | None:
     """The class of modules, where torch was imported; it is not imported to see that a model is something else."""
     return getattr(getattr(sys.modules.get("torch"), "nn", None), "Module", None)
@@ -209,15 +203,6 @@ def _module_class() -> type | None:
 def _is_class(model: Any, module: type) -> bool:
     inner = model.func if isinstance(model, functools.partial) else model
     return isinstance(inner, type) and issubclass(inner, module)
-
-
-def _required(model: Any) -> list[str] | None:
-    try:
-        parameters = inspect.signature(model).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
 def _name(make: Any) -> str:

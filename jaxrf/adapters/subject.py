@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -123,6 +123,16 @@ class Call:
         """Shapes of the arrays among the other arguments."""
         leaves = jax.tree.leaves([[arg for arg in self.args if arg is not Ellipsis], self.keywords])
         return tuple(tuple(leaf.shape) for leaf in leaves if hasattr(leaf, "shape"))
+
+    def channels_first(self) -> Call:
+        """The call of a model whose positions are the axes behind batch and channels, where the user named none.
+
+        All axes of ids of tokens are positions already.
+        """
+        rank = len(self.input_shape) + 1
+        if self.axes_said or rank < 3 or np.issubdtype(self.dtype, np.integer):
+            return self
+        return replace(self, spatial_axes=tuple(range(2, rank)))
 
     def images(self) -> jax.ShapeDtypeStruct:
         """Shape and dtype of a batch of one image."""

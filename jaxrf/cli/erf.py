@@ -13,8 +13,10 @@ from jaxrf.cli.models import ModelOptions
 from jaxrf.cli.options import Command, commands, option, positional
 from jaxrf.cli.scale import ScaleOptions
 from jaxrf.errors import InputError
+from jaxrf.loading.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from jaxrf.loading.models import Loaded
     from jaxrf.results.result import Result
     from jaxrf.statistics.distances import ByDistance
 
@@ -65,10 +67,18 @@ class Erf(ModelOptions, ScaleOptions, Command):
     )
     noise_seed: int = option("where the noise starts", default=0, parse=int, metavar="SEED")
     variables: str | None = option(
-        "a checkpoint with the weights: an Orbax folder, .msgpack, .npz, .safetensors or a PyTorch state_dict",
+        "a checkpoint with the weights, here or at a URL: an Orbax folder, .msgpack, .npz, .safetensors or a PyTorch "
+        "state_dict",
         metavar="PATH",
     )
-    family: str | None = option("whose names a state_dict has, as torchvision_resnet", metavar="NAME")
+    family: str | None = option(
+        "whose names a state_dict has, as torchvision_resnet; photos are prepared as for its networks", metavar="NAME"
+    )
+    match: str = option(
+        "match the checkpoint's arrays by name, or by kind, shape and order, and print what was matched",
+        default="names",
+        choices=("names", "order"),
+    )
     step: int | None = option(
         "of a folder with a checkpoint for each step (default: the newest)", parse=int, metavar="N"
     )
@@ -98,7 +108,9 @@ class Erf(ModelOptions, ScaleOptions, Command):
         metavar="PATTERN=NAME",
         repeat=True,
     )
-    protocol: str | None = option("choices as published: luo2016, replknet2022, openerf", metavar="NAME")
+    protocol: str | None = option(
+        "choices as published: luo2016, replknet2022, slak2023, vmamba2024, mambair2024, openerf", metavar="NAME"
+    )
     estimator: str | None = option("sampled, or sign_averaged for random weights", metavar="NAME")
     by_distance: str | None = option(
         "print the mean score by distance from the unit, and which law it follows",
@@ -116,7 +128,7 @@ class Erf(ModelOptions, ScaleOptions, Command):
         loaded, input_shape = self.load()
         folder = RunFolder.claim(self.out, overwrite=self.overwrite) if self.out is not None else None
         result = self._map(loaded, input_shape)
-        written = self._write(result, folder)
+        written = self._write(result, folder, loaded)
         far = result.by_distance(self.by_distance) if self.by_distance is not None else None
         if self.json:
             profile = {} if far is None else {"by_distance": profile_facts(far)}
@@ -131,12 +143,15 @@ class Erf(ModelOptions, ScaleOptions, Command):
         import jaxrf
 
         if self.variables is None:
-            if self.family is not None or self.step is not None:
-                raise InputError("--family and --step say how a checkpoint is read. Give it: --variables PATH.")
+            if self.family is not None or self.step is not None or self.match != "names":
+                raise InputError(
+                    "--family, --step and --match say how a checkpoint is read. Give it: --variables PATH."
+                )
             return None
-        named = self.family or loaded.names_of_torch
+        named = self.family or loaded.names_of_torch or self.match == "order"
         needed = {"model": loaded.model, "input_shape": input_shape, **self.call_arguments()} if named else {}
-        return jaxrf.load_variables(self.variables, family=self.family, step=self.step, **needed)
+        how = {"family": self.family, "step": self.step, "match": self.match}
+        return jaxrf.load_variables(self.variables, **how, **needed)
 
     def _map(self, loaded: Any, input_shape: tuple[int, ...]) -> Result:
         import jaxrf
@@ -149,7 +164,7 @@ class Erf(ModelOptions, ScaleOptions, Command):
             return jaxrf.erf(
                 loaded.model,
                 self._variables(loaded, input_shape),
-                self._inputs(input_shape),
+                self._inputs(loaded, input_shape),
                 input_shape=input_shape,
                 layer=self.layer,
                 wrt=self.wrt,
@@ -162,13 +177,21 @@ class Erf(ModelOptions, ScaleOptions, Command):
                 **self.call_arguments(),
             )
 
-    def _inputs(self, input_shape: tuple[int, ...]) -> Any:
+    def _inputs(self, loaded: Loaded, input_shape: tuple[int, ...]) -> Any:
         """The photos as one array, or noise."""
         import jaxrf
 
-        return read_photos(self.photos, input_shape) if self.photos else jaxrf.noise(self.noise or 1, self.noise_seed)
+        if self.photos:
+            return read_photos(self.photos, input_shape, self._preprocessing(loaded))
+        return jaxrf.noise(self.noise or 1, self.noise_seed)
 
-    def _write(self, result: Result, folder: RunFolder | None) -> list[str]:
+    def _preprocessing(self, loaded: Loaded) -> Preprocessing:
+        """That of the weights' family, or of the model's library."""
+        from jaxrf.loading.families import families
+
+        return loaded.preprocessing if self.family is None else families[self.family].preprocessing
+
+    def _write(self, result: Result, folder: RunFolder | None, loaded: Loaded) -> list[str]:
         """Save what was asked for; the paths that were written."""
         written = []
         if folder is not None:
@@ -178,7 +201,7 @@ class Erf(ModelOptions, ScaleOptions, Command):
             written.append(str(folder.path / "erf.zarr"))
         if self.plot is not None:
             beneath = self.photos[0] if len(self.photos) == 1 and self.wrt is None else None
-            save_figure(result, self.plot, photo=beneath)
+            save_figure(result, self.plot, photo=beneath, crop=self._preprocessing(loaded).crop)
             written.append(self.plot)
         return written
 
@@ -189,8 +212,8 @@ def _rule(asked: tuple[str, float] | None) -> Any:
     return Until(asked[1], asked[0]) if asked is not None else None
 
 
-def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:
-    """The photos at `paths` as one array (photo, y, x, 3) or (photo, 3, y, x), normalized and of the model's input size."""
+def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...], how: Preprocessing) -> Any:
+    """The photos at `paths` as one array (photo, y, x, 3) or (photo, 3, y, x), prepared and of the model's input size."""
     import numpy as np
 
     from jaxrf.inputs import photos
@@ -201,17 +224,18 @@ def read_photos(paths: tuple[str, ...], input_shape: tuple[int, ...]) -> Any:
             "Leave the photos out to use noise, or call jaxrf.erf with an array."
         )
     if input_shape[-1] == 3:
-        return np.stack([photos.read(path, input_shape[:2]) for path in paths])
-    return np.stack([np.moveaxis(photos.read(path, input_shape[1:]), -1, 0) for path in paths])
+        return np.stack([photos.read(path, input_shape[:2], how) for path in paths])
+    return np.stack([np.moveaxis(photos.read(path, input_shape[1:], how), -1, 0) for path in paths])
 
 
-def save_figure(result: Result, file: str, photo: str | None = None) -> None:
-    """The map of the result's first unit, over the photo where there is one, saved at `file`."""
+def save_figure(result: Result, file: str, photo: str | None = None, crop: float = 1.0) -> None:
+    """The map of the result's first unit, over the photo (cropped) where there is one, saved at `file`."""
     from jaxrf.inputs import photos
 
     figures.without_window()
     height, width = result.input_shape[0], result.input_shape[-1]
-    seen = None if photo is None else photos.displayable(photos.read(photo, (height, width)))
+    how = Preprocessing(crop=crop)
+    seen = None if photo is None else photos.displayable(photos.read(photo, (height, width), how), how)
     figures.save(result.plot(photo=seen), file)
 
 

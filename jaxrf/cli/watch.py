@@ -85,7 +85,7 @@ class WatchCheckpoints(ModelOptions, Command):
             raise InputError(f"{self.checkpoints} is a file; a folder with checkpoints by step is needed.")
         loaded, shape = self.load()
         if self.photos:
-            images = read_photos(self.photos, shape)
+            images = read_photos(self.photos, shape, loaded.preprocessing)
         else:
             images = jax.device_get(jax.random.normal(jax.random.key(0), (self.noise, *shape)))
         chosen = {name: value for name, value in self.call_arguments().items() if value is not None}

@@ -12,27 +12,28 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jaxrf.errors import InputError
+from jaxrf.loading.preprocessing import PLAIN, Preprocessing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
-# Mean and standard deviation per channel of ImageNet's training photos in [0, 1], as published models expect them.
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
-def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> Float32[np.ndarray, "y x 3"]:
-    """The photo at `path`, normalized as ImageNet.
+def read(
+    path: str | os.PathLike[str], size: tuple[int, int] | None = None, how: Preprocessing = PLAIN
+) -> Float32[np.ndarray, "y x 3"]:
+    """The photo at `path`, normalized as ImageNet, or as the networks were trained that it is for.
 
-    A photo is turned as its camera says (EXIF), and scaled (bilinear, anti-aliased, keeping its proportions) until it just covers `size`.
-    Then its middle is cut out.
+    A photo is turned as its camera says (EXIF), and scaled (anti-aliased, keeping its proportions) until it just covers
+    `size / how.crop`. Then its middle is cut out.
     An integer `.npy` array (y, x, 3) is a photo with values in 0..255.
     A floating-point one is taken as it is, neither scaled nor normalized, and must have that size.
 
     Args:
         path: an image file, or a `.npy` file.
         size: (height, width) in pixels; None keeps the photo's own.
+        how: crop, interpolation, mean and deviation, such as those of `jaxrf.loading.families.families[name]`.
 
     Returns:
-        float32, with mean 0 and deviation 1 over ImageNet's channels.
+        float32, with mean 0 and deviation 1 over the channels of the photos that the networks were trained on.
 
     Raises:
         InputError: there is no such file, it is no photo, or an array has an unfit shape.
@@ -55,7 +56,7 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> F
                 "Save it in that size, or as uint8 (y, x, 3), which is scaled."
             )
         return pixels.astype(np.float32)
-    return normalize(fit(pixels, size) if size is not None else pixels)
+    return normalize(fit(pixels, size, how) if size is not None else pixels, how)
 
 
 def files(path: Path) -> list[Path]:
@@ -70,8 +71,8 @@ def files(path: Path) -> list[Path]:
     return found
 
 
-def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The middle of uint8 `pixels` (y, x, 3), scaled so that it just covers `size` = (height, width).
+def fit(pixels: np.ndarray, size: tuple[int, int], how: Preprocessing = PLAIN) -> np.ndarray:
+    """The middle of uint8 `pixels` (y, x, 3), scaled so that all of it just covers `size` = (height, width) over `how.crop`.
 
     >>> fit(np.zeros((40, 20, 3), np.uint8), (5, 7)).shape
     (5, 7, 3)
@@ -80,24 +81,25 @@ def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     height, width = size
     scale = max(height / pixels.shape[0], width / pixels.shape[1])
-    covered_y, covered_x = height / scale, width / scale
+    covered_y, covered_x = height / scale * how.crop, width / scale * how.crop
     top, left = (pixels.shape[0] - covered_y) / 2, (pixels.shape[1] - covered_x) / 2
     box = (left, top, left + covered_x, top + covered_y)
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box))
+    filtered = Image.Resampling.BICUBIC if how.bicubic else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(pixels).resize((width, height), filtered, box=box))
 
 
-def normalize(pixels: np.ndarray) -> Float32[np.ndarray, "y x 3"]:
-    """`pixels` in 0..255 as the input of a model that was trained on ImageNet."""
-    return (pixels.astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+def normalize(pixels: np.ndarray, how: Preprocessing = PLAIN) -> Float32[np.ndarray, "y x 3"]:
+    """`pixels` in 0..255 as the input of a model that was trained so, on ImageNet if nothing is said."""
+    return (pixels.astype(np.float32) / 255 - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
 
 
-def displayable(photo: Float[np.ndarray, "y x 3"]) -> Float32[np.ndarray, "y x 3"]:
+def displayable(photo: Float[np.ndarray, "y x 3"], how: Preprocessing = PLAIN) -> Float32[np.ndarray, "y x 3"]:
     """The values in [0, 1] that a normalized `photo` was made from.
 
     >>> bool(np.allclose(displayable(normalize(np.full((5, 7, 3), 51.0))), 0.2))
     True
     """
-    return np.clip(photo * IMAGENET_STD + IMAGENET_MEAN, 0, 1).astype(np.float32)
+    return np.clip(photo * np.asarray(how.std, np.float32) + np.asarray(how.mean, np.float32), 0, 1).astype(np.float32)
 
 
 def _read_image(path: Path) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.loading.families import families
-from jaxrf.loading.formats import KINDS, format_of
+from jaxrf.loading.formats import KINDS, format_of, part_of
+from jaxrf.loading.matching import by_order
+from jaxrf.loading.remote import is_remote, local
 
 Flat = dict[tuple[str, ...], Any]
 
@@ -30,24 +33,68 @@ def read_variables(
     family: str | None = None,
     step: int | None = None,
     average: bool = False,
-) -> dict[str, Any]:
-    """The variables in a checkpoint; see `jaxrf.load_variables`.
+    order: Sequence[str] | None = None,
+) -> Any:
+    """The variables in a checkpoint, as a dict of collections, or as a tree like the one that is needed.
+
+    See `jaxrf.load_variables`.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, on this machine or as a URL.
         like: variables, or their shapes, that are needed; None to take what is there.
         family: whose names a state_dict has.
         step: of a folder with several; None for the newest.
         average: take the running average of the parameters.
+        order: modules of the model in the order of their calls, by which arrays are matched in place of names; with `like`.
 
     Raises:
         InputError: nothing is there, it is of no known kind or damaged, or it is not what is needed.
         UnknownNameError: there is no such family.
     """
-    path = Path(path)
+    with local(path, lambda folder: part_of(folder, step)) as found:
+        # Of a folder in the cloud the step has been chosen.
+        tree = _tree(found, None if is_remote(path) else step)
+    if not isinstance(tree, Mapping) or not tree:
+        raise InputError(f"{path} holds {type(tree).__name__}, not a dict of variables. Save what model.init returned.")
+    if like is None:
+        return _nested(_named_by(family, tree, average, str(path)))
+    import jax
+
+    needed, structure = _needed(like)
+    if order is not None:
+        flat = by_order(_flat(tree), needed, order, str(path))
+    elif family is None and all(len(name) == 1 for name in needed):
+        flat = {(str(name),): np.asarray(one) for name, one in tree.items()}  # a state_dict, for a module of PyTorch
+        flat = {name: one for name, one in flat.items() if name in needed or one.dtype.kind not in "iub"}
+    else:
+        flat = _named_by(family, tree, average, str(path))
+        if not any(name[0] == "params" for name in needed):
+            flat = {name[1:] if name[0] == "params" else name: one for name, one in flat.items()}
+    return jax.tree.unflatten(structure, _fitted(flat, needed, str(path)).values())
+
+
+def _named_by(family: str | None, tree: Mapping[str, Any], average: bool, where: str) -> Flat:
+    """Arrays by the names of the zoo, where they have those of a family, or by their own, with a collection in front."""
+    if family is None:
+        return _variables(_flat(tree), average, where)
+    return families[family].converted({str(name): np.asarray(value) for name, value in tree.items()}, where)
+
+
+def _needed(like: Any) -> tuple[Flat, Any]:
+    """The leaves of a model's variables by their names, in the order of their tree, and the tree."""
+    import jax
+
+    from jaxrf.adapters.subject import leaf_name
+
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    return {tuple(leaf_name(path).split("/")): leaf for path, leaf in leaves}, structure
+
+
+def _tree(path: Path, step: int | None) -> Any:
+    """What lies at a path, as the library that wrote it reads it."""
     kind = format_of(path)
     try:
-        tree = kind.read(path, step)
+        return kind.read(path, step)
     except JaxrfError:
         raise
     except Exception as error:
@@ -55,18 +102,6 @@ def read_variables(
             f"{path} looks like {kind.says} and cannot be read: {type(error).__name__}: {error}. "
             f"It may be damaged, or not yet written to its end. Give {KINDS}."
         ) from error
-    if not isinstance(tree, Mapping) or not tree:
-        raise InputError(f"{path} holds {type(tree).__name__}, not a dict of variables. Save what model.init returned.")
-    if family is not None:
-        flat = families[family].converted({str(name): np.asarray(value) for name, value in tree.items()}, str(path))
-    elif isinstance(like, Mapping) and not any(isinstance(one, Mapping) for one in like.values()):
-        flat = {(str(name),): np.asarray(one) for name, one in tree.items()}  # a state_dict, for a module of PyTorch
-        flat = {name: one for name, one in flat.items() if name[0] in like or one.dtype.kind not in "iub"}
-    else:
-        flat = _variables(_flat(tree), average, str(path))
-    if like is not None:
-        flat = _fitted(flat, _flat(like), str(path))
-    return _nested(flat)
 
 
 def _flat(tree: Any, above: tuple[str, ...] = ()) -> Flat:
@@ -129,7 +164,27 @@ def _fitted(flat: Flat, needed: Flat, where: str) -> Flat:
             f"The variables at {where} are not those of this model: {'; '.join(found[:MOST_NAMED])}{more}. "
             "Give the checkpoint of this model, with the number of classes and the widths that it was saved with."
         )
-    return {path: np.asarray(_headed(flat[path], path, leaf)).astype(leaf.dtype) for path, leaf in needed.items()}
+    headed = {path: np.asarray(_headed(flat[path], path, leaf)) for path, leaf in needed.items()}
+    _say_types(headed, needed, where)
+    return {path: array.astype(needed[path].dtype) for path, array in headed.items()}
+
+
+def _say_types(found: Flat, needed: Flat, where: str) -> None:
+    """Warn of floating types that are not the model's.
+
+    Raises:
+        InputError: there are whole numbers where the model has others: quantized weights, whose scale is not known.
+    """
+    whole = [path for path, one in found.items() if one.dtype.kind in "iub" and needed[path].dtype.kind not in "iub"]
+    if whole:
+        raise InputError(
+            f"The variables at {where} are quantized: {_named(whole[0])} is {found[whole[0]].dtype}"
+            f"{f', and so are {len(whole) - 1} more' if len(whole) > 1 else ''}, and what a step of it stands for is not "
+            "known. Save them dequantized, as float32."
+        )
+    other = [f"{one.dtype} to {needed[path].dtype}" for path, one in found.items() if one.dtype != needed[path].dtype]
+    for change in sorted(set(other)):
+        warnings.warn(f"{other.count(change)} arrays of {where} were converted from {change}.", stacklevel=2)
 
 
 def _headed(array: Any, path: tuple[str, ...], like: Any) -> Any:

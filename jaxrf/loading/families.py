@@ -16,11 +16,14 @@ import numpy as np
 
 from jaxrf.base.registry import Registry
 from jaxrf.errors import InputError
+from jaxrf.loading.preprocessing import Preprocessing
 
 Flat = dict[tuple[str, ...], np.ndarray]
 
 ARRAYS = {"bias": ("params", "bias"), "running_mean": ("batch_stats", "mean"), "running_var": ("batch_stats", "var")}
 NOT_NEEDED = ("num_batches_tracked", "relative_position_index")
+OF_TORCHVISION = Preprocessing(crop=0.875)
+"""Of most networks of torchvision: a side of 256, of which 224 are seen."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,15 @@ class Family:
             the groups found, and for a number more than that.
         joined: the module, at the end of a path, whose kernel and bias hold those of several in the order of `parts`.
         parts: what takes the place of `joined`; the arrays of attention then get the shapes that Flax gives them.
-        mean, std: of the images that such networks were trained on, of values from 0 to 1, for each of three channels.
         source: whose names these are.
+        preprocessing: of photos for the weights that the library gives by default.
     """
 
     rules: tuple[tuple[str, str], ...]
     source: str
     joined: str = ""
     parts: tuple[str, ...] = ()
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    preprocessing: Preprocessing = OF_TORCHVISION
 
     def converted(self, state: Mapping[str, np.ndarray], where: str) -> Flat:
         """The zoo's variables of a state_dict.
@@ -52,7 +54,8 @@ class Family:
         found: Flat = {}
         strange = []
         for name, value in state.items():
-            module, _, array = name.rpartition(".")
+            # PyTorch's own attention keeps two arrays that belong to no module.
+            module, _, array = re.sub(r"\.in_proj_(weight|bias)$", r".in_proj.\1", name).rpartition(".")
             if array in NOT_NEEDED:
                 continue
             path = self._path(module if array in ("weight", *ARRAYS) else name)
@@ -97,19 +100,18 @@ def _laid_out(array: str, value: np.ndarray) -> tuple[str, str, np.ndarray]:
     return "params", "kernel", value.T if value.ndim == 2 else np.moveaxis(value, (0, 1), (-1, -2))
 
 
-families.register("torchvision_resnet", "timm_resnet")(
-    Family(
-        (
-            (r"conv1", "stem/conv1/conv"),
-            (r"bn1", "stem/conv1/norm"),
-            (r"layer(\d)\.(\d+)\.conv(\d)", r"layer\1/block_\2/conv\3/conv"),
-            (r"layer(\d)\.(\d+)\.bn(\d)", r"layer\1/block_\2/conv\3/norm"),
-            (r"layer(\d)\.(\d+)\.downsample\.0", r"layer\1/block_\2/downsample/conv"),
-            (r"layer(\d)\.(\d+)\.downsample\.1", r"layer\1/block_\2/downsample/norm"),
-            (r"fc", "head/dense"),
-        ),
-        "ResNets of torchvision and timm",
-    )
+RESNET = (
+    (r"conv1", "stem/conv1/conv"),
+    (r"bn1", "stem/conv1/norm"),
+    (r"layer(\d)\.(\d+)\.conv(\d)", r"layer\1/block_\2/conv\3/conv"),
+    (r"layer(\d)\.(\d+)\.bn(\d)", r"layer\1/block_\2/conv\3/norm"),
+    (r"layer(\d)\.(\d+)\.downsample\.0", r"layer\1/block_\2/downsample/conv"),
+    (r"layer(\d)\.(\d+)\.downsample\.1", r"layer\1/block_\2/downsample/norm"),
+    (r"fc", "head/dense"),
+)
+families.register("torchvision_resnet")(Family(RESNET, "ResNets of torchvision"))
+families.register("timm_resnet")(
+    Family(RESNET, "ResNets of timm", preprocessing=Preprocessing(crop=0.95, bicubic=True))
 )
 families.register("torchvision_mobilenet_v2")(
     Family(
@@ -162,6 +164,7 @@ families.register("timm_mobilenet_v2")(
             ),
         ),
         "MobileNet-V2 of timm",
+        preprocessing=Preprocessing(crop=0.875, bicubic=True),
     )
 )
 families.register("torchvision_convnext")(
@@ -186,6 +189,7 @@ families.register("torchvision_convnext")(
             ),
         ),
         "ConvNeXts of torchvision",
+        preprocessing=Preprocessing(crop=224 / 236),
     )
 )
 families.register("timm_convnext")(
@@ -204,6 +208,7 @@ families.register("timm_convnext")(
             (r"head\.fc", "head/dense"),
         ),
         "ConvNeXts of timm",
+        preprocessing=Preprocessing(crop=0.95, bicubic=True),
     )
 )
 families.register("timm_vit")(
@@ -223,7 +228,25 @@ families.register("timm_vit")(
         "ViTs of timm",
         joined="qkv",
         parts=("query", "key", "value"),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        preprocessing=Preprocessing(crop=0.9, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), bicubic=True),
+    )
+)
+families.register("torchvision_vit")(
+    Family(
+        (
+            (r"class_token", "tokens/class_token"),
+            (r"encoder\.pos_embedding", "tokens/position"),
+            (r"conv_proj", "patch_embed"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj", r"block_\1/attention/qkv"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj", r"block_\1/attention/out"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.ln_(\d)", r"block_\1/norm\2"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.0", r"block_\1/expand"),
+            (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.3", r"block_\1/project"),
+            (r"encoder\.ln", "norm"),
+            (r"heads\.head", "head"),
+        ),
+        "ViTs of torchvision",
+        joined="qkv",
+        parts=("query", "key", "value"),
     )
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,10 @@ def format_of(path: Path) -> Format:
         if one.fits(path):
             return one
     inside = f", which holds {_some(path)}" if path.is_dir() else ""
+    names = [one.name for one in path.iterdir()] if path.is_dir() else [path.name]
+    for pattern, says, do in OTHERS:
+        if any(re.fullmatch(pattern, name) for name in names):
+            raise InputError(f"{path} looks like {says}{inside}, which is not read here. {do}")
     raise InputError(f"{path} is not a checkpoint of a known kind{inside}. Give {KINDS}.")
 
 
@@ -57,6 +62,28 @@ KINDS = (
     "an Orbax folder (one checkpoint, or one with a folder for each step), a .msgpack file of flax, a .npz file with names "
     "such as params/conv/kernel, a .safetensors file, or a PyTorch state_dict (.pt, .pth, .bin)"
 )
+
+
+OTHERS = (
+    (r"model\.safetensors|pytorch_model\.bin", "a folder of a model hub", "Give the file with the weights in it."),
+    (r".*\.index\.json", "a folder of weights in several files", "Load them with their own library and save one file."),
+    (r"saved_model\.pb|.*\.data-\d+-of-\d+|checkpoint", "a checkpoint of TensorFlow", "Load it there and save a .npz."),
+    (r".*\.(keras|h5|hdf5)", "weights of Keras", "Load them with Keras, and give jaxrf the model."),
+    (
+        r".*\.onnx",
+        "a network of ONNX",
+        "Save its initializers with numpy.savez, or give the model that it was made from.",
+    ),
+    (
+        r".*\.tflite",
+        "a network of TensorFlow Lite",
+        "Read its arrays with its interpreter and save them with numpy.savez.",
+    ),
+    (r".*\.(pkl|pickle|joblib)", "a pickle, which could run code", "Load it where it is trusted and save a .npz."),
+    (r"\.metadata|.*\.distcp", "a distributed checkpoint of PyTorch", "Save model.state_dict() as one file."),
+    (r".*\.(zip|tar|gz|tgz)", "an archive", "Unpack it first."),
+)
+"""Patterns of names in what is not read, what it looks like, and what to do."""
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -79,22 +106,39 @@ def _is_orbax(path: Path) -> bool:
     return path.is_dir() and (_is_checkpoint(path) or bool(_items(path)) or bool(steps_of(path)))
 
 
-def _read_orbax(path: Path, step: int | None) -> Any:
-    """A tree, that of a step, or that of one of several steps."""
+def tree_in(path: Path, step: int | None) -> Path:
+    """The folder of the one tree that is read of a folder of Orbax: itself, that of a step, or of the newest if None.
+
+    Raises:
+        InputError: there is no such step, or not one tree.
+    """
     single = _is_checkpoint(path) or _items(path)
     if single and step is not None:
         raise InputError(f"{path} is a single checkpoint, and step={step} was asked for. Give the folder above it.")
     if _is_checkpoint(path):
-        return _tree(path)
+        return path
     if single:
         items = [one for one in _items(path) if one.name in ("default", "state", "params", "items")] or _items(path)
         if len(items) != 1:
             raise InputError(f"{path} holds {_some(path)}, and not one checkpoint. Give the folder of one of them.")
-        return _tree(items[0])
+        return items[0]
     known = steps_of(path)
     if step is not None and step not in known:
         raise InputError(f"{path} has no step {step}. It has: {', '.join(map(str, sorted(known)))}.")
-    return _read_orbax(known[max(known) if step is None else step], None)
+    return tree_in(known[max(known) if step is None else step], None)
+
+
+def part_of(path: Path, step: int | None) -> Path:
+    """What is read below a path: as `tree_in` of a folder of Orbax, else all of it.
+
+    Raises:
+        InputError: it is of no known kind.
+    """
+    return tree_in(path, step) if path.is_dir() and format_of(path) is formats["orbax"] else path
+
+
+def _read_orbax(path: Path, step: int | None) -> Any:
+    return _tree(tree_in(path, step))
 
 
 def _tree(path: Path) -> Any:
@@ -120,9 +164,25 @@ def _read_npz(path: Path, step: int | None) -> Any:
         return {name: file[name] for name in file.files}
 
 
+OF_SAFETENSORS = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
+    "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
+}  # fmt: skip
+"""Types as a .safetensors file names them."""
+
+
 def _read_safetensors(path: Path, step: int | None) -> Any:
-    library = _library("safetensors.flax", "safetensors", "A .safetensors file")
-    return {name: np.asarray(value) for name, value in library.load_file(path).items()}
+    import jax.numpy as jnp
+
+    library = _library("safetensors", "safetensors", "A .safetensors file")
+    found = {}
+    for name, one in library.deserialize(path.read_bytes()):
+        if one["dtype"] not in OF_SAFETENSORS:
+            raise InputError(f"{name!r} in {path} is of type {one['dtype']}. Save it as float32.")
+        dtype = jnp.dtype(OF_SAFETENSORS[one["dtype"]])
+        found[name] = np.frombuffer(one["data"], dtype).reshape(one["shape"])
+    return found
 
 
 def _read_torch(path: Path, step: int | None) -> Any:
@@ -133,12 +193,29 @@ def _read_torch(path: Path, step: int | None) -> Any:
     ):
         state = state[inner[0]]
     if not isinstance(state, dict):
-        raise InputError(f"It holds a {type(state).__name__}, not a state_dict. Save model.state_dict().")
-    return {str(name): _numpy(value) for name, value in state.items() if hasattr(value, "dtype")}
+        raise InputError(f"{path} holds a {type(state).__name__}, not a state_dict. Save model.state_dict().")
+    tensors = {str(name): value for name, value in state.items() if hasattr(value, "dtype")}
+    _say_narrow(path, [str(value.dtype) for value in tensors.values() if value.is_quantized or _is_narrow(value)])
+    return {name: _numpy(value) for name, value in tensors.items()}
+
+
+def _say_narrow(path: Path, types: list[str]) -> None:
+    """Warn of what NumPy has no type for."""
+    if types:
+        found = ", ".join(sorted({one.removeprefix("torch.") for one in types}))
+        warnings.warn(f"{len(types)} arrays of {path} are {found}; they became float32.", stacklevel=2)
+
+
+def _is_narrow(value: Any) -> bool:
+    return str(value.dtype) == "torch.bfloat16" or "float8" in str(value.dtype)
 
 
 def _numpy(value: Any) -> np.ndarray:
-    return (value.float() if str(value.dtype) == "torch.bfloat16" else value).detach().numpy()
+    """A tensor in NumPy; what NumPy has no type for, as float32."""
+    value = value.detach()
+    if value.is_quantized:
+        return value.dequantize().numpy()
+    return (value.float() if _is_narrow(value) else value).numpy()
 
 
 def _library(module: str, package: str, what: str) -> Any:

@@ -18,19 +18,21 @@ from types import ModuleType
 from typing import Any
 
 from jaxrf.errors import InputError, JaxrfError, unknown
+from jaxrf.loading.preprocessing import PLAIN, Preprocessing
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A model, the reference that it came from, and the shape of its usual input where its maker says so.
 
-    Its variables are a `state_dict` with `names_of_torch`.
+    Its variables are a `state_dict` with `names_of_torch`. `preprocessing` is that of the weights which a library has for it.
     """
 
     reference: str
     model: Any
     input_shape: tuple[int, ...] | None = None
     names_of_torch: bool = False
+    preprocessing: Preprocessing = PLAIN
 
 
 def load(reference: str, options: dict[str, Any] | None = None) -> Loaded:
@@ -91,8 +93,11 @@ def _from_timm(reference: str, name: str, options: dict[str, Any]) -> Loaded:
     timm = _installed("timm", reference)
     if not timm.is_model(name):
         raise unknown("model of timm", name, timm.list_models())
-    shape = tuple(timm.get_pretrained_cfg(name).input_size)
-    return Loaded(reference, partial(timm.create_model, name, **options), shape, True)
+    found = timm.get_pretrained_cfg(name)
+    shape = tuple(found.input_size)
+    cubic = found.interpolation == "bicubic"
+    how = Preprocessing(shape[1:], found.crop_pct, tuple(found.mean), tuple(found.std), cubic)
+    return Loaded(reference, partial(timm.create_model, name, **options), shape, True, how)
 
 
 def _from_torch(reference: str, place: str, options: dict[str, Any]) -> Loaded:
@@ -176,39 +181,33 @@ def _attribute(thing: Any, name: str, place: str) -> Any:
 
 def _make(thing: Any, reference: str, options: dict[str, Any]) -> Any:
     """`thing` itself where it is a model, else what it returns when called with `options`."""
-    from flax import linen, nnx
+    from jaxrf.adapters import is_model
+    from jaxrf.adapters.makers import required
 
-    if not callable(thing):
-        raise InputError(
-            f"{reference} is of type {type(thing).__name__}. A model, or a callable that makes one, is needed."
-        )
-    if isinstance(thing, linen.Module | nnx.Module):
+    if is_model(thing):
         if options:
             raise InputError(
                 f"{reference} is a model already, so it takes no --model-option ({', '.join(options)}). "
                 "Name the callable that makes it."
             )
         return thing
-    signature = _signature(thing)
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    required = [p.name for p in signature.parameters.values() if p.default is p.empty and p.kind not in variadic]
-    needed = [name for name in required if name not in options]
-    if needed == ["rngs"]:  # an NNX class, or a function like one: made anew from rngs for each seed
+    if not callable(thing):
+        raise InputError(
+            f"{reference} is of type {type(thing).__name__}. A model, or a callable that makes one, is needed."
+        )
+    needed = [name for name in required(thing) or [] if name not in options]
+    if needed in (["rngs"], ["key"]):  # a class of NNX or Equinox, or a function like one: made anew for each seed
         return partial(thing, **options) if options else thing
     if needed and not options:  # a function of the input
         return thing
-    return _call(thing, signature, reference, options)
+    return _call(thing, reference, options)
 
 
-def _signature(make: Callable[..., Any]) -> inspect.Signature:
-    """The arguments of a call of `make`; those of an NNX class are hidden by its metaclass, so `__init__` is asked."""
-    whole = partial(make)
-    if isinstance(whole.func, type):
-        whole = partial(whole.func.__init__, None, *whole.args, **whole.keywords)
-    return inspect.signature(whole)
+def _call(make: Callable[..., Any], reference: str, options: dict[str, Any]) -> Any:
+    from jaxrf.adapters import is_model
+    from jaxrf.adapters.makers import parameters
 
-
-def _call(make: Callable[..., Any], signature: inspect.Signature, reference: str, options: dict[str, Any]) -> Any:
+    signature = inspect.Signature(list(parameters(make).values()))
     try:
         signature.bind(**options)
     except TypeError as error:
@@ -218,6 +217,6 @@ def _call(make: Callable[..., Any], signature: inspect.Signature, reference: str
             "give each as --model-option NAME=VALUE."
         ) from error
     model = make(**options)
-    if not callable(model):
+    if not (callable(model) or is_model(model)):
         raise InputError(f"{reference} returned {type(model).__name__}. It must return a model.")
     return model

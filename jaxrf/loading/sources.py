@@ -15,6 +15,7 @@ from typing import Any
 
 from jaxrf.base.provenance import PACKAGES, version
 from jaxrf.errors import InputError
+from jaxrf.loading.remote import is_remote
 
 SCHEMA = 3
 """Raised when blocks, how they are planned, or how they are merged, change."""
@@ -110,6 +111,10 @@ def variables_hash(path: str) -> str:
     Raises:
         InputError: there is none.
     """
+    if is_remote(path):
+        raise InputError(
+            f"{path} is not on this machine, and the variables of a sweep are in its ids. Copy them first."
+        )
     if not Path(path).exists():
         raise InputError(f"There are no variables at {path}. Give an Orbax folder or a flax .msgpack file.")
     return files_hash([Path(path)])

@@ -5,7 +5,10 @@ Invariant: what is known, unknown or incomparable about a publication is said as
 One more protocol is a file here that registers it.
 """
 
-from jaxrf.protocols import luo2016, openerf, replknet2022
+from jaxrf.protocols import luo2016, mambair2024, openerf, replknet2022, slak2023, vmamba2024
 from jaxrf.protocols.protocol import Protocol, Reading, displays, protocols
 
-__all__ = ["Protocol", "Reading", "displays", "luo2016", "openerf", "protocols", "replknet2022"]
+__all__ = [
+    "Protocol", "Reading", "displays", "luo2016", "mambair2024", "openerf", "protocols", "replknet2022", "slak2023",
+    "vmamba2024",
+]  # fmt: skip

@@ -48,7 +48,7 @@ class Protocol:
         score: what an input position gets.
         average: "weighted" or "normalized".
         display: name of the transform before the map is shown.
-        readings: what is measured, on the mean map.
+        readings: what is measured, on the mean map; none where the source shows a figure alone.
         known: facts from the source.
         unknown: what the source leaves open, and how it is read here.
         incomparable: what in the protocol keeps its numbers from being compared, with each other or with ours.
@@ -124,6 +124,24 @@ def as_is(maps: np.ndarray) -> np.ndarray:
 def log10_of_one_more(maps: np.ndarray) -> np.ndarray:
     """`log10(map + 1)` divided by its peak; it depends on the scale of the map."""
     return _divided(np.log10(maps + 1), np.max)
+
+
+@displays.register("power_0.2")
+def power_fifth(maps: np.ndarray) -> np.ndarray:
+    """The maps to the power 0.2, divided by their peaks."""
+    return _divided(maps**0.2, np.max)
+
+
+@displays.register("power_0.25")
+def power_quarter(maps: np.ndarray) -> np.ndarray:
+    """The maps to the power 0.25, divided by their peaks."""
+    return _divided(maps**0.25, np.max)
+
+
+@displays.register("peak_to_one")
+def peak_to_one(maps: np.ndarray) -> np.ndarray:
+    """The maps divided by their peaks."""
+    return _divided(maps, np.max)
 
 
 @displays.register("sum_to_one")

@@ -201,7 +201,7 @@ def test_random_weights_come_from_the_parts_of_a_module_or_from_its_maker():
         first, again, other = (subject.initialize(jax.random.key(seed))["stem.0.weight"] for seed in (1, 1, 2))
         assert (first == again).all() and (first != other).any()
         assert float(abs(first).max()) <= 27**-0.5  # uniform within one over the root of the fan-in
-    assert jaxrf.erf(net(), None, jaxrf.noise(1), input_shape=(3, 15, 17), output="output/map", seeds=2).count == 2
+    assert jaxrf.erf(net(), None, jaxrf.noise(1), input_shape=(3, 15, 17), output="map", seeds=2).count == 2
 
 
 def test_a_parameter_that_nobody_can_draw_is_named():

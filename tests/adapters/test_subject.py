@@ -88,9 +88,7 @@ def test_args_have_one_place_for_the_image(args, found):
 )
 def test_what_is_no_model(model, found):
     """Things of no known kind say what they are and what is needed."""
-    with pytest.raises(
-        InputError, match=rf"The model is {found}; needed is a Linen, NNX or PyTorch module, or a function"
-    ):
+    with pytest.raises(InputError, match=rf"The model is {found}; needed is a model of Linen, NNX, PyTorch, Haiku"):
         adapt(model, (5, 7, 3))
 
 

@@ -1,7 +1,8 @@
 """Networks of timm with random weights: how many have the tables and maps that PyTorch's own gradients have.
 
-    python tests/adapters/timm_names.py              # all names: some twenty minutes on two cores
+    python tests/adapters/timm_names.py              # all names that docs/timm.csv has not: an hour and more on two cores
     python tests/adapters/timm_names.py resnet18 vit_tiny_patch16_224
+    python tests/adapters/timm_names.py --page       # docs/timm.md from docs/timm.csv
 
 Each network runs in double precision, in which rounding flips no ReLU. Of a layer at half of its depth and of its last
 feature map, the center unit's map of one channel is compared with `torch.autograd.grad`, and the box of the table with the
@@ -10,17 +11,25 @@ positions whose gradient is not zero.
 
 from __future__ import annotations
 
+import csv
 import functools
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 SMALL = 64
 """Positions along an axis of the images of convolutional networks; the others take images of the size they are made for."""
-LARGER = {"inception_v3": 96, "inception_v4": 96}
+LARGER = {
+    "inception_v3": 96,
+    "inception_v4": 96,
+    "halonet26t": 256,
+    "efficientformer_l1": 224,
+    "crossvit_tiny_240": 240,
+}
 CONVOLUTIONS = """
 resnet18 resnet26d resnetv2_50 resnext50_32x4d wide_resnet50_2 seresnet18 ecaresnet26t skresnet18 res2net50_26w_4s
 resnest14d regnetx_002 regnety_002 densenet121 vgg11_bn mobilenetv2_050 mobilenetv3_small_050 mobilenetv4_conv_small_035
@@ -36,6 +45,31 @@ crossvit_tiny_240 cait_xxs24_224 coat_tiny maxvit_rmlp_pico_rw_256 tiny_vit_5m_2
 botnet26t_256 lambda_resnet26t
 """.split()
 NAMES = CONVOLUTIONS + ATTENTION
+TABLE = Path(__file__).parents[2] / "docs" / "timm.csv"
+PAGE = TABLE.with_suffix(".md")
+FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_multi_thread_eigen=false"
+TRACED = {
+    "outcome": "traces",
+    "reason": "not compared yet: all operations have a rule, and all shapes are PyTorch's",
+}
+"""Of a network whose graph was evaluated on shapes, and no more."""
+COLUMNS = (
+    "name", "outcome", "size", "layers", "middle", "middle_error", "middle_box", "last", "last_error", "last_box", "seconds",
+    "reason",
+)  # fmt: skip
+INTRODUCTION = """\
+<!-- Written by tests/adapters/timm_names.py from timm.csv. Change those. -->
+
+# Networks of timm
+
+Of {all} networks of timm that were compared, with the random weights that timm draws and small images, {good} have the maps \
+and tables that PyTorch's own gradients have. Compared is the center unit of a layer at half of the depth and of the last feature map: the map \
+of one channel with `torch.autograd.grad`, in double precision, in which rounding flips no ReLU; the error is the largest \
+difference over the largest value. A box is the *hull* of the positions whose gradient is not zero, or *holds* them, where a \
+position that paths reach has the gradient zero at this input, as behind a ReLU. An error above 1e-5 or a box that leaves out a \
+gradient would be a difference.
+
+`python tests/adapters/timm_names.py` makes this table again."""
 
 
 def compared(name: str) -> dict[str, Any]:
@@ -62,25 +96,28 @@ def compared(name: str) -> dict[str, Any]:
     vectors = [values[layer][places[layer]].abs() for layer in layers]
     least = min(len(one) for one in vectors)
     channel = int(torch.stack([one[:least] for one in vectors]).amin(0).argmax())  # no ReLU has switched it off
-    results = jaxrf.erf(model, None, image, layer=layers, channels=channel, certify=False)
+    maps, origins = _maps(model, image, layers, channel)
     found: dict[str, Any] = {"name": name, "size": size, "rows": len(table.rows), "layers": {}}
-    for layer, result in results.items():
+    for layer in layers:
         (gradient,) = torch.autograd.grad(values[layer][places[layer]][channel], x, retain_graph=True)
         wanted = gradient[0].square().sum(0).numpy()
-        found["layers"][layer] = _judged(table[layer], table[layer].center_unit, wanted, _laid(result, size))
+        ours = _laid(maps[layer], origins[layer], size)
+        found["layers"][layer] = _judged(table[layer], table[layer].center_unit, wanted, ours)
     return found
 
 
 def _made(timm: Any, name: str) -> tuple[Any, int]:
     """A network without its head, and the size of its images: a small one where it takes that."""
-    head = {"num_classes": 0, "global_pool": ""}
-    if name in CONVOLUTIONS:
-        return timm.create_model(name, **head).eval().double(), LARGER.get(name, SMALL)
-    try:
-        return timm.create_model(name, img_size=SMALL, **head).eval().double(), SMALL
-    except Exception:  # whatever a network raises that takes no other size
-        model = timm.create_model(name, **head).eval().double()
-        return model, model.pretrained_cfg["input_size"][-1]
+    small, bare, headless = LARGER.get(name, SMALL), {"num_classes": 0}, {"num_classes": 0, "global_pool": ""}
+    sized = {} if name in CONVOLUTIONS else {"img_size": small}
+    for options in ({**headless, **sized}, {**bare, **sized}, headless, bare):
+        try:
+            model = timm.create_model(name, **options).eval().double()
+        except Exception:  # whatever a network raises that takes no other size, or always pools
+            continue
+        fixed = name not in CONVOLUTIONS and "img_size" not in options
+        return model, model.pretrained_cfg["input_size"][-1] if fixed else small
+    raise ValueError(f"{name} cannot be made without a head")
 
 
 def _judged(row: Any, unit: tuple[int, ...], wanted: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
@@ -124,10 +161,21 @@ def _place(row: Any, unit: tuple[int, ...], channel: Any) -> tuple[Any, ...]:
     return (0, channel, *unit) if _channel_axis(row) == 1 else (0, *unit, channel)
 
 
-def _laid(result: Any, size: int) -> np.ndarray:
+def _maps(model: Any, image: np.ndarray, layers: list[str], channel: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Maps of the center units of all layers by one program, and their places on the image."""
+    import jax
+
+    import jaxrf
+    from jaxrf.adapters import variables_of
+
+    field = jaxrf.prepare(model, None, image, layer=layers, channels=channel, score="square", crop=False)
+    found = jax.jit(field)(variables_of(model, None), image, jax.random.key(0))
+    return {name: one.array()[0, 0] for name, one in found.items()}, {name: at[0] for name, at in field.origin.items()}
+
+
+def _laid(values: Any, origin: Any, size: int) -> np.ndarray:
     """The map in the frame of the image."""
-    full = np.zeros((size, size))
-    values, origin = np.asarray(result.mean[0]), [int(at) for at in result.origin[0]]
+    full, values, origin = np.zeros((size, size)), np.asarray(values), [int(at) for at in origin]
     where = tuple(slice(max(o, 0), min(o + n, size)) for o, n in zip(origin, values.shape))
     full[where] = values[tuple(slice(w.start - o, w.stop - o) for w, o in zip(where, origin))]
     return full
@@ -139,30 +187,94 @@ def right(found: dict[str, Any]) -> bool:
 
 
 def row_of(name: str) -> dict[str, Any]:
-    """As `compared`, with the time it takes; a failure is a row too."""
+    """One network as a row of the table: names of the two layers, errors, boxes, or why there are none."""
     begun = time.process_time()
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     try:
         found = compared(name)
+        for place, (layer, one) in zip(("middle", "last"), found["layers"].items()):
+            box = "hull" if one["hull"] else "holds" if one["inside"] else "wrong"
+            row |= {place: layer, f"{place}_error": f"{one['error']:.1e}", f"{place}_box": box}
+        row |= {"size": found["size"], "layers": found["rows"], "outcome": "agrees" if right(found) else "differs"}
     except Exception as error:  # whatever keeps a network from being compared is what is asked for
-        found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
-    return {"name": name, **found, "seconds": round(time.process_time() - begun)}
+        row |= {"outcome": "fails", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    return row | {"name": name, "seconds": round(time.process_time() - begun)}
+
+
+def kept() -> dict[str, dict[str, str]]:
+    """The rows of docs/timm.csv by name."""
+    if not TABLE.exists():
+        return {}
+    with TABLE.open(newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def keep(rows: dict[str, dict[str, Any]]) -> None:
+    """Write docs/timm.csv, in the order of the names."""
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[name] for name in NAMES if name in rows)
+
+
+def page(rows: dict[str, dict[str, str]]) -> str:
+    """docs/timm.md."""
+    good = [row for row in rows.values() if row["outcome"] == "agrees"]
+    compared = sum(row["outcome"] != TRACED["outcome"] for row in rows.values())
+    lines = [
+        INTRODUCTION.format(good=len(good), all=compared),
+        "",
+        "| network | size | layers | middle layer | error | box | last layer | error | box |",
+        "|---|---:|---:|---|---:|---|---|---:|---|",
+    ]
+    for row in good:
+        cells = [f"`{row['name']}`", row["size"], row["layers"]]
+        for place in ("middle", "last"):
+            cells += (
+                [f"`{row[place]}`", row[f"{place}_error"], row[f"{place}_box"]] if row[place] else ["the same", "", ""]
+            )
+        lines.append(f"| {' | '.join(cells)} |")
+    others = [row for row in rows.values() if row["outcome"] != "agrees"]
+    if others:
+        lines += ["", "## The others", "", "| network | what happens |", "|---|---|"]
+        lines += [
+            f"| `{row['name']}` | {row['reason'].replace('|', chr(92) + '|') or 'a map or box differs'} |"
+            for row in others
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def main(names: list[str]) -> int:
-    """Print one line for each network, and how many are right."""
+    """Print and keep one line for each network, and write the page; how many are right."""
+    rows = kept()
+    if names == ["--page"]:
+        names = []
+    elif not names:
+        names = [name for name in NAMES if rows.get(name, TRACED)["outcome"] == TRACED["outcome"]]
     # Each program runs once, so its compilation is what takes time.
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
-    good, names = 0, names or NAMES
+    os.environ.setdefault("XLA_FLAGS", FLAGS)
     for name in names:
-        found = row_of(name)
-        good += right(found)
-        said = found.get("error") or "; ".join(
-            f"{layer}: map {one['error']:.1e}, box {'is the hull' if one['hull'] else 'holds it' if one['inside'] else 'WRONG'}"
-            for layer, one in found["layers"].items()
-        )
-        print(f"{'right' if right(found) else 'OTHER'}  {name} ({found['seconds']} s): {said}", flush=True)
-    print(f"{good} of {len(names)} agree.")
-    return 0 if good == len(names) else 1
+        rows[name] = row_of(name)
+        keep(rows)
+        print(*(str(rows[name][column]) for column in COLUMNS), sep="  ", flush=True)
+        _forget()
+    PAGE.write_text(page(kept()))
+    good = sum(row["outcome"] == "agrees" for row in rows.values())
+    print(f"{good} of {len(rows)} agree.")
+    return 0 if good == len(rows) else 1
+
+
+def _forget() -> None:
+    """Give back what compiled programs hold."""
+    import gc
+
+    import jax
+
+    import jaxrf
+
+    jaxrf.clear_cache()
+    jax.clear_caches()
+    gc.collect()
 
 
 if __name__ == "__main__":

@@ -107,3 +107,18 @@ def test_a_broken_array_is_named(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"text")
     with pytest.raises(InputError, match=r"a.npy cannot be read as a numpy array"):
         photos.read(tmp_path / "a.npy")
+
+
+def test_photos_are_prepared_as_a_family_was_trained(tmp_path, gradient):
+    """Of a photo of 20 x 30 the middle 16 x 16 at a crop of 0.8, then mean and deviation of its own; displayable is the way back."""
+    from jaxrf.loading.families import families
+    from jaxrf.loading.preprocessing import Preprocessing
+
+    file = tmp_path / "photo.png"
+    Image.fromarray(gradient).save(file)
+    how = Preprocessing(crop=0.8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), bicubic=True)
+    found = photos.read(file, (16, 16), how)
+    np.testing.assert_allclose(found, (gradient[2:18, 7:23] / 255 - 0.5) / 0.25, atol=1e-5)
+    np.testing.assert_allclose(photos.displayable(found, how), gradient[2:18, 7:23] / 255, atol=1e-6)
+    assert families["timm_vit"].preprocessing.mean == (0.5, 0.5, 0.5) and families["timm_vit"].preprocessing.crop == 0.9
+    assert families["torchvision_convnext"].preprocessing.crop == 224 / 236

@@ -192,3 +192,13 @@ def test_a_file_that_fails_on_import_is_named(tmp_path, monkeypatch, body, messa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=f"Importing broken_models.*{message}"):
         load("broken_models.py:net" if as_file else "broken_models:net")
+
+
+@pytest.mark.parametrize(
+    ("reference", "what"), [("timm:resnet18", "PyTorch and timm"), ("torch:some.nets:make", "PyTorch")]
+)
+def test_pytorch_that_is_not_installed_is_named(monkeypatch, reference, what):
+    """With what to install, before anything of the user's is imported."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=rf"{reference} needs {what}: .*Run: pip install 'jaxrf\[torch\]'"):
+        load(reference)

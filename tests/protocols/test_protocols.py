@@ -43,8 +43,11 @@ def test_options_may_repeat_and_not_contradict(protocol):
 
 PUBLISHED = {
     "luo2016": (None, "center", 0, "abs", "weighted", "as_is"),
+    "mambair2024": ((120, 120), "middle", "sum", "relu", "weighted", "power_0.25"),
     "openerf": (None, "middle", "sum", "positive_sum", "weighted", "sum_to_one"),
     "replknet2022": ((1024, 1024), "middle", "relu_sum", "relu", "weighted", "log10_of_one_more"),
+    "slak2023": ((1024, 1024), "middle", "relu_sum", "relu", "weighted", "peak_to_one"),
+    "vmamba2024": ((1024, 1024), "middle", "relu_sum", "relu", "weighted", "power_0.2"),
 }
 """Written down once more from papers and scripts: size of images, units, channels, score, average, display."""
 
@@ -58,7 +61,8 @@ def test_choices_are_those_of_the_sources():
         return [r.options[option] for r in protocols[name].readings if option in r.options]
 
     assert options("openerf", "radius") == [5, 10, 20, 30, 40, 60, 80]
-    assert options("replknet2022", "share") == [0.2, 0.3, 0.5, 0.99]
+    assert options("replknet2022", "share") == options("slak2023", "share") == [0.2, 0.3, 0.5, 0.99]
+    assert not protocols["vmamba2024"].readings and not protocols["mambair2024"].readings
 
 
 def test_requests_take_what_is_fixed():
@@ -155,3 +159,13 @@ def test_displays():
     assert displays["as_is"](maps) is maps
     np.testing.assert_allclose(displays["sum_to_one"](maps).sum((1, 2)), [1, 0])
     np.testing.assert_allclose(displays["log10_of_one_more"](maps).max((1, 2)), [1, 0])
+    for name in ("power_0.2", "power_0.25", "peak_to_one"):
+        np.testing.assert_allclose(displays[name](maps).max((1, 2)), [1, 0])
+
+
+def test_displays_of_the_same_map_differ_as_the_protocols_say():
+    """A thousandth of the peak is a quarter of it, a sixth, and a thousandth."""
+    maps = np.array([[[1000.0, 1.0]]])
+    shown = {name: protocols[name].shown(maps)[0, 0, 1] for name in ("vmamba2024", "mambair2024", "slak2023")}
+    np.testing.assert_allclose(list(shown.values()), [1e-3**0.2, 1e-3**0.25, 1e-3])
+    assert protocols["vmamba2024"].read(made_with(protocols["vmamba2024"], np.ones((1, 1024, 1024)))) == {}

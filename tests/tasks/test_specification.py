@@ -192,5 +192,7 @@ def test_missing_files_are_said_before_anything_runs(tmp_path):
         tasks(made(inputs=str(tmp_path / "none")))
     with pytest.raises(InputError, match="There are no variables at"):
         tasks(made(seeds=None, variables=str(tmp_path / "none")))
+    with pytest.raises(InputError, match="gs://bucket/run is not on this machine.*Copy them first"):
+        tasks(made(seeds=None, variables="gs://bucket/run"))
     with pytest.raises(InputError, match="inputs = 3 is not text"):
         tasks(made(inputs=3))
