@@ -68,7 +68,7 @@ def without_hardware() -> None:
     """Say to JAX and to libtpu that no chip is here; to be called before JAX's devices are first asked for."""
     for name, value in ALONE.items():
         os.environ.setdefault(name, value)
-    if not jax.config.jax_platforms:  # read from the environment when JAX was imported
+    if not jax.config.values["jax_platforms"]:  # read from the environment when JAX was imported
         jax.config.update("jax_platforms", ALONE["JAX_PLATFORMS"])
 
 
