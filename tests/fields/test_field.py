@@ -246,7 +246,9 @@ def test_units_over_an_axis_of_a_mesh(cases):
     """Each device pulls a share of the units back and gets all maps, pooled ones and those of rows and columns too."""
     run = [sys.executable, "-c", UNITS_OVER_AN_AXIS, str(cases)]
     done = subprocess.run(run, capture_output=True, text=True, timeout=240)
-    assert done.stdout.strip() == "The mesh axis 'units' has length 4, and units were dealt over 2.", done.stderr[-3000:]
+    assert done.stdout.strip() == "The mesh axis 'units' has length 4, and units were dealt over 2.", done.stderr[
+        -3000:
+    ]
 
 
 def test_units_that_an_axis_does_not_divide(field):
