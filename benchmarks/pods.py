@@ -104,7 +104,7 @@ def measure(case: Case, topology: str, small: bool) -> tuple[dict[str, Any], dic
     lengths = {"data": chips} if len(case.axes) == 1 else {"data": side, "units": chips // side}
     place = mesh(topology, lengths)
     model, layer, shape = (
-        (zoo.conv_stack(depth=2, width=8), None, (16, 16, 3)) if small else (zoo.resnet50(), "layer2", (224, 224, 3))
+        (zoo.conv_stack(depth=2, width=8), None, (16, 16, 3)) if small else (zoo.resnet18(), "layer2", (224, 224, 3))
     )
     function, arguments = program(case, place, model, layer, shape)
     start = time.perf_counter()

@@ -21,6 +21,7 @@ SCRIPTS = {
     "engine.py": ["--jobs", "B,E,G"],
     "first_map.py": ["--jobs", "U-Net"],
     "memory.py": ["--cases", "volume"],
+    "pods.py": ["--cases", "units"],
     "scaling.py": ["--tables", "depth,devices"],
     "sweep.py": ["--tables", "throughput,processes,blocks"],
 }
@@ -45,7 +46,7 @@ def helpers(monkeypatch):
 @pytest.mark.parametrize("script", [f.name for f in sorted(FOLDER.glob("[!_]*.py")) if f.name != "table.py"])
 def test_a_benchmark_runs_and_writes_its_rows(script, tmp_path):
     """Small sizes go through the whole script: maps agree, every row has its columns, the page shows them."""
-    if script == "accelerators.py" and importlib.util.find_spec("libtpu") is None:
+    if script in ("accelerators.py", "fitting.py", "pods.py") and importlib.util.find_spec("libtpu") is None:
         pytest.skip("the compiler of TPUs is not installed here (extra `tpu`); `make bench-tpu` runs this script")
     file = tmp_path / f"{Path(script).stem}.json"
     run(script, "--small", "--repeats", "1", "--out", str(file), *SCRIPTS.get(script, []))
