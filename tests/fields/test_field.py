@@ -238,6 +238,12 @@ try:
     jax.jit(jax.shard_map(lambda w, x: field.across("units", 2)(w, x).array(), **place))(variables, images)
 except InputError as error:
     print(error)
+try:
+    jax.jit(jax.shard_map(lambda w, x: dealt(w, x).array(), **place))(variables, images[:3])
+except ValueError as error:
+    assert "divisible" in str(error), error
+else:
+    raise AssertionError("3 images were taken for an axis of 2")
 """
 
 
