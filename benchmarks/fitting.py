@@ -45,7 +45,14 @@ def prepared(name: str, platform: str, small: bool) -> Any:
                 break
     image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     return jaxrf.prepare(
-        model, None, image, layer=row.name, units=jaxrf.grid(*counts), platform=platform, precision="default", memory="13GB"
+        model,
+        None,
+        image,
+        layer=row.name,
+        units=jaxrf.grid(*counts),
+        platform=platform,
+        precision="default",
+        memory="13GB",
     )
 
 
@@ -106,7 +113,9 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--networks", default=",".join(entry.name for entry in listing()), help="names of the zoo")
     arguments.add_argument("--chips", default="v5e", help=f"of {', '.join(CHIPS)} (default: v5e)")
-    arguments.add_argument("--seconds", type=float, default=900.0, help="after which a network is given up (default: 900)")
+    arguments.add_argument(
+        "--seconds", type=float, default=900.0, help="after which a network is given up (default: 900)"
+    )
     options = arguments.parse_args()
     networks = ["conv_stack"] if options.small else [name.strip() for name in options.networks.split(",")]
     chips = [name.strip() for name in options.chips.split(",")]

@@ -40,26 +40,33 @@ class Case:
     Attributes:
         name: of the case, and of its row.
         what: in words.
-        axes: of the mesh, by how large a part of it they take.
-        split: whether weights are split over the images' axis.
-        images: on each place of the images' axis.
-        units: of the layer.
+        images: the axes of the mesh that they lie over.
+        weights: the axis that they are split over; None where they are whole on each chip.
+        units: the axis that they are dealt over; None where each chip has those of its images.
+        each: how many images each place has.
+        asked: which units of the layer.
     """
 
     name: str
     what: str
-    axes: tuple[str, ...]
-    split: bool = False
-    images: int = 4
-    units: Any = "center"
+    images: tuple[str, ...]
+    weights: str | None = None
+    units: str | None = None
+    each: int = 4
+    asked: Any = "all"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Those of the mesh."""
+        return self.images if self.units is None else (*self.images, self.units)
 
 
 GRID = jaxrf.grid(4, 4)
 CASES = (
-    Case("images", "16 units, images over all chips, weights whole", ("data",), units=GRID),
-    Case("split", "16 units, images over all chips, weights split over them", ("data",), split=True, units=GRID),
-    Case("units", "all units over 16 places, images over 16", ("data", "units"), images=1, units="all"),
-    Case("both", "all units over 16 places, images over 16, weights split over these", ("data", "units"), True, 1, "all"),
+    Case("images", "16 units, images over all chips, weights whole", ("data",), asked=GRID),
+    Case("split", "16 units, images over all chips, weights split over 16", ("data", "weights"), "weights", asked=GRID),
+    Case("units", "all units over 16 places, images over 16, weights whole", ("data",), None, "units", 1),
+    Case("both", "all units over 16 places, images over 16, weights split over these", ("data",), "data", "units", 1),
 )  # fmt: skip
 
 
@@ -71,24 +78,24 @@ def spread(weight: Any, axis: str, length: int) -> P:
 
 def program(case: Case, place: Mesh, model: Any, layer: str | None, shape: tuple[int, ...]) -> tuple[Any, tuple]:
     """The function of a case, and what it takes."""
-    count = case.images * place.shape["data"]
+    count = case.each * prod(place.shape[axis] for axis in case.images)
     one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     field = jaxrf.prepare(
-        model, None, one, layer=layer, units=case.units, precision="default", platform="tpu", memory="8GB"
+        model, None, one, layer=layer, units=case.asked, precision="default", platform="tpu", memory="8GB"
     )
     lie: Callable[..., Any] = partial(NamedSharding, place)
-    weights = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(
-            a.shape, a.dtype, sharding=lie(spread(a, "data", place.shape["data"]) if case.split else P())
-        ),
-        field.subject.abstract,
-    )
-    images = jax.ShapeDtypeStruct((count, *shape), jnp.float32, sharding=lie(P("data")))
+
+    def split(weight: Any) -> Any:
+        where = spread(weight, case.weights, place.shape[case.weights]) if case.weights is not None else P()
+        return jax.ShapeDtypeStruct(weight.shape, weight.dtype, sharding=lie(where))
+
+    weights = jax.tree.map(split, field.subject.abstract)
+    images = jax.ShapeDtypeStruct((count, *shape), jnp.float32, sharding=lie(P(case.images)))
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=lie(P()))
-    if "units" not in case.axes:
+    if case.units is None:
         return field, (weights, images, key)
-    dealt = field.across("units", place.shape["units"])
+    dealt = field.across(case.units, place.shape[case.units])
 
     def maps(weights: Any, images: jax.Array, key: jax.Array) -> Any:
         return dealt(weights, images, key, first=jax.lax.axis_index("data") * len(images))
@@ -101,7 +108,7 @@ def measure(case: Case, topology: str, small: bool) -> tuple[dict[str, Any], dic
     """Columns and details of one case."""
     chips = prod(int(n) for n in topology.partition(":")[2].split("x"))
     side = int(chips**0.5)
-    lengths = {"data": chips} if len(case.axes) == 1 else {"data": side, "units": chips // side}
+    lengths = dict(zip(case.axes, (chips,) if len(case.axes) == 1 else (side, chips // side)))
     place = mesh(topology, lengths)
     model, layer, shape = (
         (zoo.conv_stack(depth=2, width=8), None, (16, 16, 3)) if small else (zoo.resnet18(), "layer2", (224, 224, 3))

@@ -137,7 +137,9 @@ def measure(case: Case, images: int, seeds: int) -> dict[str, tuple[dict[str, An
     return found
 
 
-def compared(exact: Any, right: Sequence[Any], single: Any, maps: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def compared(
+    exact: Any, right: Sequence[Any], single: Any, maps: Sequence[Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """How far maps of several networks, and what is measured of their mean, are from those of float64."""
     errors = np.concatenate(
         [relative_errors(np.asarray(m.array(), np.float64), np.asarray(r.array())) for m, r in zip(maps, right)]
