@@ -85,7 +85,7 @@ def test_unknown_jobs_and_tables_are_named(tmp_path):
     for script, option, words in (
         ("engine.py", "--jobs", "names none of the jobs A to G"),
         ("scaling.py", "--tables", "no table 'X'; there are units, image size"),
-        ("accelerators.py", "--chips", "--chips 'X' is not known; there are v5e, v6e, v5p, h100"),
+        ("accelerators.py", "--chips", "Unknown chip 'X'. Known: 'h100', 'v5e', 'v5p', 'v6e'"),
     ):
         command = [sys.executable, str(FOLDER / script), option, "X"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
