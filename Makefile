@@ -57,16 +57,19 @@ format: $(VENV)/.installed-dev
 	$(RUN) -m ruff format .
 
 bench: $(VENV)/.installed-bench
-	for script in $(filter-out benchmarks/accelerators.py,$(wildcard benchmarks/[!_]*.py)); do echo "== $$script"; $(RUN) $$script || exit 1; done
+	for script in $(filter-out $(addprefix benchmarks/,accelerators.py pods.py fitting.py),$(wildcard benchmarks/[!_]*.py)); do echo "== $$script"; $(RUN) $$script || exit 1; done
 
 # What the compilers of accelerators expect, on a machine without one; each in an environment of its own (0.4 and 2 GB).
 bench-tpu:
 	$(MAKE) --no-print-directory .venv-tpu/.installed-tpu VENV=.venv-tpu
 	.venv-tpu/bin/python benchmarks/accelerators.py --chips v5e
+	.venv-tpu/bin/python benchmarks/pods.py
+	.venv-tpu/bin/python benchmarks/fitting.py --chips v5e
 
 bench-h100:
 	$(MAKE) --no-print-directory .venv-h100/.installed-cuda13 VENV=.venv-h100
 	.venv-h100/bin/python benchmarks/accelerators.py --chips h100
+	.venv-h100/bin/python benchmarks/fitting.py --chips h100
 
 docs: $(VENV)/.installed-docs
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -14,12 +14,14 @@ import subprocess
 import sys
 from typing import Any
 
-import _estimates
 import jax
 from _common import Report, parser
-from _estimates import CHIPS, Estimate, estimate
 from _jobs import jobs
 from _programs import Asked, Program
+
+from jaxrf.base.chips import CHIPS, device, platform_of, without_hardware
+from jaxrf.base.estimates import Estimate, estimate
+from jaxrf.errors import JaxrfError
 
 AIMS = {"A": 0.9, "B": 6.0, "C": 1.5, "E": 50.0, "F": 4.0, "G": 8.0}
 """The least ratios of cycles to plain JAX that the project holds itself to."""
@@ -66,12 +68,11 @@ def main() -> None:
     chips = [name.strip() for name in options.chips.split(",")]
     if not chosen:
         arguments.error(f"--jobs {options.jobs} names none of the jobs {', '.join(AIMS)}.")
-    if unknown := [chip for chip in chips if chip not in CHIPS]:
-        arguments.error(f"--chips {unknown[0]!r} is not known; there are {', '.join(CHIPS)}.")
+    without_hardware()
     try:
         for chip in chips:
-            _estimates.device(chip)
-    except RuntimeError as error:
+            device(chip)
+    except JaxrfError as error:
         arguments.error(str(error))
     many = len(chosen) * len(chips) > 1
     for job in chosen if many else ():  # each in a process of its own: a compiler keeps what it has taken
@@ -80,7 +81,7 @@ def main() -> None:
     if many:
         return
     (job,), (chip,) = chosen, chips
-    columns, details = measure(chip, Asked(job, "gpu" if chip == "h100" else "tpu", options.precision))
+    columns, details = measure(chip, Asked(job, platform_of(chip), options.precision))
     table = "H100, counted by the compiler" if chip == "h100" else "TPU, estimated by the compiler"
     Report("accelerators", options).add(table, f"{job.name}, {chip}, {options.precision}", columns, details)
 

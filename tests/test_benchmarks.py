@@ -21,6 +21,7 @@ SCRIPTS = {
     "engine.py": ["--jobs", "B,E,G"],
     "first_map.py": ["--jobs", "U-Net"],
     "memory.py": ["--cases", "volume"],
+    "pods.py": ["--cases", "units"],
     "scaling.py": ["--tables", "depth,devices"],
     "sweep.py": ["--tables", "throughput,processes,blocks"],
 }
@@ -45,7 +46,7 @@ def helpers(monkeypatch):
 @pytest.mark.parametrize("script", [f.name for f in sorted(FOLDER.glob("[!_]*.py")) if f.name != "table.py"])
 def test_a_benchmark_runs_and_writes_its_rows(script, tmp_path):
     """Small sizes go through the whole script: maps agree, every row has its columns, the page shows them."""
-    if script == "accelerators.py" and importlib.util.find_spec("libtpu") is None:
+    if script in ("accelerators.py", "fitting.py", "pods.py") and importlib.util.find_spec("libtpu") is None:
         pytest.skip("the compiler of TPUs is not installed here (extra `tpu`); `make bench-tpu` runs this script")
     file = tmp_path / f"{Path(script).stem}.json"
     run(script, "--small", "--repeats", "1", "--out", str(file), *SCRIPTS.get(script, []))
@@ -84,84 +85,11 @@ def test_unknown_jobs_and_tables_are_named(tmp_path):
     for script, option, words in (
         ("engine.py", "--jobs", "names none of the jobs A to G"),
         ("scaling.py", "--tables", "no table 'X'; there are units, image size"),
-        ("accelerators.py", "--chips", "--chips 'X' is not known; there are v5e, v6e, v5p, h100"),
+        ("accelerators.py", "--chips", "Unknown chip 'X'. Known: 'h100', 'v5e', 'v5p', 'v6e'"),
     ):
         command = [sys.executable, str(FOLDER / script), option, "X"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 2 and words in done.stderr
-
-
-@pytest.mark.parametrize("chip, package, extra", [("v5e", "libtpu", "tpu"), ("h100", "jax_cuda13_plugin", "cuda13")])
-def test_a_compiler_that_is_missing_is_named(chip, package, extra, helpers):
-    """The message says for which chip, and how to get its compiler."""
-    import _estimates
-
-    if importlib.util.find_spec(package) is not None:
-        pytest.skip(f"{package} is installed here")
-    target = "make bench-h100" if chip == "h100" else "make bench-tpu"
-    with pytest.raises(RuntimeError, match=rf"No compiler for {chip} is here: .*`{target}`, .*jaxrf\[{extra}\]"):
-        _estimates.device(chip)
-
-
-def test_a_program_that_does_not_fit_says_by_how_much(helpers, monkeypatch):
-    """The compiler's words are kept, and what to do follows; other failures stay what they are."""
-    import _estimates
-
-    class Lowered:
-        def __init__(self, words):
-            self.words = words
-
-        def __getattr__(self, name):
-            return lambda *args, **kwargs: self
-
-        def compile(self):
-            raise jax.errors.JaxRuntimeError(self.words)
-
-    monkeypatch.setattr(_estimates, "device", lambda chip: jax.devices()[0])
-    for words, kind, match in (
-        ("RESOURCE_EXHAUSTED: temporaries (111.91G) exceed HBM (15.75G).", RuntimeError, r"fit one v5e: .*111.91G.* 7.11 times .* memory= less"),
-        ("INTERNAL: unknown", jax.errors.JaxRuntimeError, "INTERNAL: unknown"),
-    ):  # fmt: skip
-        monkeypatch.setattr(jax, "jit", lambda function, words=words: Lowered(words))
-        with pytest.raises(kind, match=match):
-            _estimates.compiled("v5e", lambda x: x, np.zeros(3, np.float32))
-
-
-TEXT = """HloModule m
-
-%fused (p: f32[8]) -> f32[8] {
-  %p = f32[8]{0} parameter(0)
-  ROOT %r = f32[8]{0} transpose(%p), dimensions={0}
-}
-
-%body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
-  %a = f32[8]{0} fusion(%x), kind=kLoop, calls=%fused, metadata={op_name="jit(f)/while/body/transpose"}, backend_config={"estimated_cycles":"10"}
-  %b = f32[8]{0} convolution(%a), backend_config={"estimated_cycles":"5"}
-}
-
-ENTRY %main (x: f32[8]) -> f32[8] {
-  %w = (s32[], f32[8]) while(%t), condition=%c, body=%body, backend_config={"known_trip_count":{"n":"7"}}
-  %v = bf16[3,20,40]{1,2,0:T(8,128)(2,1)} parameter(1)
-  %s = s8[5,3]{1,0:T(8,128)(4,1)} select-and-scatter(%v, %v, %z), select=%ge, scatter=%add
-  ROOT %e = f32[8]{0} add(%w, %w), backend_config={"estimated_cycles":"3"}
-}
-"""
-
-
-def test_cycles_of_a_loop_count_as_often_as_it_runs(helpers):
-    """Operations are named after what they hold, and after the line of the program that they come from."""
-    from _estimates import Computations
-
-    kinds, origins = Computations(TEXT).cycles()
-    assert kinds == {"layout": 70, "convolution": 35, "elementwise": 3}
-    assert origins == {"while/body/transpose": 70, "": 38}
-
-
-def test_operations_without_an_estimate_count_as_memory_that_passes(helpers):
-    """Arrays are as large as their tiles: 3 x 40 x 128 in two bytes, twice, and 8 x 128 in one."""
-    from _estimates import Computations
-
-    assert Computations(TEXT).uncounted() == {"select-and-scatter": 2 * 3 * 40 * 128 * 2 + 8 * 128}
 
 
 def test_a_result_file_without_a_place_in_the_page_is_refused(helpers):

@@ -6,18 +6,19 @@ One program serves all samples: weights, images, starts and keys are its argumen
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxrf.base.compiler import jit
 from jaxrf.base.typing import Device
-from jaxrf.engine.batches import Batches, product
+from jaxrf.engine.batches import Batches, fitting, product
 from jaxrf.engine.batching import Batching
 from jaxrf.engine.channels import ChannelRule, channel_rule
 from jaxrf.engine.pool import Pool
@@ -28,6 +29,7 @@ from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.signs import Signs
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import Layer, Operand, TangentProgram
+from jaxrf.errors import InputError
 from jaxrf.interpret.units import UnitAxes
 from jaxrf.lowering.forward import lower
 
@@ -63,6 +65,7 @@ class Pullback:
         devices: across which images (or units, where there are too few images) are spread.
         signs: the random weights that are averaged over; None to pull back by them as they are.
         reads: how windows are read: a name of `jaxrf.lowering.reads`.
+        over: the axis of a mesh over which batches of units are dealt, and its length; None where each device has all of them.
     """
 
     program: TangentProgram
@@ -77,6 +80,7 @@ class Pullback:
     devices: tuple[Device, ...] = ()
     signs: Signs | None = None
     reads: str = "slices"
+    over: tuple[str, int] | None = None
 
     @property
     def count(self) -> int:
@@ -213,7 +217,7 @@ class Pullback:
         if self.batching.sequential_passes == 1:
             return run(leaves, images, numbers, tables, shifts, weights, keys)
         passes = [a.reshape(self.batching.sequential_passes, -1, *a.shape[1:]) for a in (images, keys)]
-        results = jax.lax.map(lambda one: run(leaves, one[0], numbers, tables, shifts, weights, one[1]), passes)
+        results = lax.map(lambda one: run(leaves, one[0], numbers, tables, shifts, weights, one[1]), passes)
         return [a.reshape(-1, *a.shape[2:]) for a in results]
 
     @property
@@ -262,12 +266,28 @@ class Pullback:
 
         batches = (numbers, tables, shifts, weights)
         shared.prepare(batch, *(a[0] for a in batches))
-        return jax.lax.map(lambda one: batch(*one), batches)
+        return lax.map(lambda one: batch(*one), batches)
 
     def of_all(self, known: Mapping[Operand, jax.Array], key: jax.Array):
-        """`pulled` for all batches at once."""
+        """`pulled` for all batches; where they are dealt over an axis, each device has its share of them, and then all."""
         numbers, tables, shifts, weights = self.batches
-        return self.pulled(known, numbers, tables, shifts, weights, key)
+        if self.over is None:
+            return self.pulled(known, numbers, tables, shifts, weights, key)
+        axis, size = self.over
+        if (found := lax.axis_size(axis)) != size:
+            raise InputError(f"The mesh axis {axis!r} has length {found}, and units were dealt over {size}.")
+        share = len(numbers) // size
+        n, t, s, w = (
+            lax.dynamic_slice_in_dim(jnp.asarray(a), lax.axis_index(axis) * share, share)
+            for a in (numbers, tables, shifts, weights)
+        )
+        return [lax.all_gather(a, axis, tiled=True, to="invarying") for a in self.pulled(known, n, t, s, w, key)]
+
+    def across(self, axis: str, size: int) -> Pullback:
+        """The same, its batches dealt over an axis of a mesh: small enough that every device has one."""
+        most = min(self.batching.units_per_batch, -(-self.count // size))
+        batching = replace(self.batching, units_per_batch=fitting(self.dealt.cells.shape, most), batches_per_call=size)
+        return replace(self, batching=batching, over=(axis, size))
 
     def _cotangent(self, key, units):
         """(unit, *unit sizes)."""

@@ -7,7 +7,7 @@ A call reads arrays alone, and moves nothing between host and device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -114,6 +114,20 @@ class Field:
     def key(self, seed: int = 0) -> jax.Array:
         """The key with which `jaxrf.erf` draws the probes of random initialization number `seed`."""
         return jax.random.fold_in(root_key(seed), 1)
+
+    def across(self, axis: str, size: int) -> Field:
+        """The same field with its units dealt over an axis of a mesh, for use inside of `jax.shard_map`.
+
+        Each device along the axis pulls a share of the units back, from the whole image; then all of them have all maps.
+
+        Args:
+            axis: its name.
+            size: its length.
+
+        Raises:
+            InputError: the number of units is not a multiple of the length; those that fit are named.
+        """
+        return replace(self, layers={name: layer.across(axis, size) for name, layer in self.layers.items()})
 
     def statistics(
         self, maps: Any = None, *, seed: int | jax.Array = 0, first: int | jax.Array = 0, blocks: int | None = None

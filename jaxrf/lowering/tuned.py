@@ -38,14 +38,16 @@ def _read(path: Path, modified: int) -> dict[str, Any]:
     return found
 
 
-def write_choices(path: Path, platform: str, device: str, seconds: Mapping[str, Mapping[str, float]]) -> None:
-    """Save the quickest lowering of each problem, and the times (seconds) that say so."""
+def write_choices(
+    path: Path, platform: str, device: str, costs: Mapping[str, Mapping[str, float]], unit: str = "seconds"
+) -> None:
+    """Save the quickest lowering of each problem, and the costs that say so: seconds, or cycles that a compiler expects."""
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {
         "format": FORMAT,
         "platform": platform,
         "device": device,
-        "choices": {key: min(times, key=times.__getitem__) for key, times in seconds.items()},
-        "seconds": {key: dict(times) for key, times in seconds.items()},
+        "choices": {key: min(times, key=times.__getitem__) for key, times in costs.items()},
+        unit: {key: dict(times) for key, times in costs.items()},
     }
     path.write_text(json.dumps(found, indent=1) + "\n")

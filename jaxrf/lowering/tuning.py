@@ -1,4 +1,7 @@
-"""Time the alternatives of a convolution on the present device, as the engine runs them: many images, one kernel."""
+"""Time the alternatives of a convolution on the present device, as the engine runs them: many images, one kernel.
+
+For a TPU that is not here, the cycles that its compiler expects stand for times.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrf.base.chips import TOPOLOGIES, platform_of
+from jaxrf.base.compiler import compiling_for
+from jaxrf.base.estimates import estimate
+from jaxrf.errors import unknown
 from jaxrf.lowering.convolution import gradient_problem
 from jaxrf.lowering.lowering import lowerings
 from jaxrf.lowering.problem import ConvolutionSpec, Problem
@@ -34,21 +41,49 @@ def measure(problem: Problem, repeats: int = 5) -> dict[str, float]:
     return best
 
 
+def expect(problem: Problem, chip: str) -> dict[str, float]:
+    """Cycles that the compiler of a TPU expects each lowering to take for `problem`; nothing is run, and no chip is needed.
+
+    Args:
+        problem: the convolution.
+        chip: a kind of TPU, as "v5e"; a GPU's compiler expects no times.
+
+    Raises:
+        UnknownNameError: there is no such TPU.
+        InputError: its compiler is not installed.
+    """
+    if chip not in TOPOLOGIES:
+        raise unknown("TPU", chip, TOPOLOGIES)
+    x = jax.ShapeDtypeStruct(problem.image, problem.dtype)
+    kernel = jax.ShapeDtypeStruct(problem.kernel, problem.dtype)
+    found = {}
+    with compiling_for(platform_of(chip)):
+        for name, way in lowerings.items():
+            if way.applies(problem):
+                prepared = jax.eval_shape(lambda k, way=way: way.prepare(k, problem), kernel)
+                found[name] = estimate(chip, _passes(name, problem), x, prepared).cycles / PASSES
+    return found
+
+
 def _program(name: str, problem: Problem, x: jax.Array, kernel: jax.Array) -> Callable[[], Any]:
     """A call that runs the lowering `PASSES` times, compiled and warm."""
-    way = lowerings[name]
-    prepared = jax.jit(lambda k: way.prepare(k, problem))(kernel)
+    prepared = jax.jit(lambda k: lowerings[name].prepare(k, problem))(kernel)
+    compiled = jax.jit(_passes(name, problem))
+    compiled(x, prepared).block_until_ready()
+    return lambda: compiled(x, prepared).block_until_ready()
+
+
+def _passes(name: str, problem: Problem) -> Callable[[jax.Array, Any], jax.Array]:
+    """The lowering, `PASSES` times."""
 
     def passes(x: jax.Array, prepared: Any) -> jax.Array:
         def step(_: Any, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             # The barrier makes every pass depend on the one before it, so that none is left out.
-            return lax.optimization_barrier((carry[0], way.run(carry[0], prepared, problem)))
+            return lax.optimization_barrier((carry[0], lowerings[name].run(carry[0], prepared, problem)))
 
         return lax.fori_loop(0, PASSES, step, (x, jnp.zeros(problem.result, x.dtype)))[1]
 
-    compiled = jax.jit(passes)
-    compiled(x, prepared).block_until_ready()
-    return lambda: compiled(x, prepared).block_until_ready()
+    return passes
 
 
 def typical() -> dict[str, Problem]:

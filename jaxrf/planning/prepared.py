@@ -12,6 +12,7 @@ from jaxrf.adapters import Subject
 from jaxrf.engine.batching import Batching
 from jaxrf.engine.plan import Plan
 from jaxrf.engine.run import Pullback
+from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.units import UnitAxes
 from jaxrf.planning.options import Settled
@@ -65,6 +66,23 @@ class Prepared:
         if batching == self.pullback.batching:
             return self
         return replace(self, pullback=replace(self.pullback, batching=batching))
+
+    def across(self, axis: str, size: int) -> Prepared:
+        """The same with its units dealt over an axis of a mesh of that length.
+
+        Raises:
+            InputError: the units do not divide.
+        """
+        count = self.pullback.count
+        if size < 1 or count % size:
+            fit = [n for n in range(1, count + 1) if count % n == 0]
+            words = ", ".join(map(str, fit if len(fit) < 16 else [*fit[:12], "...", fit[-1]]))
+            raise InputError(
+                f"{count} units of layer {self.row.name!r} cannot be dealt evenly over the mesh axis {axis!r} of length "
+                f"{size}. Lengths that divide them are {words}; or prepare another number of units."
+            )
+        pull = self.pullback.across(axis, size)
+        return replace(self, pullback=pull, plan=replace(self.plan, batching=pull.batching))
 
     def cropped(self, images: Any) -> Any:
         """The part of images (n, ...) that the program runs on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
@@ -63,3 +64,50 @@ def test_options_are_checked(arguments, capsys):
     """What does not parse ends with status 2."""
     assert main([*STACK, *arguments]) == 2
     assert arguments[1] in capsys.readouterr().err
+
+
+def test_a_tpu_is_asked_ahead(tmp_path, capsys, monkeypatch):
+    """Convolutions are those of the TPU's program, costs are what its compiler expects, and the file is for TPUs."""
+    from jaxrf.base import chips
+    from jaxrf.lowering import tuning
+
+    asked = []
+
+    def expected(chip, function, *arguments):
+        asked.append(chip)
+        return type("Estimate", (), {"cycles": 3.0 * (100 - len(asked) % 2)})
+
+    monkeypatch.setattr(chips, "device", lambda chip: asked.clear())
+    monkeypatch.setattr(tuning, "estimate", expected)
+    file = tmp_path / "tpu.json"
+    assert main([*STACK, "--platform", "tpu", "--chip", "v6e", "--out", str(file)]) == 0
+    assert set(asked) == {"v6e"} and "cycles" in capsys.readouterr().out
+    saved = json.loads(file.read_text())
+    assert saved["platform"] == "tpu" and saved["device"] == "v6e, estimated by its compiler"
+    assert not tuned_choices(str(file), "cpu")
+    for key, costs in saved["cycles"].items():
+        assert set(costs.values()) == {99.0, 100.0}
+        assert tuned_choices(str(file), "tpu")[key] == min(costs, key=costs.get)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--platform", "tpv"], "Unknown platform 'tpv'. Did you mean 'tpu'? Known: 'cpu', 'gpu', 'tpu'"),
+        (["--platform", "tpu", "--chip", "v9"], "Unknown TPU 'v9'. Known: 'v5e', 'v5p', 'v6e'"),
+        (["--platform", "gpu"], "The compiler of a gpu expects no times. Leave out --platform"),
+        (["--chip", "v5e"], "--chip v5e names a chip that is not here. Say --platform tpu too."),
+    ],
+)
+def test_platforms_and_chips_are_checked(arguments, words, capsys):
+    """What there is is listed before anything is traced."""
+    assert main([*STACK, *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_compiler_of_a_tpu_is_asked_for(capsys):
+    """Where libtpu is not installed, the message says what to install."""
+    if importlib.util.find_spec("libtpu") is not None:
+        pytest.skip("libtpu is installed here")
+    assert main([*STACK, "--platform", "tpu"]) == 2
+    assert "No compiler for v5e is here" in (said := capsys.readouterr().err) and "jaxrf[tpu]" in said

@@ -213,6 +213,56 @@ def test_on_meshes_of_eight_devices():
     assert done.stdout.strip() == "same", done.stderr[-3000:]
 
 
+UNITS_OVER_AN_AXIS = """
+import sys
+import jax, numpy as np
+jax.config.update("jax_num_cpu_devices", 8)
+from jax.sharding import AxisType, PartitionSpec as P
+import jaxrf
+from jaxrf import zoo
+from jaxrf.errors import InputError
+net, grid = zoo.conv_stack(depth=2, width=3), jaxrf.grid(4, 6)
+images = jax.random.normal(jax.random.key(1), (4, 11, 13, 3))
+mesh = jax.make_mesh((2, 4), ("data", "units"), axis_types=(AxisType.Auto, AxisType.Auto))
+cases = [(dict(units=grid), None), (dict(units=grid, pool_units=True), None), (dict(units=grid), "tpu")]
+for options, platform in cases[: int(sys.argv[1])]:
+    field = jaxrf.prepare(net, None, images, channels=1, platform=platform, **options)
+    variables = field.init(jax.random.key(0))
+    right = np.asarray(field(variables, images).array())
+    dealt = field.across("units", 4)
+    place = dict(mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"))
+    maps = jax.jit(jax.shard_map(lambda w, x: dealt(w, x).array(), **place))(variables, images)
+    np.testing.assert_allclose(maps, right, rtol=0, atol=3e-5 * right.max())
+    assert dealt.plan.batching.units_per_batch <= 6
+try:
+    jax.jit(jax.shard_map(lambda w, x: field.across("units", 2)(w, x).array(), **place))(variables, images)
+except InputError as error:
+    print(error)
+try:
+    jax.jit(jax.shard_map(lambda w, x: dealt(w, x).array(), **place))(variables, images[:3])
+except ValueError as error:
+    assert "divisible" in str(error), error
+else:
+    raise AssertionError("3 images were taken for an axis of 2")
+"""
+
+
+@pytest.mark.parametrize("cases", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_units_over_an_axis_of_a_mesh(cases):
+    """Each device pulls a share of the units back and gets all maps, pooled ones and those of rows and columns too."""
+    run = [sys.executable, "-c", UNITS_OVER_AN_AXIS, str(cases)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=240)
+    assert done.stdout.strip() == "The mesh axis 'units' has length 4, and units were dealt over 2.", done.stderr[
+        -3000:
+    ]
+
+
+def test_units_that_an_axis_does_not_divide(field):
+    """The lengths that would divide them are named."""
+    with pytest.raises(InputError, match=r"2 units of layer 'output' .* mesh axis 'u' of length 3. .* are 1, 2; or"):
+        field.across("u", 3)
+
+
 @pytest.mark.parametrize(
     "option, value", [("seeds", 3), ("until", 0.1), ("certify", False), ("input_shape", (3, 3, 1))]
 )

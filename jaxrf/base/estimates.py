@@ -1,4 +1,4 @@
-"""What the compilers of a TPU and of a GPU say of a program, on a machine that has neither.
+"""What the compiler of a chip says of a program: cycles of a TPU, kernels of a GPU, memory, what chips say to each other.
 
 A compiled TPU program carries, operation by operation, the cycles that the compiler expects and schedules by.
 They are estimates: good for ratios of two programs and for finding what takes the time. A compiled GPU program carries
@@ -8,42 +8,18 @@ none; its kernels, library calls and memory can be counted.
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-# No metadata server is asked, and programs still run on this machine's CPU.
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
-os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # compilers do not disturb each other
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-import jax
 import numpy as np
-from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-TPUS = {"v5e": "v5e:2x2", "v6e": "v6e:2x2", "v5p": "v5p:2x2x1"}
-"""The smallest topology that is described for each kind of chip; one chip of it is used."""
-H100 = """
-gpu_device_info {
-  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
-  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128 block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535 block_dim_limit_z: 65535 memory_bandwidth: 3352000000000 l2_cache_size: 52428800
-  clock_rate_ghz: 1.98 device_memory_size: 84978434048 shared_memory_per_block_optin: 232448
-  cuda_compute_capability { major: 9 minor: 0 } registers_per_core_limit: 65536 registers_per_block_limit: 65536
-}
-platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 8 }
-device_description_str: "sm_90"
-"""
-CHIPS = (*TPUS, "h100")
+from jaxrf.base.chips import compile_for
+
 KINDS = {
     "convolution": ("convolution", "dot"),
     "gather": ("gather", "dynamic-slice", "dynamic-update-slice", "scatter"),
@@ -80,61 +56,14 @@ class Estimate:
     uncounted: Mapping[str, int]
 
 
-@cache
-def device(chip: str) -> Any:
-    """One described chip.
-
-    Raises:
-        RuntimeError: its compiler is not installed; the message says what to install.
-    """
-    try:
-        if chip == "h100":
-            arguments = {"topology_name": "1x1x1", "topology": "1x1x1", "target_config": H100}
-            return topologies.get_topology_desc(platform="cuda", **arguments).devices[0]
-        return topologies.get_topology_desc(platform="tpu", topology_name=TPUS[chip]).devices[0]
-    except Exception as error:
-        extra = "cuda13" if chip == "h100" else "tpu"
-        raise RuntimeError(
-            f"No compiler for {chip} is here: {str(error).splitlines()[0]} Run `make bench-{'h100' if chip == 'h100' else 'tpu'}`, "
-            f"or install it with pip install 'jaxrf[{extra}]'."
-        ) from error
-
-
-def compiled(chip: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function` compiled for one chip; only shapes and types of the arguments are read.
-
-    Raises:
-        RuntimeError: the program does not fit into the chip's memory; the message says by how much.
-    """
-    place = NamedSharding(Mesh(np.array([device(chip)]), ("chip",)), PartitionSpec())
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), arguments)
-    platform = "cuda" if chip == "h100" else "tpu"
-    lowered = jax.jit(function).trace(*shapes).lower(lowering_platforms=(platform,))
-    try:
-        return lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise RuntimeError(
-            f"The program does not fit one {chip}: {str(error).splitlines()[0]} {_too_large(str(error))}Prepare it with "
-            "memory= less by that, which makes smaller batches of units, or for fewer images."
-        ) from error
-
-
-def _too_large(words: str) -> str:
-    """By how much a program is too large, from the compiler's words: the largest amount over the least."""
-    unit = {"K": 1e3, "M": 1e6, "G": 1e9}
-    amounts = [
-        float(number) * unit[letter] for number, letter in re.findall(r"([\d.]+)([KMG])\b", words.splitlines()[0])
-    ]
-    most, least = max(amounts, default=0.0), min((a for a in amounts if a > 1e9), default=0.0)
-    return f"That is {most / least:.3g} times what there is. " if least and most > least else ""
+COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
+"""What chips say to each other."""
 
 
 def estimate(chip: str, function: Callable[..., Any], *arguments: Any) -> Estimate:
     """What the compiler of a chip says of `function(*arguments)`."""
     start = time.perf_counter()
-    program = compiled(chip, function, *arguments)
+    program = compile_for(chip, function, *arguments)
     took = time.perf_counter() - start
     memory, text = program.memory_analysis(), program.as_text()
     found = Computations(text)
@@ -151,7 +80,7 @@ def estimate(chip: str, function: Callable[..., Any], *arguments: Any) -> Estima
 @cache
 def bytes_a_cycle(chip: str) -> float:
     """How fast a TPU's compiler expects arrays to be read and written: by adding one to 64 MB. 437 for a v5e."""
-    text = compiled(chip, lambda x: x + 1, np.zeros((4096, 4096), np.float32)).as_text()
+    text = compile_for(chip, lambda x: x + 1, np.zeros((4096, 4096), np.float32)).as_text()
     return 2**27 / sum(Computations(text).cycles()[0].values())
 
 
@@ -190,6 +119,23 @@ class Computations:
             if (name := _operation(line)) in HEAVY and "estimated_cycles" not in line:
                 found[name] += times * self._traffic(name, line)
         return dict(found.most_common())
+
+    def collectives(self) -> dict[str, int]:
+        """How many operations chips talk by, by name, those inside of loops apart as "NAME in a loop"."""
+        found: Counter[str] = Counter()
+        for line, looped in self._reached(self.entry, False):
+            name = _operation(line).removesuffix("-start")
+            if name in COLLECTIVES:
+                found[f"{name} in a loop" if looped else name] += 1
+        return dict(sorted(found.items()))
+
+    def _reached(self, name: str, looped: bool) -> Iterator[tuple[str, bool]]:
+        """Every line that is run, and whether a loop runs it."""
+        for line in self.lines.get(name, ()):
+            yield line, looped
+            for key in ("body", "condition", "to_apply", "calls"):
+                if inner := _named(line, key):
+                    yield from self._reached(inner, looped or key in ("body", "condition"))
 
     def _traffic(self, name: str, line: str) -> int:
         """Bytes of the result and of the operands; of a part that is read or written, twice that part."""
