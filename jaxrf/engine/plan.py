@@ -57,10 +57,15 @@ class Held:
     image: int = 0
     room: int = 0
 
+    @property
+    def fixed(self) -> int:
+        """What does not depend on batches."""
+        return self.compiler + self.sums
+
     def __str__(self) -> str:
         if not self.compiler:
             return ""
-        return f": {human(self.compiler)} for the compiler, {human(self.sums)} for sums and result"
+        return f", of them {human(self.compiler)} for the compiler and {human(self.sums)} for sums and result"
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,7 +117,7 @@ class Plan:
         Raises:
             PlanError: says what would fit.
         """
-        needed = self.held.compiler + self.held.sums + int(SLACK * self.certificate)
+        needed = self.held.fixed + int(SLACK * self.certificate)
         if needed > self.limit:
             raise PlanError(
                 f"The comparison with the model itself, on a whole image, needs {human(needed)}; {human(self.limit)} are "
@@ -131,7 +136,7 @@ class Plan:
             f"  batches     {self.batching}",
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
-            f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed{self.held}",
+            f"  memory      {human(self.limit)} allowed, {human(self.memory)} predicted{self.held}",
             f"  reads       {READING[self.reads]}",
             f"  certificate {human(self.certificate)} once, for the model's own forward pass; certify=False goes without it",
             f"  image       {self.crop}",
@@ -180,7 +185,7 @@ def make_plan(
     cost, fixed = unit_cost(windows), image_cost(program, windows)
     weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
     needs = Needs(
-        weights + held.compiler + held.sums, array_bytes(program.image) + held.image, fixed.forward + fixed.padded,
+        weights + held.fixed, array_bytes(program.image) + held.image, fixed.forward + fixed.padded,
         2 * cost.live, map_bytes,
     )  # fmt: skip
     fewest, most, room = (
@@ -194,6 +199,12 @@ def make_plan(
     together = 1 if images_interact else even(each, max(1, wanted // units))
     least, bytes_abreast = ABREAST.get(where, (together, 0))
     images = divisor(together, max(least, bytes_abreast // max(1, needs.gradients(units))))
+    if needs.total(1, 1, 1, 1) > limit:
+        least = human(needs.total(1, 1, 1, 1))
+        raise PlanError(
+            f"Plan needs {least} for one unit and one image{held}; {human(limit)} are allowed. "
+            f'Use memory="{least}" or more, fewer units, or a smaller input.'
+        )
     units, images, passes = _within(limit, needs, extents, units, images, together)
     why = []
     if units * images * passes < _side_by_side(extents, wanted):
@@ -258,11 +269,7 @@ def _side_by_side(extents: tuple[int, ...], most: int) -> int:
 def _within(
     limit: int, needs: Needs, extents: tuple[int, ...], units: int, images: int, together: int
 ) -> tuple[int, int, int]:
-    """Units, images side by side, and passes that stay under the limit: first fewer images at once, then fewer, then units.
-
-    Raises:
-        PlanError: not even one unit and one image fit.
-    """
+    """Units, images side by side, and passes that stay under the limit: first fewer images at once, then fewer, then units."""
     while needs.total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
         if images > 1:
             images = divisor(together, images // 2)
@@ -270,12 +277,6 @@ def _within(
             together //= 2
         else:
             units = _side_by_side(extents, units // 2)
-    if needs.total(units, images, together // images, 1) > limit:
-        least = human(needs.total(1, 1, 1, 1))
-        raise PlanError(
-            f'Plan needs {least} for one unit and one image; {human(limit)} are allowed. Use memory="{least}" '
-            "or more, fewer units, or a smaller input."
-        )
     return units, images, together // images
 
 

@@ -46,7 +46,7 @@ def prepare_layers(subject: Subject, images: Images, options: Settled) -> dict[s
         layer = prepare(programs, images, options, name)
         layers[layer.row.name] = layer
         if options.memory is not None:  # results of one layer are there while the next one runs
-            left = parse_memory(options.memory) - layer.plan.held.compiler - layer.plan.held.sums
+            left = parse_memory(options.memory) - layer.plan.held.fixed
             options = replace(options, memory=max(left, 1))
     return layers
 
