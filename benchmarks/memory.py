@@ -64,7 +64,7 @@ CASES = {
     ),
     "stack, 16 networks": Case(_stack(depth=4, width=32), (64, 64, 3), 2, 150, {"units": "all", "seeds": 16}, True),
     "stack, volume": Case(_stack(depth=3, width=8, rank=3), (20, 20, 20, 1), 2, 200, {"units": "all"}),
-    "ResNet-50, block2": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 600, {"layer": "block2", "units": "all"}),
+    "ResNet-50, layer2": Case(zoo.resnet50, (224, 224, 3), 2, 600, {"layer": "layer2", "units": "all"}),
     "ResNet-50, output": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 800, {"units": "center"}),
     "ResNet-50, output, certified": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 800, {"certify": True}),
     "MobileNet-V2": Case(zoo.mobilenet_v2, (224, 224, 3), 4, 500, {"units": jaxrf.grid(7, 7)}),

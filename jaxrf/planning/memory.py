@@ -13,7 +13,7 @@ from jaxrf.engine.run import Pullback
 from jaxrf.inputs.images import Images
 from jaxrf.statistics.gathered import MEMORY, blocks_of
 
-COMPILER, PROGRAM, EQUATION = 3 * 2**24, 2**24, 2**18
+COMPILER, PROGRAM, EQUATION = 3 * 2**24, 2**24, 2**17
 """Bytes that compiling takes: of the process, of each program, and of each of its equations; measured on CPUs."""
 SUMS = 7
 """Maps in double precision that are held at most beside the sums by seed and by image: moments, what is added to them, the

@@ -13,6 +13,7 @@ from jaxrf import zoo
 from jaxrf.engine import plan as planning
 from jaxrf.engine.plan import human, parse_memory
 from jaxrf.errors import InputError, PlanError
+from jaxrf.planning import memory
 from tests.running import drawn_run
 
 
@@ -143,6 +144,38 @@ def test_too_small_a_limit_says_what_would_fit():
         jaxrf.plan(model, memory="10kB", **given)
     enough = str(error.value).split('memory="')[1].split('"')[0]
     assert jaxrf.plan(model, memory=parse_memory(enough) * 1.01, **given).batching.units_per_batch == 1
+
+
+def test_the_comparison_with_the_model_must_fit_too():
+    """A crop of a large image fits, the model's own pass on all of it does not: said before anything runs."""
+    model, given = zoo.conv_stack(depth=2, width=32), {"inputs": jaxrf.noise(1), "input_shape": (400, 410, 3)}
+    plan = jaxrf.plan(model, **given)
+    assert plan.memory < (tight := plan.held.fixed + plan.certificate)
+    with pytest.raises(PlanError, match="comparison with the model itself, on a whole image, needs .* certify=False"):
+        jaxrf.erf(model, memory=tight, **given)
+    assert jaxrf.erf(model, memory=tight, certify=False, **given).count == 1
+
+
+def test_sums_and_results_count():
+    """In double precision: of all units more than of their mean, of several layers one beside the other."""
+    model = zoo.conv_stack(depth=2, width=2)
+    given = {"inputs": jaxrf.noise(3), "input_shape": (40, 41, 3), "units": "all"}
+    wide = 8 * 40 * 41 * 5 * 5
+    many, mean = jaxrf.plan(model, **given), jaxrf.plan(model, pool_units=True, **given)
+    assert many.held.sums > (3 + 2) * wide > 20 * mean.held.sums
+    enough = many.memory + 2**22
+    assert jaxrf.plan(model, memory=enough, **given).memory <= enough
+    with pytest.raises(PlanError, match="for sums and result"):
+        jaxrf.plan(model, memory=enough, layer=["output", "conv_0"], **given)
+
+
+def test_fewer_sums_by_image_are_kept_where_memory_is_small(monkeypatch):
+    """Eight blocks of images in place of nine where the share of the limit is small, and the same mean."""
+    monkeypatch.setattr(memory, "SHARE", 10**6)
+    model, given = zoo.conv_stack(depth=2, width=2), {"inputs": jaxrf.noise(9), "input_shape": (8, 9, 3)}
+    tight, free = (jaxrf.erf(model, memory=limit, certify=False, **given) for limit in ("1GB", None))
+    assert [len(one.groups["images"].blocks) for one in (tight, free)] == [8, 9]
+    np.testing.assert_array_equal(tight.mean, free.mean)
 
 
 def test_a_plan_prints_its_choices():
