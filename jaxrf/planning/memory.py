@@ -13,7 +13,7 @@ from jaxrf.engine.run import Pullback
 from jaxrf.inputs.images import Images
 from jaxrf.statistics.gathered import MEMORY, blocks_of
 
-COMPILER, PROGRAM, EQUATION = 3 * 2**24, 2**24, 2**17
+COMPILER, PROGRAM, EQUATION = 2**25, 2**24, 2**17
 """Bytes that compiling takes: of the process, of each program, and of each of its equations; measured on CPUs."""
 SUMS = 7
 """Maps in double precision that are held at most beside the sums by seed and by image: moments, what is added to them, the
@@ -37,10 +37,10 @@ def held(pull: Pullback, images: Images, draws: bool, memory: int | float | str 
     room = MEMORY if memory is None else min(MEMORY, parse_memory(memory) // SHARE)
     blocks, wide = blocks_of(shape, room), 8 * math.prod(shape)
     levels = (blocks if draws else 1) + min(blocks, images.count or blocks)
-    equations = len(pull.program.forward) + len(pull.program.linear)
+    equations = 2 * len(pull.program.forward) + len(pull.program.linear)  # the model's own pass is compiled as well
     values = 4 * pull.count * pull.channel_count if pull.layer.value is not None else 0
     return Held(
-        compiler=COMPILER + (1 + draws) * PROGRAM + equations * EQUATION,
+        compiler=COMPILER + (2 + draws) * PROGRAM + equations * EQUATION,
         sums=(SUMS + levels) * wide + images.drawn,
         image=2 * (pull.groups * wide + values),
         room=room,
