@@ -91,7 +91,9 @@ def run(
     if not 0 <= index < count:
         raise InputError(f"The shard {index}/{count} is out of range. Shards are 0/{count} to {count - 1}/{count}.")
     if executor is not None and not hasattr(executor, "submit"):
-        raise InputError(f"executor={executor!r} has no submit. Give a concurrent.futures.Executor, or name one by on=.")
+        raise InputError(
+            f"executor={executor!r} has no submit. Give a concurrent.futures.Executor, or name one by on=."
+        )
     folder, every = Folder.at(place), tasks(specification)
     chunks = {task.id: Chunks.of(task, specification.seed_numbers) for task in every}
     progress = Progress("", 0, sum(map(len, chunks.values())))

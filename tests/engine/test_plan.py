@@ -140,7 +140,10 @@ def test_half_of_what_is_free_is_taken(monkeypatch):
 def test_too_small_a_limit_says_what_would_fit():
     """The amount in the error is enough."""
     model, given = zoo.conv_stack(depth=3, width=8), {"inputs": jaxrf.noise(1), "input_shape": (24, 20, 3)}
-    with pytest.raises(PlanError, match=r"Plan needs .* for one unit and one image, of them .* for the compiler and .* for sums and result; 10 kB are allowed") as error:
+    with pytest.raises(
+        PlanError,
+        match=r"Plan needs .* for one unit and one image, of them .* for the compiler and .* for sums and result; 10 kB are allowed",
+    ) as error:
         jaxrf.plan(model, memory="10kB", **given)
     enough = str(error.value).split('memory="')[1].split('"')[0]
     assert jaxrf.plan(model, memory=parse_memory(enough) * 1.01, **given).batching.units_per_batch == 1
@@ -150,7 +153,8 @@ def test_the_comparison_with_the_model_must_fit_too():
     """A crop of a large image fits, the model's own pass on all of it does not: said before anything runs."""
     model, given = zoo.conv_stack(depth=2, width=32), {"inputs": jaxrf.noise(1), "input_shape": (400, 410, 3)}
     plan = jaxrf.plan(model, **given)
-    assert plan.memory < (tight := plan.held.fixed + plan.certificate)
+    tight = plan.held.fixed + plan.certificate
+    assert plan.memory < tight
     with pytest.raises(PlanError, match="comparison with the model itself, on a whole image, needs .* certify=False"):
         jaxrf.erf(model, memory=tight, **given)
     assert jaxrf.erf(model, memory=tight, certify=False, **given).count == 1
