@@ -167,6 +167,7 @@ def test_sums_and_results_count():
     wide = 8 * 40 * 41 * 5 * 5
     many, mean = jaxrf.plan(model, **given), jaxrf.plan(model, pool_units=True, **given)
     assert many.held.sums > (3 + 2) * wide > 20 * mean.held.sums
+    assert jaxrf.plan(model, platform="gpu", **given).held.fixed == 0  # on a host that is not the device
     enough = many.memory + 2**22
     assert jaxrf.plan(model, memory=enough, **given).memory <= enough
     with pytest.raises(PlanError, match="for sums and result"):
