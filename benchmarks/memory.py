@@ -55,21 +55,22 @@ def _stack(**options: Any) -> Callable[[], Any]:
 
 
 CASES = {
-    "stack, all units": Case(_stack(depth=6, width=32), (96, 96, 3), 4, 200, {"units": "all"}),
+    "stack, all units": Case(_stack(depth=6, width=32), (96, 96, 3), 4, 300, {"units": "all"}),
     "stack, all units, certified": Case(
-        _stack(depth=6, width=32), (96, 96, 3), 4, 200, {"units": "all", "certify": True}
+        _stack(depth=6, width=32), (96, 96, 3), 4, 300, {"units": "all", "certify": True}
     ),
     "stack, 256 px, pooled": Case(
-        _stack(depth=4, width=8), (256, 256, 3), 8, 200, {"units": "all", "pool_units": True}
+        _stack(depth=4, width=8), (256, 256, 3), 8, 150, {"units": "all", "pool_units": True}
     ),
-    "stack, 16 networks": Case(_stack(depth=4, width=32), (64, 64, 3), 2, 150, {"units": "all", "seeds": 16}, True),
-    "stack, volume": Case(_stack(depth=3, width=8, rank=3), (20, 20, 20, 1), 2, 200, {"units": "all"}),
-    "ResNet-50, block2": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 600, {"layer": "block2", "units": "all"}),
-    "ResNet-50, output": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 800, {"units": "center"}),
-    "ResNet-50, output, certified": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 800, {"certify": True}),
-    "MobileNet-V2": Case(zoo.mobilenet_v2, (224, 224, 3), 4, 500, {"units": jaxrf.grid(7, 7)}),
-    "U-Net": Case(lambda: zoo.unet(), (128, 128, 3), 2, 800, {"units": jaxrf.grid(8, 8)}),
+    "stack, 16 networks": Case(_stack(depth=4, width=32), (64, 64, 3), 2, 180, {"units": "all", "seeds": 16}, True),
+    "stack, volume": Case(_stack(depth=3, width=8, rank=3), (20, 20, 20, 1), 2, 380, {"units": "all"}),
+    "U-Net": Case(lambda: zoo.unet(), (128, 128, 3), 2, 350, {"units": jaxrf.grid(8, 8)}),
+    "MobileNet-V2": Case(zoo.mobilenet_v2, (224, 224, 3), 4, 1000, {"units": jaxrf.grid(7, 7)}),
+    "ResNet-50, output": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 900, {"units": "center"}),
+    "ResNet-50, output, certified": Case(zoo.resnet_v1_50, (224, 224, 3), 4, 900, {"certify": True}),
+    "ResNet-50, layer2": Case(zoo.resnet50, (224, 224, 3), 2, 1350, {"layer": "layer2", "units": "all"}),
 }
+"""Limits lie below what the plan would take without one, or close to it."""
 
 
 def peak(case: Case) -> dict[str, float]:
@@ -110,7 +111,9 @@ def main() -> None:
     for name in [name for name in CASES if any(word in name for word in words)][: 1 if options.small else None]:
         child = [sys.executable, __file__, "--child", name]
         output = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout
-        report.add("memory", name, {f"{key} MB": value for key, value in json.loads(output.splitlines()[-1]).items()})
+        found = json.loads(output.splitlines()[-1])
+        most = max(found["first"], found["second"]) / found["limit"]
+        report.add("memory", name, {**{f"{key} MB": value for key, value in found.items()}, "of the limit": most})
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ def test_a_benchmark_runs_and_writes_its_rows(script, tmp_path):
     assert content["small"] is True
     for row in content["tables"].get("Maps", {}).values():
         assert all(worst < 1e-5 for _, worst in row["details"]["relative errors"].values())
+    for row in content["tables"].get("memory", {}).values():
+        assert row["columns"]["of the limit"] < 1
     page = tmp_path / "README.md"
     page.write_text((FOLDER / "README.md").read_text())
     run("table.py", "--results", str(tmp_path), "--page", str(page))

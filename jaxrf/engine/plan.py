@@ -33,10 +33,39 @@ SHARE = 0.5
 """Of the free memory, the part that a plan may use unless `memory=` says otherwise."""
 RESULT = 2**28
 """Bytes of maps that one call returns at most."""
+SLACK = 1.5
+"""XLA may hold more than the values of a forward pass: by a third, measured on stacks and U-Nets."""
 SHOWN = 12
 """Windows that a printed plan shows."""
 READING = {"slices": "windows unit by unit", "lines": "windows by rows and columns", "whole": "whole arrays"}
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that a call takes beside the arrays of its program; all zero where they are not the device's.
+
+    Attributes:
+        compiler: for tracing and compiling.
+        sums: for sums over samples, and the result.
+        image: for the maps of each image of a call, on the host.
+        room: of the sums, for those by seed and by image.
+    """
+
+    compiler: int = 0
+    sums: int = 0
+    image: int = 0
+    room: int = 0
+
+    @property
+    def fixed(self) -> int:
+        """What does not depend on batches."""
+        return self.compiler + self.sums
+
+    def __str__(self) -> str:
+        if not self.compiler:
+            return ""
+        return f", of them {human(self.compiler)} for the compiler and {human(self.sums)} for sums and result"
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +77,8 @@ class Plan:
         units: how many.
         batching: how many units and images are pulled back at once, and one behind the other.
         cost: of one unit.
-        memory: predicted bytes in use, weights and results included.
+        memory: predicted bytes in use: program, weights, compiler, sums and result.
+        held: what of them is not the program's.
         limit: bytes that may be used.
         reads: how a batch is pulled back: a name of `jaxrf.lowering.reads`.
         windows: window and array shape of the layers on the way.
@@ -56,7 +86,7 @@ class Plan:
         compilations: programs that are compiled.
         why: reasons for the choices.
         certificate: predicted bytes of the model's own forward pass on one image, which `jaxrf.erf` compares with. The
-            whole image takes them, whatever part of it is run, so that they may be more than the limit.
+            whole image takes them, whatever part of it is run; see `check_certificate`.
     """
 
     layer: str
@@ -71,6 +101,7 @@ class Plan:
     compilations: int
     why: tuple[str, ...]
     certificate: int
+    held: Held
 
     def __repr__(self) -> str:
         return f"Plan({self.title}, {human(self.memory)} of {human(self.limit)})"
@@ -79,6 +110,19 @@ class Plan:
     def title(self) -> str:
         """What is planned, in a few words."""
         return f"{self.units} unit{'s' * (self.units != 1)} of {self.layer!r}"
+
+    def check_certificate(self) -> None:
+        """Raise where the model's own forward pass does not fit beside what a call holds.
+
+        Raises:
+            PlanError: says what would fit.
+        """
+        needed = self.held.fixed + int(SLACK * self.certificate)
+        if needed > self.limit:
+            raise PlanError(
+                f"The comparison with the model itself, on a whole image, needs {human(needed)}; {human(self.limit)} are "
+                f'allowed. Use memory="{human(needed)}" or more, or certify=False to go without it.'
+            )
 
     def _repr_html_(self) -> str:
         lines = [line.strip() for line in str(self).splitlines()[1:]]
@@ -92,7 +136,7 @@ class Plan:
             f"  batches     {self.batching}",
             f"  cone        {c.flops / 1e9:.3g} GFLOP and {human(c.bytes)} a unit; "
             f"the full pull-back takes {c.full_flops / 1e9:.3g} GFLOP",
-            f"  memory      {human(self.memory)} predicted, {human(self.limit)} allowed",
+            f"  memory      {human(self.limit)} allowed, {human(self.memory)} predicted{self.held}",
             f"  reads       {READING[self.reads]}",
             f"  certificate {human(self.certificate)} once, for the model's own forward pass; certify=False goes without it",
             f"  image       {self.crop}",
@@ -116,7 +160,7 @@ def reading(program: TangentProgram, windows: Windows, images_interact: bool) ->
 def make_plan(
     program: TangentProgram, windows: Windows, layer: str, map_bytes: int, *, reads: str,
     memory: int | str | float | None, crop: Crop, draws: bool, available: int, certificate: int,
-    images_interact: bool = False, devices: int = 1,
+    held: Held, images_interact: bool = False, devices: int = 1,
 ) -> Plan:  # fmt: skip
     """Choose batch sizes that stay under the memory limit.
 
@@ -130,6 +174,7 @@ def make_plan(
         draws: whether weights are drawn at random, which is a program of its own.
         available: how many images there are at a time; no more go into a call, and in calls of even size.
         certificate: bytes of the model's own forward pass.
+        held: bytes that are not the program's.
         images_interact: whether all images go through as one.
         devices: across which images are spread, or units where they do not fit into one batch.
 
@@ -139,7 +184,10 @@ def make_plan(
     limit, where = parse_memory(memory), platform()
     cost, fixed = unit_cost(windows), image_cost(program, windows)
     weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
-    needs = Needs(weights, array_bytes(program.image), fixed.forward + fixed.padded, 2 * cost.live, map_bytes)
+    needs = Needs(
+        weights + held.fixed, array_bytes(program.image) + held.image, fixed.forward + fixed.padded,
+        2 * cost.live, map_bytes,
+    )  # fmt: skip
     fewest, most, room = (
         WHOLE if reads == "whole" else (*UNITS.get(where, UNITS["cpu"]), BATCH.get(where, BATCH["cpu"]))
     )
@@ -151,6 +199,12 @@ def make_plan(
     together = 1 if images_interact else even(each, max(1, wanted // units))
     least, bytes_abreast = ABREAST.get(where, (together, 0))
     images = divisor(together, max(least, bytes_abreast // max(1, needs.gradients(units))))
+    if needs.total(1, 1, 1, 1) > limit:
+        least = human(needs.total(1, 1, 1, 1))
+        raise PlanError(
+            f"Plan needs {least} for one unit and one image{held}; {human(limit)} are allowed. "
+            f'Use memory="{least}" or more, fewer units, or a smaller input.'
+        )
     units, images, passes = _within(limit, needs, extents, units, images, together)
     why = []
     if units * images * passes < _side_by_side(extents, wanted):
@@ -172,7 +226,7 @@ def make_plan(
         why.append(f"units are spread over {devices} devices")
     return Plan(
         layer, windows.count, Batching(units, images, passes, batches), cost, needs.total(units, images, passes, batches), limit, reads,
-        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate,
+        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate, held,
     )  # fmt: skip
 
 
@@ -181,14 +235,14 @@ class Needs:
     """Bytes that a call needs, by what it is made of.
 
     Attributes:
-        weights: of the variables, and of what is made of them.
-        image: of one image.
+        fixed: whatever the batches are: the variables, what is made of them, and what is held beside the program.
+        image: of one image, and of its maps on the host.
         forward: of one image's forward pass.
         unit: of the gradients of one unit.
         map: of the map of one unit and image.
     """
 
-    weights: int
+    fixed: int
     image: int
     forward: int
     unit: int
@@ -201,7 +255,7 @@ class Needs:
     def total(self, units: int, images: int, passes: int, batches: int) -> int:
         """Bytes of a call of so many batches of units for images side by side, in so many passes."""
         passed = images * passes * (self.image + units * 3 * batches * self.map)
-        return self.weights + images * self.gradients(units) + passed
+        return self.fixed + images * self.gradients(units) + passed
 
 
 def _side_by_side(extents: tuple[int, ...], most: int) -> int:
@@ -215,11 +269,7 @@ def _side_by_side(extents: tuple[int, ...], most: int) -> int:
 def _within(
     limit: int, needs: Needs, extents: tuple[int, ...], units: int, images: int, together: int
 ) -> tuple[int, int, int]:
-    """Units, images side by side, and passes that stay under the limit: first fewer images at once, then fewer, then units.
-
-    Raises:
-        PlanError: not even one unit and one image fit.
-    """
+    """Units, images side by side, and passes that stay under the limit: first fewer images at once, then fewer, then units."""
     while needs.total(units, images, together // images, 1) > limit and (together > 1 or units > 1):
         if images > 1:
             images = divisor(together, images // 2)
@@ -227,12 +277,6 @@ def _within(
             together //= 2
         else:
             units = _side_by_side(extents, units // 2)
-    if needs.total(units, images, together // images, 1) > limit:
-        least = human(needs.total(1, 1, 1, 1))
-        raise PlanError(
-            f'Plan needs {least} for one unit and one image; {human(limit)} are allowed. Use memory="{least}" '
-            "or more, fewer units, or a smaller input."
-        )
     return units, images, together // images
 
 

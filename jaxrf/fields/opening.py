@@ -112,6 +112,9 @@ def open_call(model: Any, variables: PyTree | None, images: Images, options: Opt
     found = kept.get(key, lambda: _kept(model, variables, images, options))
     leaves = jax.tree.leaves(weights) if given else [] if found.closed else None
     seeds = seed_numbers(options, found.field.subject, given=leaves is not None)
+    for compiled in found.compiled.values():
+        if options.certify and not compiled.certificate.made:
+            compiled.prepared.plan.check_certificate()
     runs = {name: Run(compiled, leaves, options.certify) for name, compiled in found.compiled.items()}
     return Opened(found.field, runs, images, seeds)
 

@@ -215,7 +215,8 @@ class Found:
     @classmethod
     def none(cls, sample: Sample, prepared: Prepared) -> Found:
         """Nothing yet, for samples of the shape of this one."""
-        return cls(gathered.init(sample.maps.shape[1:], prepared.options.average), np.zeros(2), Counter())
+        shape, room = sample.maps.shape[1:], prepared.plan.held.room or gathered.MEMORY
+        return cls(gathered.init(shape, prepared.options.average, room), np.zeros(2), Counter())
 
     def with_sample(self, sample: Sample, seed: int, first: int, prepared: Prepared) -> Found:
         """What was found, with a sample added whose images are numbered from `first` on."""

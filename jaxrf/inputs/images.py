@@ -76,13 +76,19 @@ class Images:
         """How many there are; None for an iterable, which does not say."""
         return self.first if isinstance(self.source, Noise | np.ndarray) else None
 
+    @property
+    def drawn(self) -> int:
+        """Bytes of noise that is drawn once for several runs; 0 where it is drawn for each."""
+        size = self.source.count * math.prod(self.shape) * self.dtype.itemsize if isinstance(self.source, Noise) else 0
+        return size if size <= KEPT else 0
+
     def repeatable(self) -> Images:
         """The same images, which can be asked for several times: an iterator is read to its end, a little noise drawn."""
         if isinstance(self.source, np.ndarray):
             return self
         if not isinstance(self.source, Noise):
             return replace(self, source=list(self.source))
-        if self.source.count * math.prod(self.shape) * self.dtype.itemsize > KEPT:
+        if not self.drawn:
             return self
         return replace(self, source=self.source.images(0, self.source.count, self.shape, self.dtype))
 

@@ -13,8 +13,8 @@ from jaxrf.engine.batching import Batching
 from jaxrf.engine.channels import check_channels
 from jaxrf.engine.cost import forward_bytes
 from jaxrf.engine.crop import Crop, find_crop, same_boxes, same_constants, same_places, total_step
-from jaxrf.engine.plan import Plan, make_plan, reading
-from jaxrf.engine.pool import make_pool
+from jaxrf.engine.plan import Plan, make_plan, parse_memory, reading
+from jaxrf.engine.pool import Pool, make_pool
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.scores import check_normalizable, scores
 from jaxrf.engine.signs import check_request, make_signs
@@ -27,6 +27,7 @@ from jaxrf.inputs.images import Images
 from jaxrf.interpret import table as tables
 from jaxrf.interpret.geometry import Geometry
 from jaxrf.interpret.units import UnitAxes
+from jaxrf.planning.memory import held
 from jaxrf.planning.options import Settled
 from jaxrf.planning.prepared import Prepared
 from jaxrf.planning.programs import Programs, choose
@@ -40,9 +41,14 @@ def prepare_layers(subject: Subject, images: Images, options: Settled) -> dict[s
         InputError, UnknownNameError: the options do not fit the model.
         PlanError: a layer does not fit into memory.
     """
-    programs = Programs(subject, options.treat_as_constant)
-    layers = [prepare(programs, images, options, name) for name in options.layers]
-    return {layer.row.name: layer for layer in layers}
+    programs, layers = Programs(subject, options.treat_as_constant), {}
+    for name in options.layers:
+        layer = prepare(programs, images, options, name)
+        layers[layer.row.name] = layer
+        if options.memory is not None:  # results of one layer are there while the next one runs
+            left = parse_memory(options.memory) - layer.plan.held.fixed
+            options = replace(options, memory=max(left, 1))
+    return layers
 
 
 def prepare(programs: Programs, images: Images, request: Settled, layer: str | None) -> Prepared:
@@ -83,7 +89,7 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
     if not images_interact:
         whole, windows, crop, shift = _cropped(place, programs, whole, windows)
     program = whole.program
-    pull, plan = _pullback(place, program, windows, crop, images.first)
+    pull, plan = _pullback(place, program, windows, crop, images)
     if averaging:
         pull = replace(pull, signs=make_signs(whole, pull.windows, request.channels))
     facts = provenance(subject.name, target.name, request.wrt, program.image.dtype)
@@ -218,7 +224,7 @@ def _cropped(place: Place, programs: Programs, whole: Geometry, unit_windows: Wi
 
 
 def _pullback(
-    place: Place, program: TangentProgram, unit_windows: Windows, crop: Crop, images: int
+    place: Place, program: TangentProgram, unit_windows: Windows, crop: Crop, images: Images
 ) -> tuple[Pullback, Plan]:
     request = place.request
     devices = tuple(request.devices or ())
@@ -227,21 +233,30 @@ def _pullback(
         program, program.layers[place.layer], unit_windows, place.below, request.score, request.channels,
         batching=Batching(), images_interact=place.images_interact, devices=devices,
     )  # fmt: skip
+    if request.pool_units:
+        pull = replace(pull, pool=_pool(place, pull, crop))
     map_bytes = int(np.prod(pull.map_shape)) * unit_windows.target.dtype.itemsize
+    draws = place.subject.variables is None
     chosen = make_plan(
-        program, unit_windows, place.layer, map_bytes, reads=reads, memory=request.memory, crop=crop,
-        draws=place.subject.variables is None, available=images, certificate=place.forward,
+        program, unit_windows, place.layer, map_bytes, reads=reads, memory=request.memory, crop=crop, draws=draws,
+        available=images.first, certificate=place.forward, held=held(pull, images, draws, request.memory),
         images_interact=place.images_interact, devices=len(devices) or 1,
     )  # fmt: skip
-    pool = None
-    if request.pool_units:
-        place.row.check_centers(
-            place.units,
-            "pool_units lays maps over each other by the centers of their units: it",
-            "Choose units or a layer that have centers, or map the units one by one.",
-        )
-        centers = np.array([place.row.center(tuple(unit)) for unit in place.units])
-        shift = np.array([lo for lo, _ in crop.box]) if crop.box else 0
-        centers = np.tile(np.repeat(centers, place.repeats, axis=0), (pull.groups, 1))
-        pool = make_pool(pull.origin + shift, centers, pull.map_shape)
-    return replace(pull, batching=chosen.batching, pool=pool, reads=chosen.reads), chosen
+    return replace(pull, batching=chosen.batching, reads=chosen.reads), chosen
+
+
+def _pool(place: Place, pull: Pullback, crop: Crop) -> Pool:
+    """The frame in which units are averaged.
+
+    Raises:
+        InputError: units have no centers.
+    """
+    place.row.check_centers(
+        place.units,
+        "pool_units lays maps over each other by the centers of their units: it",
+        "Choose units or a layer that have centers, or map the units one by one.",
+    )
+    centers = np.array([place.row.center(tuple(unit)) for unit in place.units])
+    shift = np.array([lo for lo, _ in crop.box]) if crop.box else 0
+    centers = np.tile(np.repeat(centers, place.repeats, axis=0), (pull.groups, 1))
+    return make_pool(pull.origin + shift, centers, pull.map_shape)

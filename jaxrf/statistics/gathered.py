@@ -190,6 +190,7 @@ def finalize(gathered: Gathered) -> Summary:
     mean, stderr = moments.finalize(gathered.samples)
     between = within = moments.nowhere(mean.shape)
     if gathered.seeds.levels > 1 and gathered.images.levels > 1:
+        del stderr
         stderr, between, within = _crossed(gathered)
     elif gathered.images.levels > 1:
         count = gathered.samples.count
@@ -215,9 +216,20 @@ def _crossed(gathered: Gathered) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     seeds, images = gathered.seeds.levels, gathered.images.levels
     count = np.maximum(gathered.samples.count, 1)
     by_seed, by_image = gathered.seeds.variance_of_mean(), gathered.images.variance_of_mean()
-    squares = gathered.samples.m2 - count * ((seeds - 1) * by_seed + (images - 1) * by_image)
-    rest = np.maximum(squares, 0) / ((seeds - 1) * (images - 1))
-    variance = np.maximum(by_seed + by_image - rest / count, rest / count)
-    between = np.maximum(count * by_seed - rest, 0) / images
-    within = np.maximum(count * by_image - rest, 0) / seeds + rest
-    return np.sqrt(variance), between, within
+    rest = (seeds - 1) * by_seed  # in place from here on: maps may be large
+    rest += (images - 1) * by_image
+    rest *= count
+    np.subtract(gathered.samples.m2, rest, out=rest)
+    np.maximum(rest, 0, out=rest)
+    rest /= (seeds - 1) * (images - 1)
+    least = rest / count
+    variance = by_seed + by_image
+    variance -= least
+    np.maximum(variance, least, out=variance)
+    for spread, levels in ((by_seed, images), (by_image, seeds)):
+        spread *= count
+        spread -= rest
+        np.maximum(spread, 0, out=spread)
+        spread /= levels
+    by_image += rest
+    return np.sqrt(variance, out=variance), by_seed, by_image

@@ -96,16 +96,23 @@ class Groups:
             Busing, Meijer, van der Leeden (1999), Delete-m jackknife for unequal m, equation 8.
         """
         whole = self.whole
-        mean, squares, used = _mean(whole.total, whole.count), np.zeros(whole.total.shape), np.zeros(len(whole.count))
+        count, mean = whole.count, _mean(whole.total, whole.count)
+        del whole  # maps may be large: no more of them at a time than are needed
+        squares, used = np.zeros(mean.shape), np.zeros(len(count))
         for key in self.keys:
             block = self.blocks[key]
-            rest = whole.count - block.count
+            rest = count - block.count
             there = (block.count > 0) & (rest > 0)
-            weight = np.where(there, block.count / np.maximum(rest, 1), 0.0)
-            deviation = np.where(_wide(there, mean), _mean(block.total, block.count) - mean, 0.0)
-            squares += _wide(weight, mean) * np.square(deviation)
+            deviation = _mean(block.total, block.count)
+            deviation -= mean
+            deviation *= deviation
+            deviation *= _wide(np.where(there, block.count / np.maximum(rest, 1), 0.0), mean)
+            deviation[~there] = 0.0
+            squares += deviation
             used += there
-        return np.where(_wide(used > 1, mean), squares / _wide(np.maximum(used, 1), mean), np.nan)
+        squares /= _wide(np.maximum(used, 1), mean)
+        squares[used <= 1] = np.nan
+        return squares
 
     def __repr__(self) -> str:
         return f"Groups({self.levels} levels in {len(self.blocks)} blocks)"

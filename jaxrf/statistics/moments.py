@@ -69,7 +69,7 @@ def update(moments: Moments, maps: np.ndarray, keep: np.ndarray | None = None) -
 def _of_all(maps: np.ndarray) -> Moments:
     """Moments of the samples along the first axis."""
     if len(maps) == 1:
-        return Moments(np.ones((), np.int64), maps[0], np.zeros(maps.shape[1:]))
+        return Moments(np.ones((), np.int64), maps[0], np.broadcast_to(np.zeros(()), maps.shape[1:]))
     mean = maps.mean(0) if len(maps) else np.zeros(maps.shape[1:])
     m2, drift, deviation = np.zeros_like(mean), np.zeros_like(mean), np.empty_like(mean)
     for sample in maps:  # one at a time in the same place: new memory for all of them would cost more than the sums
@@ -124,16 +124,17 @@ def merge(a: Moments, b: Moments) -> Moments:
         return b if b.count.any() else a
     count = xp.asarray(a.count + b.count)
     size = xp.maximum(count, 1)
-    delta = b.mean - a.mean
-    # Written from the larger side, so that an empty one changes no bit of the other.
+    # Written from the larger side, so that an empty one changes no bit of the other; in place, for maps may be large.
     small, large = xp.minimum(a.count, b.count), xp.maximum(a.count, b.count)
-    base = xp.where(a.count >= b.count, a.mean, b.mean)
-    toward = xp.where(a.count >= b.count, delta, -delta)
-    return Moments(
-        count,
-        base + toward * (small / size),
-        a.m2 + b.m2 + xp.square(delta) * (small * (large / size)),
-    )
+    toward = b.mean - a.mean
+    toward *= xp.where(a.count >= b.count, 1.0, -1.0)
+    mean = toward * (small / size)
+    mean += xp.where(a.count >= b.count, a.mean, b.mean)
+    toward *= toward
+    toward *= small * (large / size)
+    m2 = a.m2 + b.m2
+    m2 += toward
+    return Moments(count, mean, m2)
 
 
 def finalize(moments: Moments) -> tuple[np.ndarray, np.ndarray]:

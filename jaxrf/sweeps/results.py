@@ -172,6 +172,8 @@ class Sweep:
 def open(place: str | os.PathLike[str]) -> Sweep:
     """The sweep at a path or URL, which may still be running.
 
+    A process that was forked afterwards is aborted when it reads; start such processes by "spawn" or "forkserver".
+
     Args:
         place: the folder, or URL `gs://`, `s3://`, `memory://`, that the sweep writes to.
 

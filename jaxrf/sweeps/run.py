@@ -73,7 +73,7 @@ def run(
         `Progress`, the last one with how it ended. Nothing in a process that only serves another one's sweep.
 
     Raises:
-        InputError: the shard is out of range; no such engine.
+        InputError: the shard is out of range; no such engine; the executor is none.
         StoreError: the place is another's, or cannot be reached. Nothing written is damaged; start again.
         EngineError: those who compute are gone. Nothing written is lost; start again.
 
@@ -90,6 +90,10 @@ def run(
     index, count = shard
     if not 0 <= index < count:
         raise InputError(f"The shard {index}/{count} is out of range. Shards are 0/{count} to {count - 1}/{count}.")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise InputError(
+            f"executor={executor!r} has no submit. Give a concurrent.futures.Executor, or name one by on=."
+        )
     folder, every = Folder.at(place), tasks(specification)
     chunks = {task.id: Chunks.of(task, specification.seed_numbers) for task in every}
     progress = Progress("", 0, sum(map(len, chunks.values())))

@@ -60,10 +60,12 @@ class Worker:
 
         with jax.default_matmul_precision(self.task.settings["precision"]):
             wanted, work = tee(work)
+            checked = as_images(self.first.images[:1], None)
             for (seed, span), chunk in zip(work, self._inputs(wanted), strict=True):
                 drawn = 0 if seed is None and self.run.variables is None else seed
                 images = chunk.images if len(chunk.images) else self.first.images[:1]
-                samples = list(self.run.samples(as_images(images, None), drawn, first=span[0]))
+                checked = checked if images is checked.source else as_images(images, None)
+                samples = list(self.run.samples(checked, drawn, first=span[0]))
                 count = len(chunk.images)  # none of photos that cannot be read: then as many maps, of the right shape
                 maps, others = _joined([one.maps for one in samples]), _joined([one.other_images for one in samples])
                 yield Made((seed, span), maps[:count], others[:count], chunk.bad)

@@ -35,6 +35,18 @@ def test_probes_depend_on_the_number_of_the_unit_alone():
     np.testing.assert_array_equal(some, all_[jnp.array([4, 2])])
 
 
+def test_probes_are_the_same_where_double_precision_is_switched_on():
+    """Seeds and images have the same signs under x64."""
+
+    def drawn():
+        keys = sample_keys(3, 0, 4)
+        return np.array([channel_rule("probe").cotangents(key, jnp.arange(3), 40, np.float32) for key in keys])
+
+    usual = drawn()
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(drawn(), usual)
+
+
 def test_units_of_one_image_have_probes_of_their_own():
     """A 1x1 convolution to three channels on three: of all units of a linear net, maps differ by their probes alone."""
     model = zoo.conv_stack(depth=1, width=3, kernel=1, activation="linear")

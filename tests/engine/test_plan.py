@@ -13,6 +13,7 @@ from jaxrf import zoo
 from jaxrf.engine import plan as planning
 from jaxrf.engine.plan import human, parse_memory
 from jaxrf.errors import InputError, PlanError
+from jaxrf.planning import memory
 from tests.running import drawn_run
 
 
@@ -29,6 +30,10 @@ def compiled_bytes(run) -> int:
     return m.argument_size_in_bytes + m.temp_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
 
 
+def of_the_program(plan) -> int:
+    return plan.memory - plan.held.fixed
+
+
 @pytest.mark.parametrize(
     "model, shape, request_",
     [
@@ -42,9 +47,9 @@ def compiled_bytes(run) -> int:
     ids=["stack", "layer2", "resnet", "unet", "mobilenet", "weights"],
 )
 def test_compiled_memory_stays_under_the_prediction(model, shape, request_):
-    """What XLA reserves is less than the plan said."""
+    """What XLA reserves is less than the plan said of the program."""
     run = run_of(model, shape, **request_)
-    assert 0 < compiled_bytes(run) < run.prepared.plan.memory
+    assert 0 < compiled_bytes(run) < of_the_program(run.prepared.plan)
 
 
 def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
@@ -62,7 +67,7 @@ def test_images_in_turns_take_less_memory_and_less_is_predicted(monkeypatch):
             8 // fewest,
             8,
         )
-        taken.append((compiled_bytes(run), run.prepared.plan.memory))
+        taken.append((compiled_bytes(run), of_the_program(run.prepared.plan)))
         assert taken[-1][0] < taken[-1][1]
     (at_once, predicted_at_once), (in_turns, predicted_in_turns) = taken
     assert in_turns < at_once / 2 and predicted_in_turns < predicted_at_once / 2
@@ -89,7 +94,7 @@ def test_a_small_limit_lets_images_take_turns_first():
     model, given = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(8), "input_shape": (20, 18, 3)}
     free = jaxrf.plan(model, **given)
     assert (free.batching.images_at_once, free.batching.sequential_passes) == (8, 1)
-    tight = jaxrf.plan(model, memory=int(0.4 * free.memory), **given)
+    tight = jaxrf.plan(model, memory=int(free.held.fixed + 0.4 * of_the_program(free)), **given)
     assert (tight.batching.images_at_once, tight.batching.sequential_passes) == (2, 4)
     a, b = (jaxrf.erf(model, memory=plan.memory, **given).mean for plan in (free, tight))
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * a.max())
@@ -99,7 +104,7 @@ def test_a_small_limit_makes_smaller_batches_and_the_same_maps():
     """The memory limit changes the batches, not the numbers."""
     model, given = zoo.conv_stack(depth=2, width=4), {"inputs": jaxrf.noise(2), "input_shape": (13, 11, 3)}
     free = jaxrf.plan(model, units="all", **given)
-    tight = int(free.memory * 0.6)
+    tight = int(free.held.fixed + 0.6 * of_the_program(free))
     plan = jaxrf.plan(model, units="all", memory=tight, **given)
     assert plan.memory <= tight
     assert (plan.batching.units_per_batch, plan.batching.batches_per_call) < (
@@ -135,10 +140,47 @@ def test_half_of_what_is_free_is_taken(monkeypatch):
 def test_too_small_a_limit_says_what_would_fit():
     """The amount in the error is enough."""
     model, given = zoo.conv_stack(depth=3, width=8), {"inputs": jaxrf.noise(1), "input_shape": (24, 20, 3)}
-    with pytest.raises(PlanError, match=r"Plan needs .* for one unit and one image; 10 kB are allowed") as error:
+    with pytest.raises(
+        PlanError,
+        match=r"Plan needs .* for one unit and one image, of them .* for the compiler and .* for sums and result; 10 kB are allowed",
+    ) as error:
         jaxrf.plan(model, memory="10kB", **given)
     enough = str(error.value).split('memory="')[1].split('"')[0]
     assert jaxrf.plan(model, memory=parse_memory(enough) * 1.01, **given).batching.units_per_batch == 1
+
+
+def test_the_comparison_with_the_model_must_fit_too():
+    """A crop of a large image fits, the model's own pass on all of it does not: said before anything runs."""
+    model, given = zoo.conv_stack(depth=2, width=32), {"inputs": jaxrf.noise(1), "input_shape": (400, 410, 3)}
+    plan = jaxrf.plan(model, **given)
+    tight = plan.held.fixed + plan.certificate
+    assert plan.memory < tight
+    with pytest.raises(PlanError, match="comparison with the model itself, on a whole image, needs .* certify=False"):
+        jaxrf.erf(model, memory=tight, **given)
+    assert jaxrf.erf(model, memory=tight, certify=False, **given).count == 1
+
+
+def test_sums_and_results_count():
+    """In double precision: of all units more than of their mean, of several layers one beside the other."""
+    model = zoo.conv_stack(depth=2, width=2)
+    given = {"inputs": jaxrf.noise(3), "input_shape": (40, 41, 3), "units": "all"}
+    wide = 8 * 40 * 41 * 5 * 5
+    many, mean = jaxrf.plan(model, **given), jaxrf.plan(model, pool_units=True, **given)
+    assert many.held.sums > (3 + 2) * wide > 20 * mean.held.sums
+    assert jaxrf.plan(model, platform="gpu", **given).held.fixed == 0  # on a host that is not the device
+    enough = many.memory + 2**22
+    assert jaxrf.plan(model, memory=enough, **given).memory <= enough
+    with pytest.raises(PlanError, match="for sums and result"):
+        jaxrf.plan(model, memory=enough, layer=["output", "conv_0"], **given)
+
+
+def test_fewer_sums_by_image_are_kept_where_memory_is_small(monkeypatch):
+    """Eight blocks of images in place of nine where the share of the limit is small, and the same mean."""
+    monkeypatch.setattr(memory, "SHARE", 10**6)
+    model, given = zoo.conv_stack(depth=2, width=2), {"inputs": jaxrf.noise(9), "input_shape": (8, 9, 3)}
+    tight, free = (jaxrf.erf(model, memory=limit, certify=False, **given) for limit in ("1GB", None))
+    assert [len(one.groups["images"].blocks) for one in (tight, free)] == [8, 9]
+    np.testing.assert_array_equal(tight.mean, free.mean)
 
 
 def test_a_plan_prints_its_choices():
