@@ -23,6 +23,10 @@ AVERAGED = ("ema_params", "ema", "params_ema", "avg_params")
 MOST_NAMED = 12
 
 
+class DamagedError(InputError):
+    """What looks like a checkpoint cannot be read: it is damaged, or not yet written to its end."""
+
+
 def read_variables(
     path: str | os.PathLike[str],
     *,
@@ -41,7 +45,8 @@ def read_variables(
         average: take the running average of the parameters.
 
     Raises:
-        InputError: nothing is there, it is of no known kind or damaged, or it is not what is needed.
+        InputError: nothing is there, it is of no known kind, or it is not what is needed.
+        DamagedError: it cannot be read; one kind of `InputError`.
         UnknownNameError: there is no such family.
     """
     path = Path(path)
@@ -51,7 +56,7 @@ def read_variables(
     except JaxrfError:
         raise
     except Exception as error:
-        raise InputError(
+        raise DamagedError(
             f"{path} looks like {kind.says} and cannot be read: {type(error).__name__}: {error}. "
             f"It may be damaged, or not yet written to its end. Give {KINDS}."
         ) from error
