@@ -107,6 +107,27 @@ def test_derivatives_by_the_weights_are_those_of_differences(name):
 
 
 @pytest.mark.usefixtures("double")
+def test_derivatives_of_sign_averaged_maps():
+    """They are those of differences, also where the root of a variance is taken that is zero behind closed ReLUs."""
+    images = jax.random.normal(jax.random.key(1), (1, 7, 9, 1), jnp.float64)
+    model = nn.Sequential([conv(2), nn.relu, conv(2), nn.relu, conv(1)])
+    field = jaxrf.prepare(model, None, images, units=[(3, 4)], estimator="sign_averaged")
+    variables = field.init(jax.random.key(0))
+
+    def value(variables):
+        maps = field(variables, images, jax.random.key(2)).array()
+        return jaxrf.measures.sigma(maps, center=field.center, origin=field.origin).mean()
+
+    hidden = model.apply(variables, images, method=lambda m, x: m.layers[2](m.layers[1](m.layers[0](x))))
+    assert (np.asarray(hidden).max(-1) < 0).any()  # a position that no path goes through
+    slope, value, rng = jit(jax.grad(value))(variables), jit(value), np.random.default_rng(0)
+    way = jax.tree.map(lambda a: rng.normal(size=a.shape), variables)
+    ends = [value(jax.tree.map(lambda a, v, h=h: a + h * v, variables, way)) for h in (1e-6, -1e-6)]
+    along = sum(float((g * v).sum()) for g, v in zip(*map(jax.tree.leaves, (slope, way))))
+    assert along == pytest.approx(float(ends[0] - ends[1]) / 2e-6, rel=1e-5)
+
+
+@pytest.mark.usefixtures("double")
 def test_measures_of_a_field_are_those_of_its_result():
     """Each measure of the maps on the device is the number of the result of the same maps on the host."""
     images, variables, field = prepared("tanh")
