@@ -45,12 +45,15 @@ def add(path: Path, row: dict[str, Any]) -> None:
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray | None = None) -> float:
-    """Spearman's rank correlation; with `given` (columns, n), the one that is left when ranks are freed of theirs."""
+    """Spearman's rank correlation; with `given` (columns, n), the one that is left when ranks are freed of theirs.
+
+    Ranks that do not vary, or of which nothing is left, correlate with nothing: 0.
+    """
     ranks = [stats.rankdata(x), stats.rankdata(y)]
     if given is not None:
         others = np.stack([np.ones(len(x)), *(stats.rankdata(one) for one in given)], axis=1)
         ranks = [one - others @ np.linalg.lstsq(others, one, rcond=None)[0] for one in ranks]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(*ranks)[0, 1]) if min(one.std() for one in ranks) > 1e-9 else 0.0
 
 
 def correlations(rows: list[dict[str, Any]], draws: int = 2000) -> Correlations:
