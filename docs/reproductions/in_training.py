@@ -114,11 +114,12 @@ def draw(run: Run, found: dict[str, list[History]]) -> None:
     strips, curves = made.subfigures(1, 2, width_ratios=(1.7, 1))
     axes = strips.subplots(len(found), len(shown), squeeze=False)
     ax = curves.subplots()
-    for row, (name, histories), color in zip(axes, found.items(), COLORS, strict=False):
+    for place_of_row, (name, histories) in enumerate(found.items()):
+        row, color = axes[place_of_row], COLORS[place_of_row]
         steps = histories[0].steps
         for place, number in zip(row, shown, strict=True):
             result = histories[0].result(LAYER, steps[number])
-            title = f"step {steps[number]}" if row is axes[0] else ""
+            title = f"step {steps[number]}" if place_of_row == 0 else ""
             show_map(place, _in_the_middle(result.mean[0], run.sizes(9, 25, 51)) ** 0.5, title)
         row[0].set_ylabel(name, fontsize=8)
         sigma = np.array([history.numbers(LAYER)["sigma"][0].mean((1, 2)) for history in histories])
