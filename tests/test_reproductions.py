@@ -22,9 +22,12 @@ SCRIPTS = sorted(file.name for file in FOLDER.glob("[!_]*.py"))
 FIGURES = {
     "architectures.py": {"equal_depth"},
     "center_lowered.py": {"center_lowered"},
+    "field_loss.py": {"field_loss"},
     "growth.py": {"growth"},
+    "in_training.py": {"in_training"},
     "luo_maps.py": {"luo_maps", "luo_activations"},
     "padding.py": {"padding"},
+    "score.py": {"score"},
     "trained.py": {"trained"},
 }
 
@@ -39,6 +42,7 @@ def load(name: str):
 
 
 data = load("_data")
+scores = load("_scores")
 torchvision = load("_torchvision")
 
 
@@ -86,6 +90,25 @@ def test_a_script_says_what_it_lacks(script, arguments, message, tmp_path):
     done = run(script, "--small", *where, *arguments)
     assert done.returncode != 0
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_correlations_of_the_page_are_those_of_its_table():
+    """What the page says of scores without training is computed anew from the rows that were measured."""
+    rows = scores.read(scores.TABLE)
+    page = (FOLDER / "README.md").read_text()
+    assert len({row["network"] for row in rows}) == len(rows) and f"{len(rows)} random networks" in page
+    for cells in scores.lines(scores.correlations(rows)):
+        assert f"| {' | '.join(cells)} |" in page
+    assert all(0 < row["accuracy"] < 1 and row["sigma"] <= row["theoretical"] for row in rows)
+
+
+def test_a_rank_correlation_beyond_others():
+    """What ranks share with those of a third number is taken out of both; without it the number is Spearman's."""
+    draw = np.random.default_rng(0)
+    third, x, y = draw.normal(size=(3, 400))
+    assert scores.rank_correlation(x, np.exp(x)) == pytest.approx(1)
+    assert scores.rank_correlation(x + 3 * third, y + 3 * third) > 0.8
+    assert abs(scores.rank_correlation(x + 3 * third, y + 3 * third, third[None])) < 0.15
 
 
 class TestMadeTask:

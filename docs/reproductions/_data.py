@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +169,33 @@ def fashion_mnist(path: str | Path = FASHION) -> Task:
     }
     images, labels = (np.concatenate([parts["train"][k], parts["t10k"][k]]) for k in (0, 1))
     return split(images[..., None] / 127.5 - 1, labels, len(parts["t10k"][1]), 10)
+
+
+def photographs(path: str | Path | None = None, small: bool = False) -> Task:
+    """Fashion-MNIST, from the folder `path`; with `small` as many images as a test has the time for, and of noise.
+
+    Raises:
+        InputError: the files are not there, or are damaged.
+    """
+    if not small:
+        return fashion_mnist(path or FASHION)
+    draw = np.random.default_rng(0)
+    return split(draw.normal(size=(80, 12, 12, 1)), draw.integers(10, size=80), 16, 10)
+
+
+def halved(task: Task) -> Task:
+    """The task on images of half the side, whose pixels are the means of two by two."""
+
+    def smaller(images: np.ndarray) -> np.ndarray:
+        count, height, width, features = images.shape
+        return images.reshape(count, height // 2, 2, width // 2, 2, features).mean((2, 4))
+
+    return replace(task, images=smaller(task.images), test_images=smaller(task.test_images))
+
+
+def fewer_tests(task: Task, count: int) -> Task:
+    """The task with the first `count` of its test images."""
+    return replace(task, test_images=task.test_images[:count], test_labels=task.test_labels[:count])
 
 
 def _idx(file: Path) -> np.ndarray:

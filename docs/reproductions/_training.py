@@ -57,12 +57,18 @@ def train(model: nn.Module, task: Task, seed: int, steps: int, batch: int = 16, 
         images, labels = task.images[chosen], task.labels[chosen]
         variables, state, loss = _step(model, (steps, rate), variables, state, images, labels)
         losses.append(loss)
+    accuracy = share_right(model, variables, task)
+    return Trained(before, jax.tree.map(np.asarray, variables), np.array(losses), accuracy)
+
+
+def share_right(model: nn.Module, variables: Any, task: Task, batch: int = 64) -> float:
+    """Share of the test labels that the scores meet."""
     right = [
-        _right(model, variables, task.test_images[i : i + 64], task.test_labels[i : i + 64])
-        for i in range(0, len(task.test_images), 64)
+        _right(model, variables, task.test_images[i : i + batch], task.test_labels[i : i + batch])
+        for i in range(0, len(task.test_images), batch)
     ]
     met, counted = np.sum(right, 0)
-    return Trained(before, jax.tree.map(np.asarray, variables), np.array(losses), float(met / counted))
+    return float(met / counted)
 
 
 def scores(model: nn.Module, variables: Any, images: Any, labels: Any) -> jax.Array:

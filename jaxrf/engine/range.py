@@ -25,6 +25,21 @@ NOTHING = -(2**20)
 """The exponent of a cotangent that is zero, so that it sets no scale where it is added to another."""
 
 
+@jax.custom_jvp
+def square_root(squares: jax.Array) -> jax.Array:
+    """The root of sums of squares, which rounding may leave below zero.
+
+    Its derivative at zero counts as zero: what no path reaches stays so, and would make the slope of all others NaN.
+    """
+    return jnp.sqrt(jnp.maximum(squares, 0))
+
+
+@square_root.defjvp
+def _slope_of_root(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    found = square_root(*primals)
+    return found, jnp.where(found > 0, tangents[0] / jnp.where(found > 0, 2 * found, 1), 0)
+
+
 class Away(NamedTuple):
     """What was found of cotangents: powers of two by which they are to be divided, and which are zero; (units,) each."""
 
@@ -70,7 +85,7 @@ class Scaled:
             exponent, taken = self.exponent, plus(other.taken, ((difference, 1),))
         else:
             a, b, exponent, taken = self.array, other.array, self.exponent, self.taken
-        return Scaled(jnp.sqrt(a * a + b * b) if in_squares else a + b, exponent, drift, taken)
+        return Scaled(square_root(a * a + b * b) if in_squares else a + b, exponent, drift, taken)
 
     def complete(self, found: Scales) -> Scaled:
         """The same with what was taken in its exponent."""

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from jaxrf.engine.channels import channel_rule
 from jaxrf.engine.pull import Transpose
+from jaxrf.engine.range import square_root
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.errors import InputError, unknown
@@ -126,12 +127,12 @@ def power(view: View, operand: int, ct: jax.Array) -> jax.Array:
 
 def root_power(view: View, operand: int, ct: jax.Array) -> jax.Array:
     """The root of `power`: magnitudes without signs."""
-    return jnp.sqrt(jnp.maximum(power(view, operand, ct), 0))
+    return square_root(power(view, operand, ct))
 
 
 def _root_of_gathered(view: View, operand: int, ct: jax.Array) -> jax.Array:
     """Magnitudes added as squares, by an equation whose coefficients are zeros and ones."""
-    return jnp.sqrt(jnp.maximum(rules[view.equation.primitive].transpose(view, operand, jnp.square(ct)), 0))
+    return square_root(rules[view.equation.primitive].transpose(view, operand, jnp.square(ct)))
 
 
 def fresh_signs(root: jax.Array, units: jax.Array, number: int, shape: Sequence[int]) -> jax.Array:

@@ -26,6 +26,10 @@ AVERAGED = ("ema_params", "ema", "params_ema", "avg_params")
 MOST_NAMED = 12
 
 
+class DamagedError(InputError):
+    """What looks like a checkpoint cannot be read: it is damaged, or not yet written to its end."""
+
+
 def read_variables(
     path: str | os.PathLike[str],
     *,
@@ -48,7 +52,8 @@ def read_variables(
         order: modules of the model in the order of their calls, by which arrays are matched in place of names; with `like`.
 
     Raises:
-        InputError: nothing is there, it is of no known kind or damaged, or it is not what is needed.
+        InputError: nothing is there, it is of no known kind, or it is not what is needed.
+        DamagedError: it cannot be read; one kind of `InputError`.
         UnknownNameError: there is no such family.
     """
     with local(path, lambda folder: part_of(folder, step)) as found:
@@ -98,7 +103,7 @@ def _tree(path: Path, step: int | None) -> Any:
     except JaxrfError:
         raise
     except Exception as error:
-        raise InputError(
+        raise DamagedError(
             f"{path} looks like {kind.says} and cannot be read: {type(error).__name__}: {error}. "
             f"It may be damaged, or not yet written to its end. Give {KINDS}."
         ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrf.errors import InputError
-from jaxrf.loading.checkpoints import read_variables
+from jaxrf.loading.checkpoints import DamagedError, read_variables
 from jaxrf.loading.formats import steps_of
 
 
@@ -39,7 +39,8 @@ def follow(
     """Whole checkpoints by ascending steps, until none came for `timeout` seconds, or `stop()` says so.
 
     A checkpoint that is being written has another name, and is given when it is whole. One that cannot be read is tried
-    again until the end, and then given with its problem; one that was removed meanwhile is given with that.
+    again for `timeout` seconds, and then given with its problem; one of other variables, or one that was removed
+    meanwhile, is given with its problem at once. Those behind it follow.
 
     Args:
         folder: it may not be there yet.
@@ -50,24 +51,32 @@ def follow(
         stop: whether to end.
         average: take the running average of the parameters.
     """
-    last, since, failed = after, time.monotonic(), {}
+    last, since = after, time.monotonic()
     while not stop():
-        steps = steps_of(folder) if folder.is_dir() else {}
+        steps, late = (steps_of(folder) if folder.is_dir() else {}), None
         for step in sorted(one for one in steps if one > last):
             if stop():
                 return
-            try:
-                found = Checkpoint(step, read_variables(steps[step], like=like, average=average))
-            except InputError as error:
-                if steps[step].exists():
-                    failed[step] = str(error)
-                    break  # the next ones wait for it, so that steps stay in order
-                found = Checkpoint(step, None, f"step {step} was removed before it was read")
-            failed.pop(step, None)
+            found, whole = _read(step, steps[step], like, average)
+            if not whole:
+                late = found
+                break  # the next ones wait for it, so that steps stay in order
             yield found
             last, since = step, time.monotonic()
-        if time.monotonic() - since >= timeout:
-            for step, problem in failed.items():
-                yield Checkpoint(step, None, problem)
+        if time.monotonic() - since < timeout:
+            time.sleep(min(every, max(timeout, 0.01)))
+        elif late is None:
             return
-        time.sleep(min(every, max(timeout, 0.01)))
+        else:  # it was waited for long enough; what lies behind it is still given
+            yield late
+            last, since = late.step, time.monotonic()
+
+
+def _read(step: int, path: Path, like: Any, average: bool) -> tuple[Checkpoint, bool]:
+    """A checkpoint, and whether that is all that there will be of it: one that cannot be read may not be whole yet."""
+    try:
+        return Checkpoint(step, read_variables(path, like=like, average=average)), True
+    except InputError as error:
+        if not path.exists():
+            return Checkpoint(step, None, f"step {step} was removed before it was read"), True
+        return Checkpoint(step, None, f"step {step}: {error}"), not isinstance(error, DamagedError)

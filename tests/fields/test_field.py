@@ -10,13 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 import jaxrf
-from jaxrf import zoo
 from jaxrf.errors import InputError, UnknownNameError
 from tests.fields.small import CHANNEL, UNITS, Net, Tied, assert_same, written_out
-from tests.marks import mostly_slow
 
 
 def test_a_call_is_the_pullback_written_out(field, variables, images):
@@ -103,50 +100,6 @@ def test_images_that_see_each_other(images):
     np.testing.assert_allclose(field.result(field(variables, images)).mean, result.mean, rtol=1e-5, atol=1e-7)
     with pytest.raises(InputError, match="2 images came, but those of Tied see each other and 3 were prepared"):
         field(variables, images[:2])
-
-
-NETS = {
-    "relu": lambda x: nn.Conv(2, (3, 3))(nn.relu(nn.Conv(4, (3, 3))(x))),
-    "tanh": lambda x: nn.Conv(2, (3, 3))(nn.tanh(nn.Conv(4, (3, 3))(x))),
-    "group norm": lambda x: nn.Conv(2, (3, 3))(nn.GroupNorm(2)(nn.Conv(4, (3, 3))(x))),
-    "max-pool": lambda x: nn.Conv(2, (3, 3))(nn.max_pool(nn.Conv(4, (3, 3))(x), (2, 2), (2, 2))),
-    "U-Net": lambda x: zoo.unet(depth=1, width=2, up="bilinear")(x),
-}
-
-
-class Made(nn.Module):
-    name_: str
-
-    @nn.compact
-    def __call__(self, x):
-        return NETS[self.name_](x)
-
-
-def sigma(field, maps):
-    """Root of the mean square distance from the center of mass along the first axis, of all maps."""
-    array = maps.array().sum((0, 1, 3))
-    at = jnp.arange(len(array))
-    mean = (array * at).sum() / array.sum()
-    return jnp.sqrt((array * (at - mean) ** 2).sum() / array.sum())
-
-
-@pytest.mark.parametrize("name", mostly_slow(NETS, {"tanh", "max-pool"}))
-def test_gradients_of_a_smooth_measure(name):
-    """The derivative of sigma by the weights, along a random direction, is that of finite differences."""
-    with jax.enable_x64(True):
-        images = jax.random.normal(jax.random.key(1), (1, 8, 12, 2), jnp.float64)
-        model = Made(name)
-        variables = model.init(jax.random.key(0), images)
-        variables = jax.tree.map(lambda a: a.astype(jnp.float64), variables)
-        field = jaxrf.prepare(model, variables, images, channels=0)
-        value = jax.jit(lambda w: sigma(field, field(w, images)))
-        keys = jax.random.split(jax.random.key(2), 100)
-        leaves, tree = jax.tree.flatten(variables)
-        way = jax.tree.unflatten(tree, [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves)])
-        slope = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), jax.jit(jax.grad(value))(variables), way)))
-        step = 1e-5
-        ends = [value(jax.tree.map(lambda a, d, s=s: a + s * step * d, variables, way)) for s in (1, -1)]
-        assert float(slope) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-6, abs=1e-7)
 
 
 def test_nothing_is_moved_or_compiled_by_a_second_call(field, variables, images):

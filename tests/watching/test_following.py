@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import threading
+import time
 
 import jax
 import numpy as np
@@ -13,6 +16,7 @@ import orbax.checkpoint as ocp
 import jaxrf
 from jaxrf import zoo
 from jaxrf.cli import main
+from jaxrf.errors import StoreError
 from jaxrf.watching.following import follow
 
 NET = zoo.conv_stack(depth=2, width=2)
@@ -84,6 +88,45 @@ def test_a_checkpoint_that_is_written_late_or_removed(tmp_path):
     (tmp_path / "2" / "default" / "_METADATA").write_text("half")
     (broken,) = follow(tmp_path, like, after=1)
     assert broken.variables is None and "not yet written to its end" in broken.problem
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(tmp_path, capsys):
+    """One that lost a layer is named at once, one that stays damaged after the wait; those behind both are mapped."""
+    folder, out = tmp_path / "checkpoints", tmp_path / "fields"
+    save(folder, 1)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        lost = {"params": {"conv_0": variables(2)["params"]["conv_0"]}}
+        checkpointer.save((folder / "2" / "default").resolve(), lost)
+    save(folder, 3)
+    save(folder, 4)
+    (folder / "3" / "default" / "_METADATA").write_text("half")
+    assert main(words(folder, out)) == 0
+    printed = capsys.readouterr()
+    assert [line.split(":")[0] for line in printed.out.splitlines()] == ["step 1", "step 4"]
+    assert "jaxrf: step 2: " in printed.err and "conv_1" in printed.err.splitlines()[0]
+    assert "jaxrf: step 3: " in printed.err and "not yet written to its end" in printed.err
+
+
+def test_sigterm_ends_the_command_and_it_resumes(tmp_path, capsys):
+    """While it waits it ends at once with the status that asks for another start, which goes on behind what is there."""
+    folder, out = tmp_path / "checkpoints", tmp_path / "fields"
+    save(folder, 1)
+    threading.Thread(target=ended_when_mapped, args=(out,), daemon=True).start()
+    assert main(words(folder, out, "--timeout", "240")) == 75
+    save(folder, 2)
+    assert main(words(folder, out)) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["step 1", "step 2"]
+
+
+def ended_when_mapped(out):
+    """Send SIGTERM to this process when the first step is recorded."""
+    while True:
+        time.sleep(0.05)
+        try:
+            if jaxrf.history(out).steps:
+                return os.kill(os.getpid(), signal.SIGTERM)
+        except StoreError:
+            continue
 
 
 def test_a_checkpoint_that_is_removed_is_named(tmp_path, monkeypatch):

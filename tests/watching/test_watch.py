@@ -177,6 +177,43 @@ def test_a_lost_layer_is_named(variables, tmp_path):
         watch(2, lost)
 
 
+class TensorBoard:
+    """The interface of TensorBoard's writers."""
+
+    def __init__(self):
+        self.scalars, self.images = {}, {}
+
+    def add_scalar(self, name, value, step):
+        self.scalars[name, step] = value
+
+    def add_image(self, name, image, step, dataformats):
+        assert dataformats == "HWC" and image.shape[-1] == 1
+        self.images[name, step] = image
+
+
+class Run:
+    """The interface of a run of Weights & Biases."""
+
+    def __init__(self):
+        self.logged = {}
+
+    def log(self, values, step):
+        self.logged[step] = values
+
+
+def test_writers_of_other_libraries(variables, tmp_path):
+    """TensorBoard's and W&B's get the numbers that are in the record, with their errors, and TensorBoard's the pictures."""
+    board, run = TensorBoard(), Run()
+    for name, writer in {"board": board, "run": run}.items():
+        with made(variables, tmp_path, out=tmp_path / name, writer=writer, layer="c1") as watch:
+            watch(2, variables)
+    (sigma, error), (ratio, _) = (jaxrf.history(tmp_path / "run").numbers("c1")[one] for one in ("sigma", "area_ratio"))
+    for found in (run.logged[2], {name: value for (name, step), value in board.scalars.items() if step == 2}):
+        assert found["field/c1/sigma_x"] == sigma[0, 0, 1] and found["field/c1/sigma_x_error"] == error[0, 0, 1]
+        assert found["field/c1/area_ratio"] == ratio[0, 0] and found["field/c1/nonfinite"] == 0
+    assert board.images["field/c1", 2].max() == 1
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
