@@ -9,6 +9,7 @@ and convolutions of the program that is made for a TPU, forward pass and pull-ba
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,46 +75,51 @@ def emulated(function: Callable[..., Any], precision: str) -> Callable[..., Any]
             return eqn.primitive.bind(x, y, **eqn.params)
         xs, ys = parts(x, most), parts(y, most)
         terms = [eqn.primitive.bind(xs[i], ys[j], **eqn.params) for i, j in reversed(pairs)]
-        return sum(terms[1:], terms[0])
-
-    def run(closed: Any, *given: Any) -> list[Any]:
-        jaxpr, known = closed.jaxpr, {}
-        known.update(zip(jaxpr.constvars, closed.consts))
-        known.update(zip(jaxpr.invars, given))
-
-        def read(v: Any) -> Any:
-            return v.val if hasattr(v, "val") else known[v]
-
-        for eqn in jaxpr.eqns:
-            found = step(eqn, [read(v) for v in eqn.invars])
-            known.update(zip(eqn.outvars, found))
-        return [read(v) for v in jaxpr.outvars]
-
-    def step(eqn: Any, given: list[Any]) -> Sequence[Any]:
-        name, params = eqn.primitive.name, eqn.params
-        if name in PRODUCTS:
-            return [product(eqn, *given)]
-        if name == "scan":
-            n, m = params["num_consts"], params["num_carry"]
-            fixed, carry, each = given[:n], given[n : n + m], given[n + m :]
-
-            def body(carry: Any, one: Any) -> Any:
-                found = run(params["jaxpr"], *fixed, *carry, *one)
-                return found[:m], found[m:]
-
-            last, stacked = lax.scan(body, carry, each, length=params["length"], reverse=params["reverse"])
-            return [*last, *stacked]
-        inner = next((params[key] for key in ("jaxpr", "call_jaxpr") if hasattr(params.get(key), "consts")), None)
-        if inner is not None:
-            return run(inner, *given)
-        found = eqn.primitive.bind(*given, **params)
-        return found if eqn.primitive.multiple_results else [found]
+        return functools.reduce(jnp.add, terms)
 
     def call(*given: Any) -> Any:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*given)
-        return jax.tree.unflatten(jax.tree.structure(shape), run(closed, *jax.tree.leaves(given)))
+        return jax.tree.unflatten(jax.tree.structure(shape), evaluated(closed, jax.tree.leaves(given), product))
 
     return call
+
+
+Product = Callable[[Any, jax.Array, jax.Array], jax.Array]
+
+
+def evaluated(closed: Any, given: Sequence[Any], product: Product) -> list[Any]:
+    """What a jaxpr returns, its products computed by `product(equation, x, y)`."""
+    jaxpr = closed.jaxpr
+    known = dict(zip(jaxpr.constvars, closed.consts)) | dict(zip(jaxpr.invars, given))
+
+    def read(v: Any) -> Any:
+        return v.val if hasattr(v, "val") else known[v]
+
+    for eqn in jaxpr.eqns:
+        known.update(zip(eqn.outvars, step(eqn, [read(v) for v in eqn.invars], product)))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def step(eqn: Any, given: list[Any], product: Product) -> Sequence[Any]:
+    """What an equation returns; those that hold a jaxpr are gone into."""
+    name, params = eqn.primitive.name, eqn.params
+    if name in PRODUCTS:
+        return [product(eqn, *given)]
+    if name == "scan":
+        n, m = params["num_consts"], params["num_carry"]
+        fixed, carry, each = given[:n], given[n : n + m], given[n + m :]
+
+        def body(carry: Any, one: Any) -> Any:
+            found = evaluated(params["jaxpr"], [*fixed, *carry, *one], product)
+            return found[:m], found[m:]
+
+        last, stacked = lax.scan(body, carry, each, length=params["length"], reverse=params["reverse"])
+        return [*last, *stacked]
+    inner = next((params[key] for key in ("jaxpr", "call_jaxpr") if hasattr(params.get(key), "consts")), None)
+    if inner is not None:
+        return evaluated(inner, given, product)
+    found = eqn.primitive.bind(*given, **params)
+    return found if eqn.primitive.multiple_results else [found]
 
 
 def measure(

@@ -181,30 +181,16 @@ def make_plan(
     Raises:
         PlanError: not even one unit fits.
     """
-    limit, where = parse_memory(memory), platform()
-    cost, fixed = unit_cost(windows), image_cost(program, windows)
-    weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
-    needs = Needs(
-        weights + held.fixed, array_bytes(program.image) + held.image, fixed.forward + fixed.padded,
-        2 * cost.live, map_bytes,
-    )  # fmt: skip
-    fewest, most, room = (
-        WHOLE if reads == "whole" else (*UNITS.get(where, UNITS["cpu"]), BATCH.get(where, BATCH["cpu"]))
-    )
-    largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
-    wanted = int(min(max(room // largest, fewest), most))
+    limit, where, cost = parse_memory(memory), platform(), unit_cost(windows)
+    needs = _needs(program, windows, map_bytes, held)
+    largest, wanted = _wanted(windows, reads, where)
     extents = product(windows.units, windows.count).shape if reads == "lines" else (windows.count,)
     units = _side_by_side(extents, wanted)
     each = -(-available // devices) if units == windows.count else available
     together = 1 if images_interact else even(each, max(1, wanted // units))
     least, bytes_abreast = ABREAST.get(where, (together, 0))
     images = divisor(together, max(least, bytes_abreast // max(1, needs.gradients(units))))
-    if needs.total(1, 1, 1, 1) > limit:
-        least = human(needs.total(1, 1, 1, 1))
-        raise PlanError(
-            f"Plan needs {least} for one unit and one image{held}; {human(limit)} are allowed. "
-            f'Use memory="{least}" or more, fewer units, or a smaller input.'
-        )
+    _check_one_fits(needs, limit, held)
     units, images, passes = _within(limit, needs, extents, units, images, together)
     why = []
     if units * images * passes < _side_by_side(extents, wanted):
@@ -228,6 +214,35 @@ def make_plan(
         layer, windows.count, Batching(units, images, passes, batches), cost, needs.total(units, images, passes, batches), limit, reads,
         dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate, held,
     )  # fmt: skip
+
+
+def _needs(program: TangentProgram, windows: Windows, map_bytes: int, held: Held) -> Needs:
+    """What a call needs, by what it is made of; weights stand beside what is made of them."""
+    weights = 2 * sum(int(v.dtype.itemsize * _size(v.shape)) for v in program.arguments)
+    fixed = image_cost(program, windows)
+    return Needs(
+        weights + held.fixed, array_bytes(program.image) + held.image, fixed.forward + fixed.padded,
+        2 * unit_cost(windows).live, map_bytes,
+    )  # fmt: skip
+
+
+def _wanted(windows: Windows, reads: str, where: str) -> tuple[int, int]:
+    """Bytes of the largest gradient, and how many of that size suit a platform at a time."""
+    fewest, most, room = (
+        WHOLE if reads == "whole" else (*UNITS.get(where, UNITS["cpu"]), BATCH.get(where, BATCH["cpu"]))
+    )
+    largest = max(window_bytes(v, spans) for v, spans in windows.regions.items())
+    return largest, int(min(max(room // largest, fewest), most))
+
+
+def _check_one_fits(needs: Needs, limit: float, held: Held) -> None:
+    """Raise a PlanError where one unit and one image need more than the limit."""
+    if needs.total(1, 1, 1, 1) > limit:
+        least = human(needs.total(1, 1, 1, 1))
+        raise PlanError(
+            f"Plan needs {least} for one unit and one image{held}; {human(limit)} are allowed. "
+            f'Use memory="{least}" or more, fewer units, or a smaller input.'
+        )
 
 
 @dataclass(frozen=True)

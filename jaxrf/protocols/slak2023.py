@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from jaxrf.protocols.protocol import Protocol, Reading, protocols
-from jaxrf.protocols.replknet2022 import SHARES
+from dataclasses import replace
+
+from jaxrf.protocols.protocol import protocols
+from jaxrf.protocols.replknet2022 import REPLKNET2022
 
 SLAK2023 = protocols.register("slak2023")(
-    Protocol(
+    replace(
+        REPLKNET2022,
         name="slak2023",
         source=(
             "Liu, Chen, Chen, Chen, Xiao, Wu, Karkkainen, Pechenizkiy, Mocanu, Wang (2023), More ConvNets in the 2020s: "
             "Scaling up Kernels Beyond 51x51 using Sparsity, ICLR; the authors' erf/visualize_erf.py, erf/analyze_erf.py "
             "and erf/erf_slak51_convnext7_convnext31.py."
         ),
-        input_size=(1024, 1024),
-        inputs="the first 50 images of ImageNet's validation set, resized to 1024x1024 and normalized as for ImageNet",
-        count=50,
-        units="middle",
-        channels="relu_sum",
-        score="relu",
-        average="weighted",
         display="peak_to_one",
-        readings=tuple(
-            Reading(f"area ratio at {share:.0%}", "area_ratio_replknet2022", {"share": share}) for share in SHARES
-        ),
         known=(
             "Maps are made as by RepLKNet's script: the sum over channels of the rectified last feature map at position "
             "n // 2, the gradient rectified per input channel, averaged over images.",

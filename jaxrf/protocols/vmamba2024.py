@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from jaxrf.protocols.protocol import Protocol, protocols
+from dataclasses import replace
+
+from jaxrf.protocols.protocol import protocols
+from jaxrf.protocols.replknet2022 import REPLKNET2022
 
 VMAMBA2024 = protocols.register("vmamba2024")(
-    Protocol(
+    replace(
+        REPLKNET2022,
         name="vmamba2024",
         source=(
             "Liu, Tian, Zhao, Yu, Xie, Wang, Ye, Jiao, Liu (2024), VMamba: Visual State Space Model, NeurIPS; the authors' "
             "analyze/erf.py and analyze/utils.py."
         ),
-        input_size=(1024, 1024),
         inputs=(
             "50 images of ImageNet's validation set drawn at random, the shorter side resized to 1024, the middle cut out, "
             "normalized as for ImageNet"
         ),
-        count=50,
-        units="middle",
-        channels="relu_sum",
-        score="relu",
-        average="weighted",
         display="power_0.2",
         readings=(),
         known=(

@@ -46,6 +46,7 @@ def haiku_net():
     return hk, net
 
 
+@pytest.mark.slow
 def test_modules_of_haiku_are_rows():
     """By the names that Haiku gives, with kinds and parameters; values are those of the function."""
     hk, net = haiku_net()
@@ -140,6 +141,7 @@ def test_modules_of_equinox_are_rows():
     np.testing.assert_allclose(subject.fn(subject.variables, x), jax.vmap(model)(x), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_of_equinox_are_given_or_drawn():
     """Another module of the same structure replaces them; a class, or one with options, draws them from a key."""
     eqx, net = equinox_net()

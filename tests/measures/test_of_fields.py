@@ -140,7 +140,7 @@ def test_measures_of_a_field_are_those_of_its_result():
         np.testing.assert_allclose(found[0], result.measure(name), rtol=1e-9)
 
 
-@pytest.mark.parametrize("target", [1.2, 2.0])
+@pytest.mark.parametrize("target", [1.2, pytest.param(2.0, marks=pytest.mark.slow)])
 def test_a_target_is_reached(target):
     """Gradient descent on `(sigma / target - 1)^2` brings sigma of a layer within 5 % of it, on images it did not see."""
     model = zoo.conv_stack(depth=4, width=6)

@@ -201,6 +201,7 @@ class Run:
         self.logged[step] = values
 
 
+@pytest.mark.slow
 def test_writers_of_other_libraries(variables, tmp_path):
     """TensorBoard's and W&B's get the numbers that are in the record, with their errors, and TensorBoard's the pictures."""
     board, run = TensorBoard(), Run()
