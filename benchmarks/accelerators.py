@@ -15,13 +15,13 @@ import sys
 from typing import Any
 
 import jax
+from _chips import chosen_chips, with_chips
 from _common import Report, parser
 from _jobs import jobs
 from _programs import Asked, Program
 
-from jaxrf.base.chips import CHIPS, device, platform_of, without_hardware
+from jaxrf.base.chips import platform_of
 from jaxrf.base.estimates import Estimate, estimate
-from jaxrf.errors import JaxrfError
 
 AIMS = {"A": 0.9, "B": 6.0, "C": 1.5, "E": 50.0, "F": 4.0, "G": 8.0}
 """The least ratios of cycles to plain JAX that the project holds itself to."""
@@ -57,23 +57,16 @@ def _best(chip: str, asked: Asked, programs: list[Program]) -> tuple[Estimate, i
 
 def main() -> None:
     """Compile the chosen jobs for the chosen chips."""
-    arguments = parser(__doc__)
+    arguments = with_chips(parser(__doc__))
     arguments.add_argument("--jobs", default="E,B,G,F,C,A", help="letters or names of jobs of engine.py")
-    arguments.add_argument("--chips", default="v5e", help=f"of {', '.join(CHIPS)} (default: v5e)")
     arguments.add_argument("--precision", default="default", help="of products: default, high, highest")
     options = arguments.parse_args()
     asked = [name.strip() for name in options.jobs.split(",")]
     known = jobs(options.small)
     chosen = [job for name in asked for job in known if name in (job.name, job.name[0]) and job.name[0] in AIMS]
-    chips = [name.strip() for name in options.chips.split(",")]
     if not chosen:
         arguments.error(f"--jobs {options.jobs} names none of the jobs {', '.join(AIMS)}.")
-    without_hardware()
-    try:
-        for chip in chips:
-            device(chip)
-    except JaxrfError as error:
-        arguments.error(str(error))
+    chips = chosen_chips(arguments, options)
     many = len(chosen) * len(chips) > 1
     for job in chosen if many else ():  # each in a process of its own: a compiler keeps what it has taken
         for chip in chips:

@@ -18,13 +18,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _chips import chosen_chips, with_chips
 from _common import Report, parser
 
 import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import intercepting
-from jaxrf.base.chips import CHIPS, bytes_of, compile_for, device, platform_of, without_hardware
-from jaxrf.errors import JaxrfError
+from jaxrf.base.chips import bytes_of, compile_for, platform_of
 from jaxrf.zoo.listing import listing
 
 UNITS = {1: (64,), 2: (8, 8), 3: (4, 4, 4)}
@@ -110,23 +110,16 @@ def measure(name: str, chip: str, small: bool) -> tuple[dict[str, Any], dict[str
 
 def main() -> None:
     """Compile the chosen networks, each in a process of its own."""
-    arguments = parser(__doc__)
+    arguments = with_chips(parser(__doc__))
     arguments.add_argument("--networks", default=",".join(entry.name for entry in listing()), help="names of the zoo")
-    arguments.add_argument("--chips", default="v5e", help=f"of {', '.join(CHIPS)} (default: v5e)")
     arguments.add_argument(
         "--seconds", type=float, default=900.0, help="after which a network is given up (default: 900)"
     )
     options = arguments.parse_args()
     networks = ["conv_stack"] if options.small else [name.strip() for name in options.networks.split(",")]
-    chips = [name.strip() for name in options.chips.split(",")]
     if wrong := [name for name in networks if name not in zoo.models]:
         arguments.error(f"--networks {wrong[0]!r} is not in the zoo; `jaxrf zoo` lists what is.")
-    without_hardware()
-    try:
-        for chip in chips:
-            device(chip)
-    except JaxrfError as error:
-        arguments.error(str(error))
+    chips = chosen_chips(arguments, options)
     report = Report("fitting", options)
     for name in networks:
         for chip in chips:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from jaxrf.protocols.protocol import Protocol, protocols
+from dataclasses import replace
+
+from jaxrf.protocols.protocol import protocols
+from jaxrf.protocols.replknet2022 import REPLKNET2022
 
 MAMBAIR2024 = protocols.register("mambair2024")(
-    Protocol(
+    replace(
+        REPLKNET2022,
         name="mambair2024",
         source=(
             "Guo, Li, Dai, Ouyang, Ren, Xia (2024), MambaIR: A Simple Baseline for Image Restoration with State-Space "
@@ -14,10 +18,7 @@ MAMBAIR2024 = protocols.register("mambair2024")(
         input_size=(120, 120),
         inputs="the low-resolution images of Urban100 for twofold super-resolution, values 0 to 1, resized to 120x120",
         count=100,
-        units="middle",
         channels="sum",
-        score="relu",
-        average="weighted",
         display="power_0.25",
         readings=(),
         known=(
