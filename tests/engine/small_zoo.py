@@ -24,8 +24,7 @@ NARROWER = 16
 FEATURES = {
     ConvNorm: "features",
     slim_inceptions.SeparableConv: "features",
-    slim_resnets.BottleneckV1: "width",
-    slim_resnets.BottleneckV2: "width",
+    slim_resnets.Bottleneck: "width",
 }
 """The field that says how wide a module is; it is the first one of each."""
 
