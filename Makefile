@@ -21,7 +21,7 @@ test-slow: $(VENV)/.installed-dev
 
 # Every layer of every network of the zoo against plain JAX; a line for each network at the end.
 test-every-layer: $(VENV)/.installed-dev
-	$(RUN) -m pytest -q -rP -m every_layer tests/engine/test_every_layer.py
+	$(RUN) -m pytest -q -rP -m every_layer tests
 
 # The parts that depend on the layout of jaxprs, on the newest Python here and the newest JAX that it gets.
 test-newest: newest

@@ -17,9 +17,11 @@ from jaxrf import zoo
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = {
     "accelerators.py": ["--jobs", "E", "--chips", "v5e"],
+    "coverage.py": ["--measures", "sigma,smallest_area,band"],
     "device.py": ["--jobs", "E", "--precision", "highest"],
     "engine.py": ["--jobs", "B,E,G"],
     "first_map.py": ["--jobs", "U-Net"],
+    "geometry.py": ["--tables", "depth,paths"],
     "memory.py": ["--cases", "volume"],
     "pods.py": ["--cases", "units"],
     "scaling.py": ["--tables", "depth,devices"],

@@ -54,6 +54,7 @@ def whole(result, n=9):
     return found
 
 
+@pytest.mark.slow
 def test_maps_of_ids_are_the_jacobian_on_their_embeddings():
     """Maps of a token, through the engine and its certificate, against plain JAX; a mask made of ids is seen."""
     result = jaxrf.erf(NET, WEIGHTS, IDS[:1], layer="logits", units=[(6,)], channels=3)

@@ -117,6 +117,7 @@ def test_photos_have_rows_too():
     assert (row.images, row.status) == ("photos", "done") and row.samples % 4 == 0 and row.sigma_low < row.sigma
 
 
+@pytest.mark.slow
 def test_what_fails_is_a_row_and_the_run_goes_on(monkeypatch):
     """A network that cannot be built, then a layer that is not there; the next ones are run, and the reasons kept."""
     from jaxrf.loading import models

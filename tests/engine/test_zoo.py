@@ -8,6 +8,7 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
+from tests.marks import mostly_slow
 
 NETWORKS = {
     "conv_stack": ({"depth": 6, "width": 8}, (17, 23, 3)),
@@ -22,12 +23,16 @@ NETWORKS = {
     "vit_small_16": ({}, (48, 32, 3)),
 }
 
-LAYERS = {"resnet34": 3, "resnet50": 4, "resnet101": 2, "resnet152": 2, "convnext_tiny": 3, "mobilenet_v2": 4}
-"""How many layers of the deepest networks there is time for; six of the others. `make test-every-layer` takes all."""
+LAYERS = {"resnet34": 3, "resnet50": 4, "resnet101": 2, "resnet152": 2} | dict.fromkeys(
+    ("convnext_tiny", "mobilenet_v2", "vit_small_16"), 2
+)
+"""How many layers of the deepest networks there is time for; six of the others."""
+DEEP = {"resnet101", "resnet152"}
+"""Networks that are left to `make test-every-layer`."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS, NETWORKS.keys() - DEEP, pytest.mark.every_layer))
 def test_layers_of_the_zoo(name, double, quick):
     """The center and a corner unit of layers of all depths and the output; the oracle's maps are zero outside their boxes."""
     options, shape = NETWORKS[name]

@@ -36,6 +36,7 @@ def test_another_number_of_images(field, variables, images):
     assert_same(field, field(variables, images[:1]), written_out(variables, images)[:1])
 
 
+@pytest.mark.slow
 def test_stacked_checkpoints(field, variables, images):
     """`vmap` and `scan` over weights."""
     stacked = jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), variables)
@@ -91,6 +92,7 @@ def test_exponents_keep_what_underflows():
     assert field.result(maps).mean.max() == pytest.approx(1e-60, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_images_that_see_each_other(images):
     """With batch statistics the array that is handed in is the batch, and its size is fixed."""
 

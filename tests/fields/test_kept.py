@@ -162,6 +162,7 @@ def test_a_module_that_was_trained_on(images):
     np.testing.assert_array_equal(after, fresh(model, None, images))
 
 
+@pytest.mark.slow
 def test_nothing_stale_comes_out_of_a_closure(images):
     """A closure over what may change unseen is prepared anew: an NNX module, NumPy, a dict whose entries are replaced."""
     model, factor, tree = Graph(nnx.Rngs(0)), np.ones(2, np.float32), {"w": jnp.ones(2)}
