@@ -152,7 +152,7 @@ def held(run: Run, learner: Learner, task: Task) -> None:
         if name != "none":
             ax.axhline(float(name), color=color, linestyle=":", linewidth=0.8)
     ax.set(xlabel="step", ylabel="sigma of the last layer")
-    ax.legend(fontsize=7, ncols=2)
+    made.legend(loc="outside upper center", ncols=4, fontsize=7, frameon=False)
     run.save(made, "field_loss")
     run.table(
         f"Sigma held at a target, {seeds} networks each", HEAD, [told(name, each) for name, each in found.items()]

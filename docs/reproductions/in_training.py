@@ -127,7 +127,7 @@ def draw(run: Run, found: dict[str, list[History]]) -> None:
         ax.plot(steps, sigma.mean(0), color=color, linewidth=1.8, label=name)
     ax.set_xlabel("step", fontsize=9)
     ax.set_title("sigma, input positions", fontsize=9)
-    ax.legend(fontsize=8)
+    curves.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     run.save(made, "in_training")
 
 

@@ -62,7 +62,7 @@ def last_look(windows: Windows) -> Last | None:
 
 
 def _drifts(windows: Windows) -> dict[Variable, float]:
-    """Bound by how many powers of two a cotangent of each variable may drift on its way to the source."""
+    """Find how many powers of two a cotangent of each variable may drift by on its way to the source, at most."""
     found: dict[Variable, float] = {windows.source: 0.0}
     for step in reversed(windows.steps):
         eqn, rule = step.equation, rules[step.equation.primitive]
