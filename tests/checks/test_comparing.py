@@ -62,9 +62,10 @@ def test_every_layout_has_its_map(layer, wrt, norm):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"layer": "norm", "units": "all"}, {"layer": "output", "units": [[0, 1]]}, {"wrt": "stem", "channels": "sum", "score": "signed"},
+    [pytest.param({}, marks=pytest.mark.slow), pytest.param({"layer": "norm", "units": "all"}, marks=pytest.mark.slow),
+     {"layer": "output", "units": [[0, 1]]}, {"wrt": "stem", "channels": "sum", "score": "signed"},
      {"apply_kwargs": {"train": True}, "channels": 1, "score": "abs"},
-     {"apply_kwargs": {"train": True}, "layer": "norm", "units": [[0, 1], [2, 0]]}],
+     pytest.param({"apply_kwargs": {"train": True}, "layer": "norm", "units": [[0, 1], [2, 0]]}, marks=pytest.mark.slow)],
     ids=["output", "layer", "output as a layer", "layer to layer", "train mode", "probes in train mode"],
 )  # fmt: skip
 def test_silent_when_right(options):

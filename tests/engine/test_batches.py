@@ -17,6 +17,7 @@ from jaxrf.planning.programs import Programs
 from tests.engine import models
 from tests.engine.dense import EXACT, errors
 from tests.engine.models import conv, weights
+from tests.marks import mostly_slow
 from tests.running import run_of, with_pullback
 
 SHAPE = (9, 13, 2)
@@ -134,7 +135,7 @@ def batch_norm(w, x):
     return conv(jnp.tanh(y), w[1])
 
 
-@pytest.mark.parametrize("channels", ["probe", "sum", "each"])
+@pytest.mark.parametrize("channels", mostly_slow(["probe", "sum", "each"], ["sum"]))
 def test_images_that_see_each_other(channels):
     """Under batch statistics the array handed in is the batch: each map shows the unit's own image."""
     w = weights((3, 3, 2, 3), (3, 3, 3, 2))

@@ -12,6 +12,7 @@ import jaxrf
 from jaxrf.adapters import adapt
 from jaxrf.engine.windows import windows
 from jaxrf.tangent.trace import trace
+from tests.marks import mostly_slow
 
 DRAW = np.random.default_rng(0)
 KERNELS = DRAW.normal(size=(2, 3, 4, 4))
@@ -69,7 +70,7 @@ def blocks(x):
 
 @pytest.mark.parametrize(
     "model",
-    [banded, pytest.param(heads, marks=pytest.mark.slow), causal, joined, pytest.param(blocks, marks=pytest.mark.slow)],
+    mostly_slow([banded, heads, causal, joined, blocks], [causal, joined]),
     ids=lambda model: model.__name__,
 )
 def test_maps_are_gradients(model):

@@ -40,7 +40,7 @@ def of_the_program(plan) -> int:
         (zoo.conv_stack(depth=4, width=16), (40, 36, 3), {"units": "all"}),
         pytest.param(zoo.resnet18(width=8), (64, 64, 3), {"units": "all", "layer": "layer2"}, marks=pytest.mark.slow),
         pytest.param(zoo.resnet18(width=8), (64, 64, 3), {}, marks=pytest.mark.slow),
-        (zoo.unet(depth=2, width=4), (32, 40, 1), {"units": jaxrf.grid(5, 5)}),
+        pytest.param(zoo.unet(depth=2, width=4), (32, 40, 1), {"units": jaxrf.grid(5, 5)}, marks=pytest.mark.slow),
         pytest.param(zoo.mobilenet_v2(width=0.25), (64, 64, 3), {"layer": None}, marks=pytest.mark.slow),
         (zoo.conv_stack(depth=4, width=128), (9, 11, 3), {}),
     ],

@@ -34,7 +34,7 @@ def shrinking(factor: float, layers: int):
     return f, weights(*[(3, 2, 2)] * layers, dtype=np.float32)
 
 
-@pytest.mark.parametrize("factor", [2.0**-8, 2.0**8])
+@pytest.mark.parametrize("factor", [2.0**-8, pytest.param(2.0**8, marks=pytest.mark.slow)])
 def test_gradients_far_beyond_the_range_are_exact(factor):
     """Twenty-four layers that each shrink or grow the gradient by 2**8 give, to rounding, the map of those that do not."""
     inputs = images(1, 9, 2, dtype=np.float32)

@@ -23,11 +23,11 @@ NETWORKS = {
     "vit_small_16": ({}, (48, 32, 3)),
 }
 
-LAYERS = {"resnet34": 3, "resnet50": 4, "resnet101": 2, "resnet152": 2} | dict.fromkeys(
-    ("convnext_tiny", "mobilenet_v2", "vit_small_16"), 2
+LAYERS = dict.fromkeys(("resnet18", "resnet34", "unet"), 3) | dict.fromkeys(
+    ("resnet50", "resnet101", "resnet152", "convnext_tiny", "mobilenet_v2", "vit_small_16"), 2
 )
 """How many layers of the deepest networks there is time for; six of the others."""
-DEEP = {"resnet101", "resnet152"}
+DEEP = {"resnet34", "resnet101", "resnet152"}
 """Networks that are left to `make test-every-layer`."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzz.judge import NO_PATH, judge
 
-QUICK, ALL = 8, 100
+QUICK, ALL = 6, 100
 
 
 @pytest.mark.parametrize("seed", [pytest.param(n, marks=() if n < QUICK else pytest.mark.slow) for n in range(ALL)])

@@ -74,7 +74,8 @@ def numbers(table: Table) -> dict[str, tuple]:
     return {row.name: (row.size, row.stride, row.padding) for row in table if not row.global_axes}
 
 
-@pytest.mark.parametrize("network", ["resnet18", pytest.param("resnet152", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("network", ["resnet18", "resnet152"])
+@pytest.mark.slow
 def test_large_inputs(network):
     """On 2048 x 2048 every local layer has the numbers that it has at 224 x 224."""
     model = zoo.models[network]()

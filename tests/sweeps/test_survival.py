@@ -111,6 +111,7 @@ def test_sigterm_while_it_starts_ends_with_75(whole, tmp_path, delay):
     assert not (tmp_path / "out" / "done.json").exists()
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_at_once(whole, tmp_path):
     """In the middle of a chunk that takes a minute, the second Ctrl-C is not waited out."""
     file, _ = whole
