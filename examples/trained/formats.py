@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.errors import InputError
+from jaxrf.loading.families import Family
 
 
 def read_tfjs(manifest: Path) -> dict[str, np.ndarray]:
@@ -150,3 +151,21 @@ def depthwise_kernel(array: np.ndarray) -> np.ndarray:
 def of_torch(array: np.ndarray) -> np.ndarray:
     """A kernel of PyTorch or ONNX (out, in, *spatial), or a matrix (out, in), as Flax has it."""
     return np.moveaxis(array, (0, 1), (-1, -2))
+
+
+def read_torch(file: Path) -> dict[str, np.ndarray]:
+    """A state_dict of PyTorch by its names, without running pickled code; `module.` of parallel training is left out.
+
+    Raises:
+        InputError: the file holds something else, or PyTorch is not installed.
+    """
+    held = library("torch", "A PyTorch state_dict").load(file, map_location="cpu", weights_only=True)
+    if not isinstance(held, dict):
+        raise InputError(f"{file} holds a {type(held).__name__}, not a state_dict. Give the file of the weights.")
+    return {name.removeprefix("module."): value.numpy() for name, value in held.items()}
+
+
+def by_rules(state: dict[str, np.ndarray], rules: tuple[tuple[str, str], ...], source: str) -> dict[str, np.ndarray]:
+    """Arrays of PyTorch by the paths of Flax; rules are those of `jaxrf.loading.families.Family`."""
+    found = Family(rules, source).converted(state, "the package")
+    return {"/".join(path): value for path, value in found.items()}
