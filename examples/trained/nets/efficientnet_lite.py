@@ -91,7 +91,11 @@ def reference(kind: int, folder: Path, images: np.ndarray) -> list[np.ndarray]:
         return [module.eval()(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()]
 
 
-SHA256 = {0: "", 1: "", 2: ""}
+SHA256 = {
+    0: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    1: "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+    2: "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+}
 STAGES: dict[int, tuple[str, ...]] = {
     0: ("stem", "block_2", "block_4", "block_10", "conv_last"),
     1: ("stem", "block_3", "block_6", "block_14", "conv_last"),

@@ -13,6 +13,7 @@ from examples.trained.photos import photos
 from examples.trained.runtimes import run_tfjs
 from examples.trained.tables import Arrays, Network, Package, networks, packages
 
+SHA256 = "b53070ff01363e74d33138106dcc72b58d341c9fb7e8fd648554a4e7744142b5"
 SIDE = 32
 SCALES = (2, 3, 4, 8)
 WIDTH, GROWTH, BLOCKS = 64, 4, 2
@@ -80,13 +81,16 @@ def file_in(folder: Path, scale: int) -> Path:
 
 def arrays(scale: int, folder: Path) -> Arrays:
     """Variables of the module."""
-    split = {name: name.rpartition("/") for name in (held := read_tfjs(file_in(folder, scale)))}
-    return {f"params/{NAMES.get(layer, layer)}/{kind}": held[name] for name, (layer, _, kind) in split.items()}
+    found = {}
+    for name, array in read_tfjs(file_in(folder, scale)).items():
+        layer, _, kind = name.rpartition("/")
+        found[f"params/{NAMES.get(layer, layer)}/{kind}"] = array
+    return found
 
 
 def inputs(count: int) -> np.ndarray:
-    """Photos of 32 pixels from 0 to 1."""
-    return photos(count, (SIDE, SIDE)).astype(np.float32) / 255
+    """Photos of 32 pixels, from 0 to 255."""
+    return photos(count, (SIDE, SIDE)).astype(np.float32)
 
 
 def reference(scale: int, folder: Path, images: np.ndarray) -> list[np.ndarray]:
@@ -95,7 +99,7 @@ def reference(scale: int, folder: Path, images: np.ndarray) -> list[np.ndarray]:
 
 
 packages.register("esrgan-slim")(
-    Package("npm", "@upscalerjs/esrgan-slim", "1.0.0", "", "MIT", "Trained by UpscalerJS on DIV2K.")
+    Package("npm", "@upscalerjs/esrgan-slim", "1.0.0", SHA256, "MIT", "Trained by UpscalerJS on DIV2K.")
 )
 for _scale in SCALES:
     networks.register(f"esrgan-slim-x{_scale}")(
