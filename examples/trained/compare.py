@@ -17,6 +17,7 @@ import numpy as np
 from examples.trained.loading import fetched, folder_of, trained
 from examples.trained.nets import networks, packages
 from examples.trained.tables import CACHE
+from jaxrf.base.compiler import jit
 from jaxrf.errors import InputError
 
 TOLERANCE = 1e-4
@@ -53,7 +54,7 @@ def compared(name: str, count: int = 2, cache: Path = CACHE) -> Comparison:
     model, variables = trained(name, cache)
     inputs = networks[name].inputs(count)
     with jax.default_matmul_precision("highest"):
-        found = [np.asarray(one) for one in jax.tree.leaves(jax.jit(model.apply)(variables, inputs))]
+        found = [np.asarray(one) for one in jax.tree.leaves(jit(model.apply)(variables, inputs))]
     needed = networks[name].reference(folder_of(name, cache), inputs)
     shapes = [one.shape for one in found]
     if shapes != [one.shape for one in needed]:

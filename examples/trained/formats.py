@@ -169,3 +169,14 @@ def by_rules(state: dict[str, np.ndarray], rules: tuple[tuple[str, str], ...], s
     """Arrays of PyTorch by the paths of Flax; rules are those of `jaxrf.loading.families.Family`."""
     found = Family(rules, source).converted(state, "the package")
     return {"/".join(path): value for path, value in found.items()}
+
+
+def placed(held: dict[str, np.ndarray], places: dict[str, str]) -> dict[str, np.ndarray]:
+    """Kernels and biases of a .tflite file by the paths of Flax, with the module of each layer; the rest is left out."""
+    found = {}
+    for name, array in held.items():
+        layer, _, kind = name.rpartition("/")
+        if layer in places and kind in ("Kernel", "Bias"):
+            turned = depthwise_kernel if layer.startswith("depthwise") else conv_kernel
+            found[f"params/{places[layer]}/{kind.lower()}"] = array if kind == "Bias" else turned(array)
+    return found
