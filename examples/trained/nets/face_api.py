@@ -128,14 +128,9 @@ def build_landmarks() -> Any:
     return Landmarks()
 
 
-def recognition_inputs(count: int) -> np.ndarray:
-    """Photos of 150 pixels, less their mean color."""
-    return (photos(count, (RECOGNITION_SIDE,) * 2) - np.array(MEAN)).astype(np.float32) / 256
-
-
-def landmark_inputs(count: int) -> np.ndarray:
-    """Photos of 112 pixels, less their mean color."""
-    return (photos(count, (LANDMARK_SIDE,) * 2) - np.array(MEAN)).astype(np.float32) / 255
+def inputs(side: int, count: int) -> np.ndarray:
+    """Photos of `side` pixels, less their mean color, over 255."""
+    return (photos(count, (side, side)) - np.array(MEAN)).astype(np.float32) / 255
 
 
 ENDS = {
@@ -165,9 +160,9 @@ def _turned(name: str, array: np.ndarray) -> np.ndarray:
     return depthwise_kernel(array) if name.endswith("depthwise_filter") else array
 
 
-def reference(net: str, divisor: int, folder: Path, images: np.ndarray) -> list[np.ndarray]:
+def reference(net: str, folder: Path, images: np.ndarray) -> list[np.ndarray]:
     """The numbers of face-api in Node.js, which takes the mean color off by itself."""
-    pixels = images * divisor + np.array(MEAN, np.float32)
+    pixels = images * 255 + np.array(MEAN, np.float32)
     script = Path(__file__).parent.parent / "run_face_api.cjs"
     packages_needed = "@tensorflow/tfjs @tensorflow/tfjs-backend-wasm"
     return run_node(script, {"package": str(folder / "package"), "net": net}, pixels, packages_needed)
@@ -184,14 +179,14 @@ packages.register("face-api")(
 networks.register("face-recognition")(
     Network(
         "face-api", "which faces are one person's", "He et al. (2016), arXiv:1512.03385, with 29 layers, as in dlib",
-        build_recognition, partial(arrays, "face_recognition"), recognition_inputs, partial(reference, "recognition", 256),
+        build_recognition, partial(arrays, "face_recognition"), partial(inputs, RECOGNITION_SIDE), partial(reference, "recognition"),
         ("conv32_down", "conv32_3", "conv64_3", "conv128_2", "conv256_2", "conv256_down_out"), "node @tensorflow/tfjs",
     )
 )  # fmt: skip
 networks.register("face-landmarks")(
     Network(
         "face-api", "68 landmarks of a face", "Mühler, face-api.js: blocks of separable convolutions with dense sums",
-        build_landmarks, partial(arrays, "face_landmark_68"), landmark_inputs, partial(reference, "landmarks", 255),
+        build_landmarks, partial(arrays, "face_landmark_68"), partial(inputs, LANDMARK_SIDE), partial(reference, "landmarks"),
         ("dense0", "dense1", "dense2", "dense3"), "node @tensorflow/tfjs",
     )
 )  # fmt: skip
