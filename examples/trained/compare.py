@@ -1,4 +1,6 @@
-"""Outputs of the Flax modules beside those of the reference runtimes: python -m examples.trained.compare
+"""Outputs of the Flax modules beside those of the reference runtimes.
+
+    python -m examples.trained.compare
 
 For each network whose package is in the cache the largest difference of its outputs on a few inputs, over the largest of the
 reference's; what was not fetched, or lacks its runtime, is named.
@@ -66,13 +68,17 @@ def compared(name: str, count: int = 2, cache: Path = CACHE) -> Comparison:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare all that are there; the status is 1 if one differs by more than is allowed."""
-    parser = argparse.ArgumentParser(prog="python -m examples.trained.compare", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.trained.compare", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("names", nargs="*", help="networks; default: all that were fetched")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of the packages; default: {CACHE}")
     parser.add_argument("--inputs", type=int, default=2, help="how many inputs; default: 2")
     options = parser.parse_args(arguments)
     chosen = options.names or fetched(options.cache)
-    print("| network | package | licence | numbers | largest output | error | error / largest |\n|---|---|---|---:|---:|---:|---:|")
+    print(
+        "| network | package | licence | numbers | largest output | error | error / largest |\n|---|---|---|---:|---:|---:|---:|"
+    )
     worst = 0.0
     for name in chosen:
         package = packages[networks[name].package]

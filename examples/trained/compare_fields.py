@@ -1,4 +1,7 @@
-"""Effective fields of trained networks beside those of the same networks at random: python -m examples.trained.compare_fields
+"""Effective fields of trained networks beside those of the same networks at random.
+
+    python -m examples.trained.compare_fields
+    python -m examples.trained.compare_fields --draw
 
 For each network whose package is in the cache: the center unit of several layers, mapped with the trained weights on a few
 inputs, and with random initializations of the same module on the same inputs. Each map is divided by its sum before maps
@@ -81,7 +84,8 @@ def measured(name: str, images: int, seeds: int, cache: Path) -> list[Row]:
     """The rows of one network."""
     model, variables = trained(name, cache)
     inputs, stages = networks[name].inputs(images), list(networks[name].stages)
-    call = {"layer": stages, "units": "center", "average": "normalized"}
+    # Without crops all layers share one program.
+    call = {"layer": stages, "units": "center", "average": "normalized", "crop": False}
     with_weights = jaxrf.erf(model, variables, inputs, **call)
     at_random = jaxrf.erf(model, None, inputs, seeds=seeds, **call)
     return [
@@ -152,14 +156,20 @@ def draw(rows: Sequence[Row], file: Path, measure: str = "sigma") -> None:
     for ax, name in zip(axes.flat, names):
         own = [row for row in rows if row["network"] == name and row["measure"] == measure]
         for column, color, moved in (("untrained", "0.45", -0.06), ("trained", "C3", 0.06)):
-            value, low, high = (np.array([float(row[f"{column}{end}"]) for row in own]) for end in ("", "_low", "_high"))
+            value, low, high = (
+                np.array([float(row[f"{column}{end}"]) for row in own]) for end in ("", "_low", "_high")
+            )
             bars = np.nan_to_num(np.maximum([value - low, high - value], 0))
-            ax.errorbar(np.arange(len(own)) + moved, value, bars, color=color, marker=".", capsize=2, lw=1, label=column)
+            ax.errorbar(
+                np.arange(len(own)) + moved, value, bars, color=color, marker=".", capsize=2, lw=1, label=column
+            )
         ax.set_yscale("log")
         ax.set_xticks(range(len(own)), [row["layer"] for row in own], rotation=35, ha="right", fontsize=6)
         ax.tick_params("y", which="both", labelsize=6)
         ax.set_title(f"{name}, {own[0]['input']}", fontsize=8)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.legend(
+        *axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=100)
 
@@ -169,12 +179,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m examples.trained.compare_fields", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("names", nargs="*", help="networks, measured anew; default: the fetched ones that the table lacks")
+    parser.add_argument(
+        "names", nargs="*", help="networks, measured anew; default: the fetched ones that the table lacks"
+    )
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of the packages; default: {CACHE}")
     parser.add_argument("--images", type=int, default=8, help="how many inputs; default: 8")
     parser.add_argument("--seeds", type=int, default=6, help="how many random initializations; default: 6")
     parser.add_argument("--table", type=Path, default=TABLE, help="the table; default: docs/trained.csv")
-    parser.add_argument("--draw", type=Path, nargs="?", const=FIGURE, help="draw the table; default: docs/images/trained.png")
+    parser.add_argument(
+        "--draw", type=Path, nargs="?", const=FIGURE, help="draw the table; default: docs/images/trained.png"
+    )
     options = parser.parse_args(arguments)
     rows = read(options.table)
     if options.draw is None:

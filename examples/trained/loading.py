@@ -32,7 +32,9 @@ def folder_of(name: str, cache: Path = CACHE) -> Path:
     package = networks[name].package
     folder = packages[package].folder(cache)
     if not folder.is_dir():
-        raise InputError(f"{package} is not in {cache}. Run: python -m examples.trained.fetch {package} --cache {cache}")
+        raise InputError(
+            f"{package} is not in {cache}. Run: python -m examples.trained.fetch {package} --cache {cache}"
+        )
     return folder
 
 

@@ -55,7 +55,9 @@ def run_node(script: Path, job: dict[str, Any], inputs: np.ndarray, needed: str)
         try:
             done = subprocess.run(["node", str(script), said], capture_output=True, text=True, check=False)
         except FileNotFoundError as error:
-            raise InputError("Models of TensorFlow.js are run by node, which is not installed. Install Node.js.") from error
+            raise InputError(
+                "Models of TensorFlow.js are run by node, which is not installed. Install Node.js."
+            ) from error
         if done.returncode:
             raise InputError(
                 f"{script.name} failed: {done.stderr.strip()[-400:]}. Run npm install {needed} in some folder, and name its "
@@ -99,7 +101,9 @@ def with_plain_transposed(data: bytes) -> bytes:
         for operation in (one for one in graph.operators if one.opcodeIndex == number):
             image, kernel, bias = operation.inputs
             shape, buffer = schema.TensorT(), schema.BufferT()
-            buffer.data = np.frombuffer(np.asarray(graph.tensors[operation.outputs[0]].shape, np.int32).tobytes(), np.uint8)
+            buffer.data = np.frombuffer(
+                np.asarray(graph.tensors[operation.outputs[0]].shape, np.int32).tobytes(), np.uint8
+            )
             model.buffers.append(buffer)
             shape.shape, shape.type, shape.name = [4], schema.TensorType.INT32, b"shape"
             shape.buffer = len(model.buffers) - 1

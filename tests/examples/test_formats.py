@@ -82,7 +82,9 @@ def test_kernels_are_turned_as_flax_has_them():
 
 def test_a_missing_reader_says_how_to_install_it(tmp_path):
     """The error names the package."""
-    with pytest.raises(InputError, match="The file needs no-such-reader, which is not installed. Run: pip install no-such"):
+    with pytest.raises(
+        InputError, match="The file needs no-such-reader, which is not installed. Run: pip install no-such"
+    ):
         formats.library("no_such_reader", "The file")
 
 

@@ -66,7 +66,9 @@ class TestFetch:
         with pytest.raises(InputError, match="is downloaded by no-such-client, which is not installed"):
             fetch.fetch(package, tmp_path / "cache")
         monkeypatch.setitem(fetch.CLIENTS, "npm", lambda package, folder: ["ls", "/nowhere"])
-        with pytest.raises(InputError, match="ls /nowhere gave 0 files and ended with status 2: .*nowhere.* npm is reached"):
+        with pytest.raises(
+            InputError, match="ls /nowhere gave 0 files and ended with status 2: .*nowhere.* npm is reached"
+        ):
             fetch.fetch(package, tmp_path / "cache")
 
     def test_a_member_stays_below_its_folder(self, tmp_path):
@@ -116,7 +118,9 @@ def test_the_page_lists_every_package():
     """Name, version and licence of each stand in docs/trained.md."""
     page = (ROOT / "docs" / "trained.md").read_text()
     for one in packages.values():
-        assert re.search(rf"\| {re.escape(one.name)} {re.escape(one.version)} \| {re.escape(one.licence)} \|", page), one.name
+        assert re.search(rf"\| {re.escape(one.name)} {re.escape(one.version)} \| {re.escape(one.licence)} \|", page), (
+            one.name
+        )
 
 
 def test_importing_loads_neither_models_nor_readers():

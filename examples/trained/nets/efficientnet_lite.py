@@ -17,7 +17,11 @@ from examples.trained.tables import Arrays, Network, Package, networks, packages
 KINDS = {0: (1.0, 1.0, 224), 1: (1.0, 1.1, 240), 2: (1.1, 1.2, 260)}
 """Factors of width and depth, and the side of the images."""
 
-PARTS = (("expand", "_expand_conv", "_bn0"), ("depthwise", "_depthwise_conv", "_bn1"), ("project", "_project_conv", "_bn2"))
+PARTS = (
+    ("expand", "_expand_conv", "_bn0"),
+    ("depthwise", "_depthwise_conv", "_bn1"),
+    ("project", "_project_conv", "_bn2"),
+)
 RULES = (
     ("_conv_stem", "stem/conv"),
     ("_bn0", "stem/norm"),

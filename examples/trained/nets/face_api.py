@@ -40,7 +40,9 @@ def build_recognition() -> Any:
                 kernel_init=nn.initializers.he_normal(),
             )(x)  # fmt: skip
             shape = (self.features,)
-            return x * self.param("scale", nn.initializers.ones, shape) + self.param("shift", nn.initializers.zeros, shape)
+            return x * self.param("scale", nn.initializers.ones, shape) + self.param(
+                "shift", nn.initializers.zeros, shape
+            )
 
     class Block(nn.Module):
         """Two convolutions and a skip; one that halves the map has its mean over 2 x 2 as the skip."""
@@ -94,7 +96,13 @@ def build_landmarks() -> Any:
         def __call__(self, x: jax.Array) -> jax.Array:
             groups = x.shape[-1]
             x = nn.Conv(
-                groups, (3, 3), self.stride, feature_group_count=groups, use_bias=False, kernel_init=he, name="depthwise"
+                groups,
+                (3, 3),
+                self.stride,
+                feature_group_count=groups,
+                use_bias=False,
+                kernel_init=he,
+                name="depthwise",
             )(x)
             return nn.Conv(self.features, (1, 1), kernel_init=he, name="point")(x)
 
