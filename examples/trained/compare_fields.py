@@ -15,11 +15,12 @@ import argparse
 import csv
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from scipy import stats
 
@@ -27,7 +28,9 @@ import jaxrf
 from examples.trained.loading import fetched, trained
 from examples.trained.nets import networks
 from examples.trained.tables import CACHE
+from jaxrf.base.compiler import jit
 from jaxrf.errors import InputError
+from jaxrf.fields.field import Maps
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "trained.csv"
 FIGURE = TABLE.parent / "images" / "trained.png"
@@ -55,15 +58,15 @@ class Estimate:
     samples: int
 
 
-def estimate(result: Any, measure: str, over: str) -> Estimate:
+def estimate(result: Any, measure: str) -> Estimate:
     """A measure of the first unit's map, averaged over axes where it has one for each."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*worth.*samples")
-        found = result.interval(measure, over=over, **MEASURES[measure])
+        warnings.filterwarnings("ignore", message="There are .* independent samples")
+        found = result.interval(measure, over="images", **MEASURES[measure])
     value, low, high, stderr = (
         float(np.mean(np.asarray(part)[0])) for part in (found.value, found.low, found.high, found.stderr)
     )
-    return Estimate(value, low, high, stderr, len(result.samples_over(over)[0].blocks))
+    return Estimate(value, low, high, stderr, result.count)
 
 
 def ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
@@ -84,10 +87,12 @@ def measured(name: str, images: int, seeds: int, cache: Path) -> list[Row]:
     """The rows of one network."""
     model, variables = trained(name, cache)
     inputs, stages = networks[name].inputs(images), list(networks[name].stages)
-    # Without crops all layers share one program.
-    call = {"layer": stages, "units": "center", "average": "normalized", "crop": False}
-    with_weights = jaxrf.erf(model, variables, inputs, **call)
-    at_random = jaxrf.erf(model, None, inputs, seeds=seeds, **call)
+    # Without crops all layers share one program, and trained and random weights do.
+    field = jaxrf.prepare(model, variables, inputs, layer=stages, average="normalized", crop=False)
+    with_weights = field.result(field(variables, inputs, field.key()))
+    draw = jit(field.init, quick=True)
+    each = [means(field(draw(jax.random.key(seed)), inputs, field.key(seed))) for seed in range(seeds)]
+    at_random = field.result({stage: together([one[stage] for one in each]) for stage in stages})
     return [
         row_of(name, stage, measure, with_weights[stage], at_random[stage], (images, seeds))
         for stage in stages
@@ -95,9 +100,32 @@ def measured(name: str, images: int, seeds: int, cache: Path) -> list[Row]:
     ]
 
 
+def means(maps: Mapping[str, Maps]) -> dict[str, np.ndarray]:
+    """For each layer the mean over images of maps that sum to one, (unit, *map).
+
+    Raises:
+        InputError: a map is zero everywhere, or not finite.
+    """
+    found = {}
+    for stage, one in maps.items():
+        values = np.asarray(one.values, np.float64)
+        totals = values.sum(tuple(range(2, values.ndim)), keepdims=True)
+        if not (totals > 0).all():
+            raise InputError(f"A map of {stage!r} is zero or not finite with random weights. Map another layer.")
+        found[stage] = (values / totals).mean(0)
+    return found
+
+
+def together(networks_means: Sequence[np.ndarray]) -> Maps:
+    """Maps of several networks as those of one call, so that a result's samples are networks."""
+    values = np.stack(networks_means)
+    shape = values.shape[:2]
+    return Maps(values, np.zeros(shape, np.int32), np.zeros(shape))
+
+
 def row_of(name: str, stage: str, measure: str, one: Any, other: Any, counts: tuple[int, int]) -> Row:
     """A row: a measure of a layer's map with trained weights and with random ones."""
-    a, b = estimate(one, measure, "images"), estimate(other, measure, "seeds")
+    a, b = estimate(one, measure), estimate(other, measure)
     numbers = (a.value, a.low, a.high, b.value, b.low, b.high, *ratio(a, b))
     size = "x".join(map(str, one.theoretical.size))
     extent = "x".join(map(str, one.input_shape))
