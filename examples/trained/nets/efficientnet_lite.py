@@ -101,9 +101,9 @@ SHA256 = {
     2: "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
 }
 STAGES: dict[int, tuple[str, ...]] = {
-    0: ("stem", "block_2", "block_4", "block_10", "conv_last"),
-    1: ("stem", "block_3", "block_6", "block_14", "conv_last"),
-    2: ("stem", "block_3", "block_6", "block_14", "conv_last"),
+    0: ("block_2", "block_4", "block_10", "block_14"),
+    1: ("block_3", "block_6", "block_14", "block_19"),
+    2: ("block_3", "block_6", "block_14", "block_19"),
 }
 
 

@@ -188,7 +188,7 @@ networks.register("face-recognition")(
     Network(
         "face-api", "which faces are one person's", "He et al. (2016), arXiv:1512.03385, with 29 layers, as in dlib",
         build_recognition, partial(arrays, "face_recognition"), partial(inputs, RECOGNITION_SIDE), partial(reference, "recognition"),
-        ("conv32_down", "conv32_3", "conv64_3", "conv128_2", "conv256_2", "conv256_down_out"), "node @tensorflow/tfjs",
+        ("conv32_3", "conv64_3", "conv128_2", "conv256_2"), "node @tensorflow/tfjs",
     )
 )  # fmt: skip
 networks.register("face-landmarks")(

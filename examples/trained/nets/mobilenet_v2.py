@@ -60,7 +60,7 @@ packages.register("mobilenet-v2")(
 networks.register("mobilenet-v2")(
     Network(
         "mobilenet-v2", "1000 classes of ImageNet", "Sandler et al. (2018), arXiv:1801.04381",
-        build, arrays, inputs, reference, ("stem", "block_1", "block_3", "block_6", "block_13", "conv_last"),
+        build, arrays, inputs, reference, ("block_1", "block_3", "block_6", "block_13"),
         "torch torchvision",
     )
 )  # fmt: skip

@@ -153,7 +153,7 @@ packages.register("selfie-segmentation")(
 networks.register("selfie-segmentation")(
     Network(
         "selfie-segmentation", "where a person is", "Howard et al. (2019), arXiv:1905.02244, as the model card of MediaPipe says",
-        build, arrays, inputs, reference, ("stem", "block_2", "block_4", "block_7", "up_0", "up_1", "up_2"),
+        build, arrays, inputs, reference, ("block_2", "block_4", "block_7", "up_1"),
         "tflite ai-edge-litert",
     )
 )  # fmt: skip
