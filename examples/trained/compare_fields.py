@@ -6,7 +6,7 @@
 For each network whose package is in the cache: the center unit of several layers, mapped with the trained weights on a few
 inputs, and with random initializations of the same module on the same inputs. Each map is divided by its sum before maps
 are averaged. Writes a table of measures (CSV), a row for each layer and measure; networks that stand in it are kept. `--draw`
-makes the figure of the page out of the table alone.
+makes figure and section of the page out of the table alone.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from jaxrf.fields.field import Maps
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "trained.csv"
 FIGURE = TABLE.parent / "images" / "trained.png"
+PAGE = TABLE.parent / "trained.md"
+MARKS = ("<!-- written by compare_fields --draw -->", "<!-- to here -->")
 MEASURES: dict[str, dict[str, Any]] = {
     "sigma": {}, "participation": {}, "area_ratio": {"share": 0.5}, "size_luo2016": {},
 }  # fmt: skip
@@ -170,6 +172,36 @@ def verdict(row: Row) -> str:
     return "grows" if low > 1 else "shrinks" if high < 1 else "open"
 
 
+def section(rows: Sequence[Row]) -> str:
+    """The page's table of sigma, and how many layers say what."""
+    sigma = [row for row in rows if row["measure"] == "sigma"]
+    said = [verdict(row) for row in sigma]
+    counts = ", ".join(f"{word} in {said.count(word)}" for word in ("grows", "shrinks"))
+    last = {row["network"]: verdict(row) for row in sigma}
+    ends = "; ".join(
+        f"{words}: {', '.join(f'`{name}`' for name, one in last.items() if one == word) or 'none'}"
+        for word, words in (("grows", "grown"), ("shrinks", "shrunk"), ("open", "not told apart"))
+    )
+    head = "| network | layer | theoretical | trained | untrained | ratio |\n|---|---|---|---:|---:|---:|"
+    return (
+        f"Of {len(sigma)} layers of {len(last)} networks sigma {counts}, and in {said.count('open')} the interval of the "
+        f"ratio holds 1. At the deepest layer that was mapped, {ends}.\n\n" + "\n".join([head, *lines(rows)])
+    )
+
+
+def publish(rows: Sequence[Row], page: Path = PAGE) -> None:
+    """Put the section into the page, between its two marks.
+
+    Raises:
+        InputError: the page lacks a mark.
+    """
+    text = page.read_text()
+    if any(text.count(mark) != 1 for mark in MARKS):
+        raise InputError(f"{page} needs the lines {' and '.join(MARKS)} once each. Put them where the table is to be.")
+    before, _, rest = text.partition(MARKS[0])
+    page.write_text(f"{before}{MARKS[0]}\n\n{section(rows)}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
+
+
 def draw(rows: Sequence[Row], file: Path, measure: str = "sigma") -> None:
     """A panel for each network: the measure over its layers, trained and untrained, with intervals."""
     from matplotlib.figure import Figure
@@ -215,7 +247,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=6, help="how many random initializations; default: 6")
     parser.add_argument("--table", type=Path, default=TABLE, help="the table; default: docs/trained.csv")
     parser.add_argument(
-        "--draw", type=Path, nargs="?", const=FIGURE, help="draw the table; default: docs/images/trained.png"
+        "--draw",
+        type=Path,
+        nargs="?",
+        const=FIGURE,
+        help="draw the table, and write it into the page, unless another file is named",
     )
     options = parser.parse_args(arguments)
     rows = read(options.table)
@@ -229,6 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(*lines(found), f"{name}: {time.process_time() - start:.0f} s of CPU", sep="\n", flush=True)
     elif rows:
         draw(rows, options.draw)
+        if options.draw == FIGURE:
+            publish(rows)
 
 
 if __name__ == "__main__":

@@ -172,9 +172,20 @@ class TestTable:
     ROWS = compare_fields.read()
 
     def test_the_page_shows_the_table(self):
-        """Every line of sigma stands in the page as it was measured."""
-        page = (ROOT / "docs" / "trained.md").read_text()
-        assert self.ROWS and all(line in page for line in compare_fields.lines(self.ROWS))
+        """The section of the page is the one that the table gives."""
+        assert self.ROWS and compare_fields.section(self.ROWS) in compare_fields.PAGE.read_text()
+
+    def test_the_section_is_put_between_its_marks(self, tmp_path):
+        """What stands around it stays, an older section goes, and a page without marks is refused."""
+        page = tmp_path / "page.md"
+        page.write_text("before\n{}\nold\n{}\nbehind\n".format(*compare_fields.MARKS))
+        compare_fields.publish(self.ROWS, page)
+        text = page.read_text()
+        assert text.startswith("before\n") and text.endswith("\nbehind\n") and "old" not in text
+        assert compare_fields.section(self.ROWS) in text
+        page.write_text("nothing")
+        with pytest.raises(InputError, match="needs the lines <!-- written by .* once each"):
+            compare_fields.publish(self.ROWS, page)
 
     def test_rows_are_of_known_networks(self):
         """Layers are those that the table of networks names, each with all measures."""
