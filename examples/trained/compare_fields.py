@@ -36,10 +36,10 @@ TABLE = Path(__file__).parent.parent.parent / "docs" / "trained.csv"
 FIGURE = TABLE.parent / "images" / "trained.png"
 PAGE = TABLE.parent / "trained.md"
 MARKS = ("<!-- written by compare_fields --draw -->", "<!-- to here -->")
-MEASURES: dict[str, dict[str, Any]] = {
-    "sigma": {}, "participation": {}, "area_ratio": {"share": 0.5}, "size_luo2016": {},
-}  # fmt: skip
-"""Measures and their options."""
+MEASURES: dict[str, dict[str, Any]] = {"sigma": {}, "area_ratio": {"share": 0.5}}
+"""Measures and their options: those that noise in the map does not bias, since means are over different numbers of maps."""
+STEPPED = ("area_ratio",)
+"""Those that move in steps, whose ratio has no interval."""
 COLUMNS = (
     "network", "layer", "input", "theoretical", "measure",
     "trained", "trained_low", "trained_high", "untrained", "untrained_low", "untrained_high",
@@ -128,7 +128,8 @@ def together(networks_means: Sequence[np.ndarray]) -> Maps:
 def row_of(name: str, stage: str, measure: str, one: Any, other: Any, counts: tuple[int, int]) -> Row:
     """A row: a measure of a layer's map with trained weights and with random ones."""
     a, b = estimate(one, measure), estimate(other, measure)
-    numbers = (a.value, a.low, a.high, b.value, b.low, b.high, *ratio(a, b))
+    of_both = (a.value / b.value, np.nan, np.nan) if measure in STEPPED else ratio(a, b)
+    numbers = (a.value, a.low, a.high, b.value, b.low, b.high, *of_both)
     size = "x".join(map(str, one.theoretical.size))
     extent = "x".join(map(str, one.input_shape))
     return dict(zip(COLUMNS, (name, stage, extent, size, measure, *(f"{n:.5g}" for n in numbers), *map(str, counts))))
