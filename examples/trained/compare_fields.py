@@ -228,6 +228,7 @@ def draw(rows: Sequence[Row], file: Path, measure: str = "sigma") -> None:
         ax.set_xticks(range(len(own)), [row["layer"] for row in own], rotation=35, ha="right", fontsize=6)
         ax.tick_params("y", which="both", labelsize=6)
         ax.set_title(f"{name}, {own[0]['input']}", fontsize=8)
+    axes[0, 0].set_ylabel(f"{measure}, input positions", fontsize=7)
     figure.legend(
         *axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False
     )

@@ -178,10 +178,10 @@ class TestTable:
     def test_the_section_is_put_between_its_marks(self, tmp_path):
         """What stands around it stays, an older section goes, and a page without marks is refused."""
         page = tmp_path / "page.md"
-        page.write_text("before\n{}\nold\n{}\nbehind\n".format(*compare_fields.MARKS))
+        page.write_text("before\n{}\nstale\n{}\nbehind\n".format(*compare_fields.MARKS))
         compare_fields.publish(self.ROWS, page)
         text = page.read_text()
-        assert text.startswith("before\n") and text.endswith("\nbehind\n") and "old" not in text
+        assert text.startswith("before\n") and text.endswith("\nbehind\n") and "stale" not in text
         assert compare_fields.section(self.ROWS) in text
         page.write_text("nothing")
         with pytest.raises(InputError, match="needs the lines <!-- written by .* once each"):
