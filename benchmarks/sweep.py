@@ -39,7 +39,6 @@ from jaxrf.sweeps.blocks import Area, Chunks, Made, to_bytes
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.run import run
 from jaxrf.tasks import Specification
-from jaxrf.tasks.task import tasks
 
 SIDE = 32
 OPTIONS = {"depth": 8, "width": 16}
@@ -216,7 +215,7 @@ def many_blocks(count: int, small: bool) -> tuple[dict[str, Any], dict[str, Any]
     with tempfile.TemporaryDirectory() as place:
         changes = {"model": model, "input": f"{side}x{side}x3"}
         *_, last = run(specification(1, **changes), place)
-        (task,) = tasks(specification(count, **changes))
+        (task,) = specification(count, **changes).tasks()
         rng = np.random.default_rng(0)
         for seed in range(count):
             key = Area(seed, seed + 1, 0, 1).key(task.id)

@@ -10,10 +10,12 @@ import queue
 import re
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from jaxrf.errors import InputError
 
@@ -22,11 +24,12 @@ PATIENCE = 10.0
 
 
 @contextmanager
-def executor(on: str | None) -> Iterator[Executor | None]:
+def executor(on: str | Executor | None) -> Iterator[Executor | None]:
     """The executor that is named; None in a process that only serves another one's, when all is done.
 
     Args:
-        on: `processes:4`, `dask://host:port`, or `mpi`; None for a thread for each of this process's devices.
+        on: `processes:4`, `dask://host:port`, or `mpi`; an executor, which is left open; None for a thread for each of
+            this process's devices.
 
     Raises:
         InputError: no such executor, it cannot be reached, or its library is not installed.
@@ -34,6 +37,8 @@ def executor(on: str | None) -> Iterator[Executor | None]:
     if on is None:
         with _devices() as threads:
             yield threads
+    elif hasattr(on, "submit"):
+        yield on
     elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", str(on)):
         import multiprocessing
 
@@ -47,7 +52,10 @@ def executor(on: str | None) -> Iterator[Executor | None]:
         with _mpi() as mpi:
             yield mpi
     else:
-        raise InputError(f"There is no engine {on!r}. Write processes:4, dask://host:8786 or mpi, or leave it out.")
+        raise InputError(
+            f"There is no engine {on!r}. Write processes:4, dask://host:8786 or mpi, give a concurrent.futures.Executor, or "
+            "leave it out."
+        )
 
 
 def width(executor: Any) -> int:
@@ -55,6 +63,24 @@ def width(executor: Any) -> int:
     if client := getattr(executor, "_client", None):  # of Dask, whose workers come and go
         return max(1, sum(client.nthreads().values()))
     return max(1, int(getattr(executor, "num_workers", None) or getattr(executor, "_max_workers", None) or 1))
+
+
+def sharing(executor: Any) -> int:
+    """How many calls, of those that an executor runs at a time, share the memory of one machine, or of one device.
+
+    Workers of Dask tell their machine; of others that do not, all are taken to be on one.
+    """
+    if client := getattr(executor, "_client", None):
+        hosts = Counter()
+        for address, threads in client.nthreads().items():
+            hosts[urlsplit(address).hostname] += threads
+        return max(1, *hosts.values()) if hosts else 1
+    if isinstance(executor, ThreadPoolExecutor):
+        import jax
+
+        devices = 1 if jax.default_backend() == "cpu" else len(jax.local_devices())
+        return -(-width(executor) // devices)
+    return getattr(executor, "sharing", width(executor))
 
 
 @contextmanager
@@ -97,7 +123,10 @@ def _mpi() -> Iterator[Executor | None]:
         raise InputError(
             "MPI started one process, and process 0 only hands out work. Use mpirun -n 5 for four workers."
         )
+    sharing = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED).Get_size()  # processes on the machine of each
     with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
+        if executor is not None:
+            executor.sharing = sharing
         yield executor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.util
 import io
 import itertools
 import warnings
@@ -142,6 +143,17 @@ def parquet(header: list[str], lines: list[list[Any]]) -> bytes:
     sink = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(columns), sink)
     return sink.getvalue()
+
+
+TABLES = ("table.csv", "table.parquet")
+
+
+def tables(header: list[str], lines: list[list[Any]]) -> dict[str, bytes]:
+    """The table as files of `TABLES`: as CSV, and as Parquet where pyarrow is there and lines are."""
+    found = {TABLES[0]: csv_text(header, lines).encode()}
+    if importlib.util.find_spec("pyarrow") and lines:
+        found[TABLES[1]] = parquet(header, lines)
+    return found
 
 
 def _of_one_type(column: Sequence[Any]) -> list[Any]:

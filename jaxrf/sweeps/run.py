@@ -14,7 +14,6 @@ from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +22,6 @@ from jaxrf.base.ranges import Ranges
 from jaxrf.errors import EngineError, InputError, StoreError
 from jaxrf.results.stacked import Outcome, outcome
 from jaxrf.statistics.running import Spread
-from jaxrf.store.blocks import Block
 from jaxrf.store.location import to_json
 from jaxrf.sweeps import record
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task, plan_key
@@ -32,9 +30,11 @@ from jaxrf.sweeps.folder import Folder, failure_key
 from jaxrf.sweeps.job import Answer, Job, compute
 from jaxrf.sweeps.merge import Merger
 from jaxrf.sweeps.progress import Progress
-from jaxrf.sweeps.writing import write_results
-from jaxrf.tasks.specification import Asked
-from jaxrf.tasks.task import Task, tasks
+from jaxrf.sweeps.results import is_done
+from jaxrf.sweeps.worker import Terms
+from jaxrf.sweeps.writing import clock, write_results
+from jaxrf.tasks.held import Sweepable
+from jaxrf.tasks.task import Task
 
 WRITERS, WRITES = 4, 16
 """Threads that write, each of which mostly waits for the disk; and blocks that may wait for them."""
@@ -45,29 +45,26 @@ TICK = 0.1
 
 
 def run(
-    specification: Asked,
+    specification: Sweepable,
     place: str | os.PathLike[str],
     *,
-    on: str | None = None,
-    executor: Executor | None = None,
+    on: str | Executor | None = None,
     shard: tuple[int, int] = (0, 1),
     stop: Callable[[], bool] = lambda: False,
-    strict: bool = False,
-    mix_devices: bool = False,
     command: Sequence[str] = (),
+    **terms: Any,
 ) -> Iterator[Progress]:
     """Run what is left of a sweep.
 
     Args:
         specification: what to do.
         place: a folder, or a URL `gs://`, `s3://`, `memory://`.
-        on: who computes: `processes:4`, `dask://host:port`, `mpi`; None for this process's devices.
-        executor: who computes, instead; it is left open.
+        on: who computes: `processes:4`, `dask://host:port`, `mpi`; an executor, which is left open; None for this
+            process's devices.
         shard: number of this process and of all, where several share the place and nothing else; each does its share.
         stop: asked after every chunk; when it is true, what is computed is written, and the run ends.
-        strict: whether a photo that cannot be read is an error instead of being left out and counted.
-        mix_devices: whether blocks of another kind of device may be added to a task.
         command: words that started it, for the record.
+        terms: strict, mix_devices and memory, as of `Terms`.
 
     Yields:
         `Progress`, the last one with how it ended. Nothing in a process that only serves another one's sweep.
@@ -90,110 +87,83 @@ def run(
     index, count = shard
     if not 0 <= index < count:
         raise InputError(f"The shard {index}/{count} is out of range. Shards are 0/{count} to {count - 1}/{count}.")
-    if executor is not None and not hasattr(executor, "submit"):
-        raise InputError(
-            f"executor={executor!r} has no submit. Give a concurrent.futures.Executor, or name one by on=."
-        )
-    folder, every = Folder.at(place), tasks(specification)
-    chunks = {task.id: Chunks.of(task, specification.seed_numbers) for task in every}
+    folder, tasks, began = Folder.at(place), specification.tasks(), time.time()
+    asked = record.of(specification, tasks)
+    chunks = {task.id: Chunks.of(task, specification.seed_numbers) for task in tasks}
     progress = Progress("", 0, sum(map(len, chunks.values())))
-    if record.is_done(folder, specification, chunks):
+    if is_done(folder, asked):
         yield replace(progress, done=progress.total, state="done")
         return
-    began = time.time()
-    with nullcontext(executor) if executor is not None else executors.executor(on) as computing:
-        if computing is None:
+    with executors.executor(on) as executor:
+        if executor is None:
             return
-        record.claim(folder, specification, every)
-        sweep = _Sweep(specification, every, chunks, folder, shard, computing, stop, strict, mix_devices, progress)
-        yield from sweep.compute(sweep.own())
-        while not stop():
-            results, damaged, missing = sweep.merge()
-            if damaged:
-                yield from sweep.compute(sweep.lost(damaged))
-            elif missing:
-                yield sweep.end("waiting")
-                return
-            else:
-                folder.check_there()
-                write_results(folder, specification, every, results, command=command, began=began)
-                if not sweep.failed:
-                    record.note_done(folder, sweep.taken)
-                yield sweep.end("failed" if sweep.failed else "done")
-                return
-        yield sweep.end("stopped")
-
-
-Wanted = tuple[Task, list[Ranges]]
-"""Numbers of those chunks of a task that are to be computed; a rule looks between two parts."""
+        record.claim(folder, asked)
+        sweep = _Sweep(specification, tasks, chunks, folder, shard, executor, stop, Terms(**terms), progress)
+        yield from sweep.compute()
+        if not stop():
+            yield from sweep.compute(adding_up=True)
+        state = "stopped" if stop() else "waiting" if sweep.open() else "failed" if sweep.failed else "done"
+        if state in ("failed", "done"):
+            folder.check_there()
+            about = {"command": list(command), "began": clock(began)}
+            write_results(folder, specification, tasks, sweep.outcomes, **about)
+        if state == "done":
+            record.note_done(folder)
+        yield sweep.tell(state=state)
 
 
 @dataclass(eq=False)
 class _Sweep:
     """The state of one start of a sweep."""
 
-    specification: Asked
+    specification: Sweepable
     tasks: list[Task]
     chunks: dict[str, Chunks]
     folder: Folder
     shard: tuple[int, int]
     executor: Executor
     stop: Callable[[], bool]
-    strict: bool
-    mix: bool
+    terms: Terms
     progress: Progress
     start: str = field(default_factory=lambda: uuid.uuid4().hex)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     messages: list[str] = field(default_factory=list)
-    taken: dict[str, int] = field(default_factory=dict)
     paced: int = 0
     seconds: float = 0.0
 
     def __post_init__(self):
         self.local = isinstance(self.executor, ThreadPoolExecutor)
+        self.numbers = {task.id: number for number, task in enumerate(self.tasks)}
 
     def tell(self, *messages: str, **changes: Any) -> Progress:
         """The progress, changed, with messages that are told once."""
-        self.progress = replace(self.progress, **changes)
+        self.progress = replace(self.progress, failed=len(self.failed), **changes)
         told, self.messages = (*self.messages, *messages), []
         return replace(self.progress, messages=told)
 
-    def end(self, state: str) -> Progress:
-        """How it ended."""
-        return self.tell(state=state, failed=len(self.failed))
+    def open(self) -> list[Task]:
+        """Tasks without an end: neither done nor failed, here or elsewhere."""
+        left = [task for task in self.tasks if task.id not in self.outcomes]
+        self.failed |= self.folder.failures().keys() & {task.id for task in left}
+        return [task for task in left if task.id not in self.failed]
 
-    def own(self) -> list[Wanted]:
-        """This shard's share of what is not there, task by task."""
-        present, wanted = self.folder.present(self.chunks), []
-        for number, task in enumerate(self.tasks):
-            own = windows(self.chunks[task.id], self.specification.rule)
-            mine = share(own, self.shard, number, len(self.tasks))
-            missing = [present[task.id].missing(window.start, window.stop) for window in mine]
-            if any(missing):
-                wanted.append((task, [some for some in missing if some]))
-        self.progress = replace(self.progress, done=sum(map(len, present.values())))
-        return wanted
+    def compute(self, adding_up: bool = False) -> Iterator[Progress]:
+        """Have the chunks of this share computed, and write them.
 
-    def lost(self, damaged: Sequence[str]) -> list[Wanted]:
-        """What was set aside, task by task; of a plan alone, no chunks."""
-        self.messages += [f"{key} was damaged; it was set aside and is made anew" for key in damaged]
-        blocks, ids = by_task(damaged), {key.split("/")[1] for key in damaged}
-        found = [
-            (task, Cover(self.chunks[task.id], blocks.get(task.id)).there[:]) for task in self.tasks if task.id in ids
-        ]
-        self.progress = replace(self.progress, done=self.progress.done - sum(len(numbers) for _, numbers in found))
-        return [(task, [numbers]) for task, numbers in found]
-
-    def compute(self, wanted: list[Wanted]) -> Iterator[Progress]:
-        """Have chunks computed, and write them."""
-        yield self.tell()
-        self.waiting, self.begun = deque(wanted), []
+        Or add up what is there of each task, and have computed what is damaged of it: where nothing is missing, but by a rule.
+        """
+        self.present, self.adding_up = self.folder.present(self.chunks), adding_up
+        self.waiting, self.begun = deque(self.open() if adding_up else self.tasks), list[Course]()
+        if adding_up and not self.specification.rule and any(self.present[task.id].missing() for task in self.waiting):
+            return
         self.writes, self.ended = deque[Future[None]](), threading.Event()
         out: dict[Future[Answer], tuple[Course, Job]] = {}
+        yield self.tell(done=sum(map(len, self.present.values())))
         with ThreadPoolExecutor(WRITERS, "jaxrf-writer") as self.writer:
             try:
                 while True:
-                    while not self.stop() and (found := self._next(len(out))):
+                    while found := self._next(len(out)):
                         out[self._submitted(found[1])] = found
                     if not out:
                         break
@@ -212,47 +182,63 @@ class _Sweep:
         """A job for those who compute, until there are enough of them: each a task of its own while that is possible."""
         width = executors.width(self.executor)
         slots = width + 1 if self.local else 2 * width
-        while flying < slots:
+        while flying < slots and not self.stop():
             course = min((one for one in self.begun if one.ready()), key=lambda one: one.flying, default=None)
             self.begun = [one for one in self.begun if not one.over]
             if self.waiting and (course is None or course.flying) and len(self.begun) < width:
-                course = self._begin(*self.waiting.popleft())
+                course = self._begin(self.waiting.popleft())
                 self.begun.append(course)
             if course is None:
                 return None
             if course.ready():
                 plenty = course.plan is not None or len(self.waiting) + len(self.begun) > width
+                terms = replace(self.terms, sharing=executors.sharing(self.executor))
                 task, numbers = course.task, course.take(slots)
                 return course, Job(
-                    self.start, task, self.chunks[task.id], numbers, course.plan, plenty and not self.local,
-                    self.strict, self.mix,
-                )  # fmt: skip
+                    self.start, task, self.chunks[task.id], numbers, course.plan, terms, plenty and not self.local
+                )
         return None
 
-    def _begin(self, task: Task, missing: list[Ranges]) -> Course:
-        plan, own = self.folder.plan(task.id), self.chunks[task.id]
-        self.progress = replace(self.progress, task=task.label)
-        self.folder.location.remove(failure_key(task.id))  # of an earlier start
-        spread = Spread(own.images, by_seed=own.levels > 1)
-        return Course(task, plan and plan[0], self._parts(task, missing), spread)
+    def _begin(self, task: Task) -> Course:
+        chunks = self.chunks[task.id]
+        course = Course(task, Spread(chunks.images, by_seed=chunks.levels > 1))
+        course.parts = self._parts(course)
+        return course
 
-    def _parts(self, task: Task, missing: list[Ranges]) -> Iterator[Ranges]:
-        """The parts of a task, up to where its rule stops, which looks at what is there before each of them."""
-        for number, part in enumerate(missing):
-            while self.specification.rule is not None:
-                self._settle()
-                plan = self.folder.plan(task.id)
-                if plan is None:
-                    break
-                merger = self._merged(task, plan[1], self.folder.present({task.id: self.chunks[task.id]})[task.id])
-                if merger.stopped:
-                    left = sum(map(len, missing[number:]))
-                    self.progress = replace(self.progress, total=self.progress.total - left)
+    def _parts(self, course: Course) -> Iterator[Ranges]:
+        """The chunks of a task that are to be computed here, part by part; of a lost plan, none.
+
+        A rule looks at what is there before each part, and at last all is added up. What is damaged then is made anew.
+        """
+        task, rule = course.task, self.specification.rule
+        chunks, cover = self.chunks[task.id], self.present[task.id]
+        own = share(windows(chunks, rule), self.shard, self.numbers[task.id], len(self.tasks))
+        while True:
+            missing = [some for window in own if (some := cover.missing(window.start, window.stop))]
+            complete = not cover.missing()
+            looks = cover and (rule or (complete and self.adding_up))
+            if not looks and not missing:
+                return
+            plan = self.folder.plan(task.id)
+            course.plan, damaged = plan and plan[0], [] if plan else [plan_key(task.id)]
+            if looks:
+                merger = plan and Merger(self.folder, task.id, plan[1], cover, rule).take(gaps=False)
+                damaged = merger.damaged if merger else damaged
+                if merger and not damaged and (merger.stopped or complete):
+                    self.outcomes[task.id] = outcome(merger.result(), self.specification.readings)
+                    self.progress = replace(self.progress, total=self.progress.total - sum(map(len, missing)))
                     return
-                if not merger.damaged:
-                    break
-                yield self.lost(merger.damaged)[0][1][0]
-            yield part
+                if damaged:
+                    self.messages += [f"{key} was damaged; it was set aside and is made anew" for key in damaged]
+                    missing = [Cover(chunks, by_task(damaged).get(task.id)).there[:]]
+                    self.progress = replace(self.progress, done=self.progress.done - len(missing[0]))
+            for key in damaged:
+                self.folder.set_aside(key)
+            if not missing:
+                return
+            yield missing[0]
+            self._settle()
+            cover = self.folder.present({task.id: chunks})[task.id]
 
     def _settle(self, most: int = 0) -> None:
         """Wait until at most so many blocks are still to be written."""
@@ -284,6 +270,8 @@ class _Sweep:
         if answer.error is not None:
             yield self._fails(course, job, answer)
             return
+        if not course.begun:
+            self.folder.remove(failure_key(course.task.id))  # of an earlier start
         course.begun, done = True, len(answer.sums)
         if course.plan is None:
             assert answer.plan is not None  # as in every answer without an error
@@ -309,40 +297,9 @@ class _Sweep:
         task, left = course.task, len(job.numbers) + sum(map(len, course.left))
         self.failed.add(task.id)
         facts = {**task.describe(), "error": answer.error, "traceback": answer.trace}
-        self.folder.location.put(failure_key(task.id), to_json(facts))
+        self.folder.put(failure_key(task.id), to_json(facts))
         total = self.progress.total - left
-        return self.tell(f"{task.label} failed with {answer.error}", total=total, failed=len(self.failed))
-
-    def _merged(self, task: Task, plan: Block, cover: Cover) -> Merger:
-        """The sums of what is there up to the first gap: a rule may stop at nothing else."""
-        return Merger(self.folder, task.id, plan, cover, self.specification.rule).take(gaps=False)
-
-    def merge(self) -> tuple[dict[str, Outcome], list[str], bool]:
-        """Outcomes of all tasks that did not fail, keys of damaged blocks and plans, and whether some are missing."""
-        present, failures, ready = self.folder.present(self.chunks), self.folder.failures(), []
-        for task in self.tasks:
-            cover = present[task.id]
-            complete = not cover.missing()
-            if task.id in self.failed or (task.id in failures and not complete):
-                self.failed.add(task.id)
-            elif not cover or (self.specification.rule is None and not complete):
-                return {}, [], True
-            else:
-                ready.append((task, complete))
-        outcomes, damaged = {}, []
-        for task, complete in ready:
-            plan = self.folder.plan(task.id)
-            if plan is None:
-                damaged.append(plan_key(task.id))
-                continue
-            merger = self._merged(task, plan[1], present[task.id])
-            damaged += merger.damaged
-            if not merger.damaged and not (merger.stopped or complete):
-                return {}, [], True
-            self.taken[task.id] = merger.taken
-            if merger.taken:
-                outcomes[task.id] = outcome(merger.result(), self.specification.readings)
-        return outcomes, damaged, False
+        return self.tell(f"{task.label} failed with {answer.error}", total=total)
 
 
 def _gone(error: BaseException) -> EngineError:

@@ -104,7 +104,7 @@ def test_what_is_not_a_sweep_is_said():
         jaxrf.sweep([3], "memory://three")  # type: ignore[list-item]
     with pytest.raises(InputError, match="The sweep has no tasks"):
         jaxrf.sweep([], "memory://none")
-    with pytest.raises(InputError, match="executor=3 has no submit"):
+    with pytest.raises(InputError, match="There is no engine 3. Write .* give a concurrent.futures.Executor"):
         jaxrf.sweep([task], "memory://four", executor=3)  # type: ignore[arg-type]
 
 
