@@ -1,4 +1,4 @@
-"""Executors by name: threads of this process's devices, processes of this machine, Dask, MPI.
+"""Executors by name: threads of this process's devices, processes of this machine, Dask, MPI; and keeping one busy.
 
 Sharing out among workers, their loss and their dashboards are the executor's.
 """
@@ -10,17 +10,30 @@ import queue
 import re
 import signal
 import threading
+from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from jaxrf.errors import InputError
+from jaxrf.errors import EngineError, InputError
 
+T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds in which a scheduler must answer."""
+TICK = 0.1
+"""Seconds between two questions whether to stop."""
 
 
 @contextmanager
@@ -81,6 +94,73 @@ def sharing(executor: Any) -> int:
         devices = 1 if jax.default_backend() == "cpu" else len(jax.local_devices())
         return -(-width(executor) // devices)
     return getattr(executor, "sharing", width(executor))
+
+
+def answers(
+    executor: Executor,
+    function: Callable[..., T],
+    ask: Callable[[int], tuple[Any, Any] | None],
+    stop: Callable[[], bool],
+) -> Iterator[tuple[Any, Any, T | BaseException]]:
+    """What a function answers to one thing after the other, in any order, until there is nothing more to ask.
+
+    Args:
+        executor: who calls it.
+        function: of one thing; threads of this process also pass `stop`, which is true when nobody waits any more.
+        ask: given how many calls are out, the next thing and what it is for; None where there is nothing now.
+        stop: when it is true, calls that were not begun are given up.
+
+    Yields:
+        Each thing, what it is for, and its answer; or the error with which it was lost, such as its worker's death.
+
+    Raises:
+        EngineError: those who call are gone.
+    """
+    out: dict[Future[T], tuple[Any, Any]] = {}
+    ended = threading.Event()
+    if isinstance(executor, ThreadPoolExecutor):
+        function = partial(function, stop=lambda: ended.is_set() or stop())
+    try:
+        while True:
+            while (asked := ask(len(out))) is not None:
+                out[_submitted(executor, function, asked[0])] = asked
+            if not out:
+                return
+            for future in wait(out, TICK, FIRST_COMPLETED).done:
+                asked = out.pop(future)
+                if not (future.cancelled() and stop()):
+                    yield *asked, _answer(future)
+            if stop():
+                for future in out:
+                    future.cancel()  # those that are being computed go on to their end
+    finally:
+        ended.set()
+        for future in out:
+            future.cancel()
+
+
+def _submitted(executor: Executor, function: Callable[..., T], thing: Any) -> Future[T]:
+    try:
+        return executor.submit(function, thing)
+    except Exception as error:
+        raise gone(error) from error
+
+
+def _answer(future: Future[T]) -> T | BaseException:
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        raise gone(error) from error
+    except (Exception, CancelledError) as error:
+        return error
+
+
+def gone(error: BaseException) -> EngineError:
+    """The error of workers that come back no more."""
+    return EngineError(
+        f"Those who compute are gone: {type(error).__name__}: {error}. What was written is sound; see that the workers "
+        "run and have enough memory, then run the same command again."
+    )
 
 
 @contextmanager

@@ -46,6 +46,12 @@ class Folder(Location):
         block = checked(plan_key(task), data)
         return None if data is None or block is None else (data, block)
 
+    def mend(self, key: str) -> None:
+        """Set aside what is at a key where it is damaged."""
+        data = self.read(key)
+        if data is not None and checked(key, data) is None:
+            self.set_aside(key)
+
     def add_plan(self, task: str, plan: bytes) -> bytes:
         """Write a task's plan unless there is one; the one that is there then."""
         self.add_block(plan_key(task), plan)

@@ -7,19 +7,18 @@ Workers get values and give bytes; this process alone reads and writes the place
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
-from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxrf.base import executors
+from jaxrf.base.provenance import moment
 from jaxrf.base.ranges import Ranges
-from jaxrf.errors import EngineError, InputError, StoreError
+from jaxrf.errors import InputError, StoreError
 from jaxrf.results.stacked import Outcome, outcome
 from jaxrf.statistics.running import Spread
 from jaxrf.store.location import to_json
@@ -32,7 +31,7 @@ from jaxrf.sweeps.merge import Merger
 from jaxrf.sweeps.progress import Progress
 from jaxrf.sweeps.results import is_done
 from jaxrf.sweeps.worker import Terms
-from jaxrf.sweeps.writing import clock, write_results
+from jaxrf.sweeps.writing import write_results
 from jaxrf.tasks.held import Sweepable
 from jaxrf.tasks.task import Task
 
@@ -40,8 +39,6 @@ WRITERS, WRITES = 4, 16
 """Threads that write, each of which mostly waits for the disk; and blocks that may wait for them."""
 LOSSES = 5
 """Jobs of a task that may be lost with their workers before the sweep gives up."""
-TICK = 0.1
-"""Seconds between two questions whether to stop."""
 
 
 def run(
@@ -102,10 +99,11 @@ def run(
         yield from sweep.compute()
         if not stop():
             yield from sweep.compute(adding_up=True)
-        state = "stopped" if stop() else "waiting" if sweep.open() else "failed" if sweep.failed else "done"
+            sweep.failed |= folder.failures().keys() & {task.id for task in sweep.left()}  # elsewhere
+        state = "stopped" if stop() else "waiting" if sweep.left() else "failed" if sweep.failed else "done"
         if state in ("failed", "done"):
             folder.check_there()
-            about = {"command": list(command), "began": clock(began)}
+            about = {"command": list(command), "began": moment(began)}
             write_results(folder, specification, tasks, sweep.outcomes, **about)
         if state == "done":
             record.note_done(folder)
@@ -142,11 +140,9 @@ class _Sweep:
         told, self.messages = (*self.messages, *messages), []
         return replace(self.progress, messages=told)
 
-    def open(self) -> list[Task]:
-        """Tasks without an end: neither done nor failed, here or elsewhere."""
-        left = [task for task in self.tasks if task.id not in self.outcomes]
-        self.failed |= self.folder.failures().keys() & {task.id for task in left}
-        return [task for task in left if task.id not in self.failed]
+    def left(self) -> list[Task]:
+        """Tasks that are neither done nor failed in this start."""
+        return [task for task in self.tasks if task.id not in self.outcomes and task.id not in self.failed]
 
     def compute(self, adding_up: bool = False) -> Iterator[Progress]:
         """Have the chunks of this share computed, and write them.
@@ -154,31 +150,20 @@ class _Sweep:
         Or add up what is there of each task, and have computed what is damaged of it: where nothing is missing, but by a rule.
         """
         self.present, self.adding_up = self.folder.present(self.chunks), adding_up
-        self.waiting, self.begun = deque(self.open() if adding_up else self.tasks), list[Course]()
-        if adding_up and not self.specification.rule and any(self.present[task.id].missing() for task in self.waiting):
-            return
-        self.writes, self.ended = deque[Future[None]](), threading.Event()
-        out: dict[Future[Answer], tuple[Course, Job]] = {}
+        self.waiting, self.begun = deque(self.left()), list[Course]()
+        if adding_up and not self.specification.rule:
+            elsewhere = self.folder.failures()
+            if any(self.present[task.id].missing() for task in self.waiting if task.id not in elsewhere):
+                return
+        self.writes = deque[Future[None]]()
         yield self.tell(done=sum(map(len, self.present.values())))
         with ThreadPoolExecutor(WRITERS, "jaxrf-writer") as self.writer:
-            try:
-                while True:
-                    while found := self._next(len(out)):
-                        out[self._submitted(found[1])] = found
-                    if not out:
-                        break
-                    for future in wait(out, TICK, FIRST_COMPLETED).done:
-                        yield from self._received(future, *out.pop(future))
-                    if self.stop():
-                        for future in out:
-                            future.cancel()  # those that are being computed go on to their end
-                self._settle()
-            finally:
-                self.ended.set()
-                for future in out:
-                    future.cancel()
+            for job, course, answer in executors.answers(self.executor, compute, self._next, self.stop):
+                course.flying -= 1
+                yield from self._received(job, course, answer)
+            self._settle()
 
-    def _next(self, flying: int) -> tuple[Course, Job] | None:
+    def _next(self, flying: int) -> tuple[Job, Course] | None:
         """A job for those who compute, until there are enough of them: each a task of its own while that is possible."""
         width = executors.width(self.executor)
         slots = width + 1 if self.local else 2 * width
@@ -194,9 +179,9 @@ class _Sweep:
                 plenty = course.plan is not None or len(self.waiting) + len(self.begun) > width
                 terms = replace(self.terms, sharing=executors.sharing(self.executor))
                 task, numbers = course.task, course.take(slots)
-                return course, Job(
-                    self.start, task, self.chunks[task.id], numbers, course.plan, terms, plenty and not self.local
-                )
+                patient = plenty and not self.local
+                job = Job(self.start, task, self.chunks[task.id], numbers, course.plan, terms, patient)
+                return job, course
         return None
 
     def _begin(self, task: Task) -> Course:
@@ -233,7 +218,7 @@ class _Sweep:
                     missing = [Cover(chunks, by_task(damaged).get(task.id)).there[:]]
                     self.progress = replace(self.progress, done=self.progress.done - len(missing[0]))
             for key in damaged:
-                self.folder.set_aside(key)
+                self.folder.mend(key)
             if not missing:
                 return
             yield missing[0]
@@ -245,30 +230,17 @@ class _Sweep:
         while len(self.writes) > most or (self.writes and self.writes[0].done()):
             self.writes.popleft().result()
 
-    def _submitted(self, job: Job) -> Future[Answer]:
-        try:
-            if self.local:
-                return self.executor.submit(compute, job, lambda: self.ended.is_set() or self.stop())
-            return self.executor.submit(compute, job)
-        except Exception as error:
-            raise _gone(error) from error
-
-    def _received(self, future: Future[Answer], course: Course, job: Job) -> Iterator[Progress]:
-        course.flying -= 1
-        if future.cancelled() and self.stop():
-            return
-        try:
-            answer = future.result()
-        except (Exception, CancelledError) as error:  # the worker died, or its answer was lost
+    def _received(self, job: Job, course: Course, answer: Answer | BaseException) -> Iterator[Progress]:
+        if isinstance(answer, BaseException):  # the worker died, or its answer was lost
             course.lost += 1
-            if course.lost > LOSSES or isinstance(error, BrokenExecutor):
-                raise _gone(error) from error
+            if course.lost > LOSSES:
+                raise executors.gone(answer)
             course.left.append(job.numbers)
             return
         if answer.refused:
             raise StoreError(str(answer.error).partition(": ")[2])
         if answer.error is not None:
-            yield self._fails(course, job, answer)
+            yield self._fails(job, course, answer)
             return
         if not course.begun:
             self.folder.remove(failure_key(course.task.id))  # of an earlier start
@@ -291,7 +263,7 @@ class _Sweep:
             computed=self.progress.computed + done, error=course.spread.relative,
         )  # fmt: skip
 
-    def _fails(self, course: Course, job: Job, answer: Answer) -> Progress:
+    def _fails(self, job: Job, course: Course, answer: Answer) -> Progress:
         course.over = True
         self._settle()
         task, left = course.task, len(job.numbers) + sum(map(len, course.left))
@@ -300,10 +272,3 @@ class _Sweep:
         self.folder.put(failure_key(task.id), to_json(facts))
         total = self.progress.total - left
         return self.tell(f"{task.label} failed with {answer.error}", total=total)
-
-
-def _gone(error: BaseException) -> EngineError:
-    return EngineError(
-        f"Those who compute are gone: {type(error).__name__}: {error}. What was written is sound; see that the workers "
-        "run and have enough memory, then run the same command again."
-    )

@@ -34,7 +34,9 @@ def write_results(
         group_at.write(folder, "results.zarr", *stack(readings, specification, entries, outcomes))
     record = _record(folder, tasks, outcomes)
     start = {"program": "jaxrf", "kind": "sweep", "specification": specification}
-    folder.put("run.json", to_json({**start, **record, **about, "ended": clock(time.time()), "tables": [*written]}))
+    folder.put(
+        "run.json", to_json({**start, **record, **about, "ended": provenance.moment(time.time()), "tables": [*written]})
+    )
 
 
 def _record(folder: Folder, tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
@@ -54,8 +56,3 @@ def _record(folder: Folder, tasks: Sequence[Task], outcomes: Mapping[str, Outcom
         "until_reached": {key: one["until"]["reached"] for key, one in facts.items() if "until" in one},
         "results": {key: digest(result) for key, result in results.items()},
     }
-
-
-def clock(seconds: float) -> str:
-    """A moment, in words that sort."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
