@@ -50,7 +50,7 @@ def executor(on: str | Executor | None) -> Iterator[Executor | None]:
     if on is None:
         with _devices() as threads:
             yield threads
-    elif hasattr(on, "submit"):
+    elif not isinstance(on, str) and hasattr(on, "submit"):
         yield on
     elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", str(on)):
         import multiprocessing
@@ -58,7 +58,7 @@ def executor(on: str | Executor | None) -> Iterator[Executor | None]:
         spawned = multiprocessing.get_context("spawn")  # a fork would hang: JAX has threads
         with ProcessPoolExecutor(int(found[1]), spawned, initializer=_follow) as processes:
             yield processes
-    elif str(on).startswith("dask://"):
+    elif isinstance(on, str) and on.startswith("dask://"):
         with _dask(on.removeprefix("dask://")) as dask:
             yield dask
     elif on == "mpi":

@@ -35,6 +35,11 @@ class Chunk:
     images: np.ndarray
     bad: tuple[str, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """A hash of the images."""
+        return hashlib.sha256(np.ascontiguousarray(self.images).tobytes()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Inputs:

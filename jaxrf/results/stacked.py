@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf import store
-from jaxrf.errors import InputError, JaxrfError, cell
+from jaxrf.errors import InputError, JaxrfError, cell, unknown
 from jaxrf.results.result import Result
 from jaxrf.statistics.measures.registry import check_options
 
@@ -219,6 +219,24 @@ def axes_of(entries: Sequence[Entry]) -> dict[str, list[Any]]:
             if not any(value == other and type(value) is type(other) for other in values):
                 values.append(value)
     return found
+
+
+def find(entries: Sequence[Entry], place: Mapping[str, Any]) -> Entry:
+    """The one task with these values on the axes; `depth` stands for `model.depth`.
+
+    Raises:
+        UnknownNameError: there is no such axis.
+        InputError: no task has them, or several have.
+    """
+    axes = axes_of(entries)
+    names = {name.removeprefix("model."): name for name in axes}
+    for name in place:
+        if name not in names:
+            raise unknown("axis", name, names)
+    found = [entry for entry in entries if all(entry.place[names[name]] == value for name, value in place.items())]
+    if len(found) != 1:
+        raise InputError(f"{len(found)} tasks have {dict(place)}. The axes are {axes}.")
+    return found[0]
 
 
 def _padded(shape: tuple[int, ...], arrays: Mapping[tuple[int, ...], Any]) -> np.ndarray:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from jaxrf import store
 from jaxrf.base.html import facts
-from jaxrf.errors import InputError, StoreError, listed, unknown
+from jaxrf.errors import InputError, StoreError, listed
 from jaxrf.results.result import Result
-from jaxrf.results.stacked import Entry, axes_of, outcome, stack, table
+from jaxrf.results.stacked import Entry, axes_of, find, outcome, stack, table
 from jaxrf.sweeps import record
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task, plan_key
 from jaxrf.sweeps.folder import Folder
@@ -64,15 +64,7 @@ class Sweep:
             UnknownNameError: there is no such axis.
             InputError: no task has them, or several have.
         """
-        axes = axes_of(self.entries)
-        names = {name.removeprefix("model."): name for name in axes}
-        for name in place:
-            if name not in names:
-                raise unknown("axis", name, names)
-        found = [e for e in self.entries if all(e.place[names[name]] == value for name, value in place.items())]
-        if len(found) != 1:
-            raise InputError(f"{len(found)} tasks have {place}. The axes are {axes}.")
-        return found[0]
+        return find(self.entries, place)
 
     def count(self, entry: Entry) -> int:
         """How many chunks of a task, some images under one seed, are there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -138,11 +137,11 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, terms: Terms)
         seeds, first_time = None if seed is None else [seed], plan is None
         run = _prepare(task, model, variables, first.images, seeds=seeds, certify=first_time, memory=terms.share)
     if plan is None:
-        plan = encode(key, *_described(run.prepared, task, first.images, terms))
+        plan = encode(key, *_described(run.prepared, task, first, terms))
         return Worker(task, plan, run, shape, first, terms.strict)
     begun, _ = decode(key, plan)
     prepared = run.prepared.with_batching(begun["batching"])  # other batches give other last bits
-    _check_goes_on(task, begun, prepared, first.images, terms)
+    _check_goes_on(task, begun, prepared, first, terms)
     if prepared is not run.prepared:
         run = replace(run, compiled=Compiled(prepared))
     return Worker(task, plan, run, shape, first, terms.strict)
@@ -165,10 +164,12 @@ def _check_alike(task: Task) -> None:
         )
 
 
-def _check_goes_on(task: Task, begun: Mapping[str, Any], prepared: Prepared, images: np.ndarray, terms: Terms) -> None:
+def _check_goes_on(task: Task, begun: Mapping[str, Any], prepared: Prepared, first: Chunk, terms: Terms) -> None:
     """Raise where a task that was begun cannot go on here with the same bits, and on these terms."""
+    from jaxrf.engine.plan import human
+
     device, plan = prepared.facts["device"], prepared.plan
-    if task.inputs.stream and begun["first_images"] != _digest(images):
+    if task.inputs.stream and begun["first_images"] != first.digest:
         raise StoreError(
             f"{task.settings['inputs']} does not give the images with which {task.label} was begun. They must be the "
             "same each time: fix the seed of what shuffles them, or choose another place."
@@ -180,8 +181,8 @@ def _check_goes_on(task: Task, begun: Mapping[str, Any], prepared: Prepared, ima
         )
     if terms.memory is not None and plan.memory > plan.limit:
         raise StoreError(
-            f"{task.label} was begun in batches that need {plan.memory} bytes, which decide last bits, and this worker "
-            f"has {plan.limit}. Give it more with memory=, have fewer workers on a machine, or choose another place."
+            f"{task.label} was begun in batches that need {human(plan.memory)}, which decide last bits, and this worker has "
+            f"{human(plan.limit)}. Give more with memory=, have fewer workers on a machine, or choose another place."
         )
 
 
@@ -208,9 +209,7 @@ def _prepare(task: Task, model: Any, variables: Any, images: np.ndarray, **of_th
     return run
 
 
-def _described(
-    layer: Prepared, task: Task, images: np.ndarray, terms: Terms
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _described(layer: Prepared, task: Task, first: Chunk, terms: Terms) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a plan records of a layer: its batches, and all that a result says besides its maps."""
     facts, arrays = layer.mapped(layer.count).described()
     facts["provenance"] = {**facts["provenance"], "inputs": task.settings["inputs"]}
@@ -219,10 +218,6 @@ def _described(
         "device": layer.facts["device"],
         "average": layer.options.average,
         "images": [task.inputs.count, task.settings["images_per_chunk"]],
-        "first_images": _digest(images),
+        "first_images": first.digest,
     }
     return facts if terms.memory is None else {**facts, "room": layer.plan.held.room}, arrays
-
-
-def _digest(images: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16]
