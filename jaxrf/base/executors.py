@@ -50,7 +50,7 @@ def executor(on: str | Executor | None) -> Iterator[Executor | None]:
     if on is None:
         with _devices() as threads:
             yield threads
-    elif not isinstance(on, str) and hasattr(on, "submit"):
+    elif not isinstance(on, str | type) and hasattr(on, "submit"):
         yield on
     elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", str(on)):
         import multiprocessing

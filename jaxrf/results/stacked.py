@@ -22,6 +22,9 @@ from jaxrf.statistics.measures.registry import check_options
 Reading = tuple[str, str, str | None, Mapping[str, Any]]
 """Label of a column, measure, part of it, and its options."""
 Readings = Sequence[Reading]
+COLUMNS = ("task", "layer", "unit", "samples", "effective samples", "dead", "nonfinite", "size", "stride")
+TAKEN = {*COLUMNS, "count", "mean", "stderr", "origin", "units", "axis", "unit_axis", "x", "y", "z"} - {"layer"}
+"""Names in tables and stacked records that are not of axes; the layer of a task is its own."""
 Readout = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -61,6 +64,8 @@ def reading(words: Any) -> Reading:
     if not isinstance(options.get("name"), str):
         raise InputError(f'The measure {words!r} has no name. Write {{name = "area_ratio", share = 0.5}}.')
     name, part = options.pop("name"), options.pop("part", None)
+    if not isinstance(part, str | None):
+        raise InputError(f'The measure {words!r} has a part that is not text. Write part = "y".')
     check_options(name, options)
     label = " ".join([name, *([part] if part else []), *(f"{k}={v}" for k, v in options.items())])
     return label, name, part, options
@@ -103,9 +108,8 @@ def table(
     tasks: Sequence[Entry], outcomes: Mapping[str, Outcome], labels: Sequence[str]
 ) -> tuple[list[str], list[list[Any]]]:
     """Names of the columns and the rows, one per task and unit."""
-    facts = ["task", "layer", "unit", "samples", "effective samples", "dead", "nonfinite", "size", "stride"]
-    axes = [name for name in tasks[0].place if name not in facts]  # of the layer, its own name is told
-    header = [*axes, *facts, *itertools.chain.from_iterable((label, f"{label}_stderr") for label in labels)]
+    axes = [name for name in tasks[0].place if name not in COLUMNS]  # of the layer, its own name is told
+    header = [*axes, *COLUMNS, *itertools.chain.from_iterable((label, f"{label}_stderr") for label in labels)]
     lines = []
     for task in tasks:
         if task.id not in outcomes:
@@ -177,7 +181,7 @@ def stack(
     """
     whole = axes_of(tasks)
     axes = {name.removeprefix("model."): values for name, values in whole.items()}
-    if len(axes) < len(whole):
+    if len(axes) < len(whole) or TAKEN & axes.keys():
         axes = whole
     shape = tuple(len(values) for values in axes.values())
     places = {tuple(whole[name].index(value) for name, value in task.place.items()): task for task in tasks}

@@ -61,6 +61,8 @@ def sweep(
         >>> found.result(depth=2).count
         2
     """
+    if progress is not None and not callable(progress):
+        raise InputError(f"progress={progress!r} is not a function of a Progress.")
     specification, end = as_asked(spec_or_tasks, asked), None
     terms = {"strict": strict, "mix_devices": mix_devices, "memory": memory}
     for end in run(specification, out, on=on if executor is None else executor, **terms):

@@ -84,7 +84,8 @@ def run(
     index, count = shard
     if not 0 <= index < count:
         raise InputError(f"The shard {index}/{count} is out of range. Shards are 0/{count} to {count - 1}/{count}.")
-    folder, tasks, began = Folder.at(place), specification.tasks(), time.time()
+    allowed, began = Terms(**terms), time.time()
+    folder, tasks = Folder.at(place), specification.tasks()
     asked = record.of(specification, tasks)
     chunks = {task.id: Chunks.of(task, specification.seed_numbers) for task in tasks}
     progress = Progress("", 0, sum(map(len, chunks.values())))
@@ -95,7 +96,7 @@ def run(
         if executor is None:
             return
         record.claim(folder, asked)
-        sweep = _Sweep(specification, tasks, chunks, folder, shard, executor, stop, Terms(**terms), progress)
+        sweep = _Sweep(specification, tasks, chunks, folder, shard, executor, stop, allowed, progress)
         yield from sweep.compute()
         if not stop():
             yield from sweep.compute(adding_up=True)

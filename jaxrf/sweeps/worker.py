@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxrf.errors import StoreError
+from jaxrf.errors import InputError, StoreError
 from jaxrf.inputs.named import Chunk, ahead
 from jaxrf.loading.sources import environment, source_hash
 from jaxrf.store.blocks import decode, encode
@@ -20,6 +20,7 @@ from jaxrf.tasks.task import Task
 
 if TYPE_CHECKING:
     from jaxrf.fields.run import Run
+    from jaxrf.planning.options import Options
     from jaxrf.planning.prepared import Prepared
 
 NAMED = (
@@ -44,14 +45,24 @@ class Terms:
     memory: int | float | str | None = None
     sharing: int = 1
 
+    def __post_init__(self):
+        for name in ("strict", "mix_devices"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}={getattr(self, name)!r} does not fit. It is True or False.")
+        _ = self.memory is None or _share(str(self.memory), 1)  # what is not an amount is said now
+
     @property
     def share(self) -> int | None:
         """Bytes for each of them; None for half of what is free."""
-        return None if self.memory is None and self.sharing == 1 else _share(self.memory, self.sharing)
+        return (
+            None
+            if self.memory is None and self.sharing == 1
+            else _share(self.memory and str(self.memory), self.sharing)
+        )
 
 
 @cache  # what is free changes, and programs that were kept are found by their limit
-def _share(memory: int | float | str | None, sharing: int) -> int:
+def _share(memory: str | None, sharing: int) -> int:
     from jaxrf.engine.plan import parse_memory
 
     return max(1, parse_memory(memory) // sharing)
@@ -127,15 +138,18 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, terms: Terms)
     """
     import jax
 
+    from jaxrf.fields.opening import open_call
     from jaxrf.fields.run import Compiled
+    from jaxrf.inputs.images import as_images
 
     _check_alike(task)
     key = plan_key(task.id)
+    options = _options(task, seeds=None if seed is None else [seed], certify=plan is None, memory=terms.share)
+    options.settled()  # what does not fit is said before a model is loaded
     with jax.default_matmul_precision(task.settings["precision"]):
         model, shape, variables = task.load()
         first = task.inputs.first_readable(task.settings["images_per_chunk"], shape, terms.strict)
-        seeds, first_time = None if seed is None else [seed], plan is None
-        run = _prepare(task, model, variables, first.images, seeds=seeds, certify=first_time, memory=terms.share)
+        (run,) = open_call(model, variables, as_images(first.images, None), options).runs.values()
     if plan is None:
         plan = encode(key, *_described(run.prepared, task, first, terms))
         return Worker(task, plan, run, shape, first, terms.strict)
@@ -186,10 +200,8 @@ def _check_goes_on(task: Task, begun: Mapping[str, Any], prepared: Prepared, fir
         )
 
 
-def _prepare(task: Task, model: Any, variables: Any, images: np.ndarray, **of_the_run: Any) -> Run:
+def _options(task: Task, **of_the_run: Any) -> Options:
     from jaxrf.engine.units import grid
-    from jaxrf.fields.opening import open_call
-    from jaxrf.inputs.images import as_images
     from jaxrf.loading import words
     from jaxrf.planning.options import Options
 
@@ -197,7 +209,7 @@ def _prepare(task: Task, model: Any, variables: Any, images: np.ndarray, **of_th
     units: Any = settings["units"]
     units = words.units(units) if isinstance(units, str) and units != "middle" else units
     axes = settings["spatial_axes"]
-    options = Options(
+    return Options(
         units=grid(*units.counts) if isinstance(units, words.GridSpec) else units,
         apply_kwargs=dict(settings["apply"]) or None,
         spatial_axes=tuple(axes) if axes is not None else None,
@@ -205,8 +217,6 @@ def _prepare(task: Task, model: Any, variables: Any, images: np.ndarray, **of_th
         **of_the_run,
         **{name: settings[name] for name in NAMED},
     )
-    (run,) = open_call(model, variables, as_images(images, None), options).runs.values()
-    return run
 
 
 def _described(layer: Prepared, task: Task, first: Chunk, terms: Terms) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

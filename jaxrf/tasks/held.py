@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from jaxrf.errors import InputError, unknown
+from jaxrf.errors import InputError, listed, unknown
 from jaxrf.inputs.images import Noise
 from jaxrf.inputs.named import Given, Inputs
 from jaxrf.loading import words
 from jaxrf.loading.fingerprint import Unhashed, model_hash
 from jaxrf.loading.sources import environment
+from jaxrf.results.stacked import TAKEN
 from jaxrf.store.record import plain
 from jaxrf.tasks.specification import ASKED, Asked, Specification, from_dict, read
 from jaxrf.tasks.task import Held, Task
@@ -51,6 +52,8 @@ def task(
     """
     if not isinstance(place or {}, Mapping):
         raise InputError(f'place={place!r} is not a table. Write place={{"depth": 10}}.')
+    if taken := TAKEN.intersection(place or {}):
+        raise InputError(f"place={place!r}: {listed(sorted(taken))} is a name that results have. Choose another one.")
     if not isinstance(name, str | None):
         raise InputError(f"name={name!r} is not text.")
     try:
@@ -84,7 +87,9 @@ def _known(options: Mapping[str, Any]) -> Mapping[str, Any]:
     for key, value in options.items():
         if key not in known:
             raise unknown("option of a task", key, known)
-        if isinstance(value, list) and key != "spatial_axes":
+        if key == "units" and not isinstance(value, str):
+            raise InputError(f'units = {value!r} is not text. Write "all", "grid:8x8", or positions as "3,3;5,5".')
+        if isinstance(plain(value, key), list) and key != "spatial_axes":
             raise InputError(f"{key} = {value!r} is a list, and a task is one point. Make a task for each value.")
     return options
 
@@ -127,6 +132,9 @@ Sweepable = Specification | TaskList
 
 def as_asked(given: Any, changes: Mapping[str, Any]) -> Sweepable:
     """What is asked for: by a specification, a table of its keys, the path of a file, or tasks; with changes."""
+    for key in changes:
+        if key not in ASKED:
+            raise unknown("option of a sweep", key, ASKED)
     if isinstance(given, Sweepable):
         return replace(given, **changes)
     if isinstance(given, Mapping):

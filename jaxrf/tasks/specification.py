@@ -151,7 +151,8 @@ class Specification(Asked):
         for key in ("model", "apply", "init"):
             if not isinstance(getattr(self, key), Mapping):
                 raise InputError(f"{key} = {getattr(self, key)!r} is not a table. Write its entries below [{key}].")
-        if not isinstance(self.model.get("source"), str | list):
+        sources = self.model.get("source")
+        if not isinstance(sources, str | list) or not all(isinstance(source, str) for source in sources):
             raise InputError('The sweep names no model. Write source = "zoo:conv_stack" below [model].')
         for name, values in self.axes.items():
             if not values:

@@ -75,6 +75,8 @@ def test_a_task_goes_on_in_its_batches_or_not_at_all():
     _, (header, arrays) = Folder.at("memory://batches").plan(task.id)
     batching = {**header["batching"], "images_at_once": 2**24}
     plan = encode(plan_key(task.id), {**header, "batching": batching}, arrays)
-    with pytest.raises(StoreError, match=r"was begun in batches that need .* [GT]B, .* has 1 GB.*fewer workers on a machine"):
+    with pytest.raises(
+        StoreError, match=r"was begun in batches that need .* [GT]B, .* has 1 GB.*fewer workers on a machine"
+    ):
         open_task(task, plan, seed=0, terms=Terms(memory="2GB", sharing=2))
     assert open_task(task, plan, seed=0, terms=Terms(memory="900TB", sharing=2)).run.prepared.images_per_call == 2**24
