@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,6 +61,13 @@ class Prepared:
     def count(self) -> int:
         """Number of maps of an image."""
         return 1 if self.pullback.pool is not None else self.pullback.count // self.pullback.groups
+
+    @property
+    def map_bytes(self) -> int:
+        """Bytes of the maps of one image, as the program gives them."""
+        pull = self.pullback
+        shape = pull.pool.shape if pull.pool is not None else pull.map_shape
+        return np.dtype(pull.program.image.dtype).itemsize * self.count * math.prod(shape)
 
     def with_batching(self, numbers: Mapping[str, int]) -> Prepared:
         """The same in portions of these numbers, which decide the last bits of maps; itself where it has them."""

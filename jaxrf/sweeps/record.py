@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxrf.base.ranges import Ranges
 from jaxrf.errors import StoreError, listed
@@ -15,9 +15,11 @@ from jaxrf.store.location import signed
 from jaxrf.store.record import checksum
 from jaxrf.sweeps.blocks import plan_key
 from jaxrf.sweeps.folder import MARK, Folder, failure_key
-from jaxrf.tasks.held import Sweepable
 from jaxrf.tasks.specification import SINGLE
-from jaxrf.tasks.task import Task
+
+if TYPE_CHECKING:
+    from jaxrf.tasks.held import Sweepable
+    from jaxrf.tasks.task import Task
 
 DONE = "done.json"
 FREE = ("name", "measures", "until")

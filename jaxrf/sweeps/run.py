@@ -35,8 +35,8 @@ from jaxrf.sweeps.writing import write_results
 from jaxrf.tasks.held import Sweepable
 from jaxrf.tasks.task import Task
 
-WRITERS, WRITES = 4, 16
-"""Threads that write, each of which mostly waits for the disk; and blocks that may wait for them."""
+WRITERS, WRITES, WAITING = 4, 16, 2**26
+"""Threads that write, each of which mostly waits for the disk; and blocks, and bytes, that may wait for them."""
 LOSSES = 5
 """Jobs of a task that may be lost with their workers before the sweep gives up."""
 
@@ -55,9 +55,8 @@ def run(
 
     Args:
         specification: what to do.
-        place: a folder, or a URL `gs://`, `s3://`, `memory://`.
-        on: who computes: `processes:4`, `dask://host:port`, `mpi`; an executor, which is left open; None for this
-            process's devices.
+        place: a folder, or a URL.
+        on: who computes, as `jaxrf.base.executors.executor` takes it.
         shard: number of this process and of all, where several share the place and nothing else; each does its share.
         stop: asked after every chunk; when it is true, what is computed is written, and the run ends.
         command: words that started it, for the record.
@@ -255,8 +254,9 @@ class _Sweep:
         if rest := job.numbers[done:]:
             course.left.append(rest)
         course.spread.add(answer.sums)
-        self.writes += [self.writer.submit(self.folder.add_block, key, data) for key, data in answer.blocks]
-        self._settle(WRITES)
+        for key, data in answer.blocks:
+            self._settle(min(WRITES, WAITING // len(data)))
+            self.writes.append(self.writer.submit(self.folder.add_block, key, data))
         self.paced, self.seconds = self.paced + answer.paced, self.seconds + answer.computing
         rate = executors.width(self.executor) * self.paced / self.seconds if self.paced and self.seconds else None
         yield self.tell(

@@ -28,6 +28,9 @@ NAMED = (
 )  # fmt: skip
 """Settings that are options as they stand."""
 
+COPIES = 4
+"""Of the maps of a chunk: as samples, together, in a block, and on its way to another process."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -138,9 +141,7 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, terms: Terms)
     """
     import jax
 
-    from jaxrf.fields.opening import open_call
     from jaxrf.fields.run import Compiled
-    from jaxrf.inputs.images import as_images
 
     _check_alike(task)
     key = plan_key(task.id)
@@ -149,7 +150,7 @@ def open_task(task: Task, plan: bytes | None, *, seed: int | None, terms: Terms)
     with jax.default_matmul_precision(task.settings["precision"]):
         model, shape, variables = task.load()
         first = task.inputs.first_readable(task.settings["images_per_chunk"], shape, terms.strict)
-        (run,) = open_call(model, variables, as_images(first.images, None), options).runs.values()
+        run = _opened(task, model, variables, first.images, options)
     if plan is None:
         plan = encode(key, *_described(run.prepared, task, first, terms))
         return Worker(task, plan, run, shape, first, terms.strict)
@@ -198,6 +199,20 @@ def _check_goes_on(task: Task, begun: Mapping[str, Any], prepared: Prepared, fir
             f"{task.label} was begun in batches that need {human(plan.memory)}, which decide last bits, and this worker has "
             f"{human(plan.limit)}. Give more with memory=, have fewer workers on a machine, or choose another place."
         )
+
+
+def _opened(task: Task, model: Any, variables: Any, images: np.ndarray, options: Options) -> Run:
+    """The call; what the maps of a chunk take until they are written is within its memory."""
+    from jaxrf.fields.opening import open_call
+    from jaxrf.inputs.images import as_images
+
+    checked, memory = as_images(images, None), options.memory
+    (run,) = open_call(model, variables, checked, options).runs.values()
+    held = COPIES * run.prepared.map_bytes * min(task.inputs.count, task.settings["images_per_chunk"])
+    if isinstance(memory, int) and run.prepared.plan.held.fixed and run.prepared.plan.memory + held > memory:
+        options = replace(options, memory=max(1, memory - held))
+        (run,) = open_call(model, variables, checked, options).runs.values()
+    return run
 
 
 def _options(task: Task, **of_the_run: Any) -> Options:

@@ -16,7 +16,7 @@ from jaxrf.errors import InputError, StoreError
 from jaxrf.store.blocks import encode
 from jaxrf.sweeps.blocks import plan_key
 from jaxrf.sweeps.folder import Folder
-from jaxrf.sweeps.worker import Terms, open_task
+from jaxrf.sweeps.worker import COPIES, Terms, open_task
 from tests.sweeps.small import last, made
 
 MAPS = {"input": "24x25x3", "units": "all", "seeds": 2, "inputs": "noise:1"}
@@ -66,6 +66,15 @@ def test_too_little_is_said():
         jaxrf.sweep(made(**MAPS), "memory://too-little", memory="1MB")
     with pytest.raises(InputError, match=r"memory='much' is not an amount"):
         jaxrf.sweep(made(**MAPS), "memory://much", memory="much")
+
+
+def test_maps_that_wait_to_be_written_count():
+    """The maps of a chunk are held whole, several times over, until they are written: they are not the plan's to use."""
+    (task,) = made(**{**MAPS, "inputs": "noise:16"}).tasks()
+    plan = open_task(task, None, seed=0, terms=Terms(memory="2GB")).run.prepared.plan
+    held = COPIES * 16 * 24 * 25 * 3 * 3 * 4
+    tight = open_task(task, None, seed=0, terms=Terms(memory=plan.memory + held - 1)).run.prepared.plan
+    assert tight.limit == plan.memory - 1 and tight.memory < plan.memory
 
 
 def test_a_task_goes_on_in_its_batches_or_not_at_all():
