@@ -27,7 +27,7 @@ class Mapped:
     units: Int[np.ndarray, "unit unit_axis"]
     theoretical: Row
     score: str
-    channels: str
+    channels: str | int
     images_interact: bool
     provenance: Mapping[str, Any]
 
