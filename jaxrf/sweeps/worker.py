@@ -57,11 +57,9 @@ class Terms:
     @property
     def share(self) -> int | None:
         """Bytes for each of them; None for half of what is free."""
-        return (
-            None
-            if self.memory is None and self.sharing == 1
-            else _share(self.memory and str(self.memory), self.sharing)
-        )
+        if self.memory is None and self.sharing == 1:
+            return None
+        return _share(self.memory and str(self.memory), self.sharing)
 
 
 @cache  # what is free changes, and programs that were kept are found by their limit
