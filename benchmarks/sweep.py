@@ -2,9 +2,10 @@
 
 Rates are of the seeds after the first block, until all is merged and written: tracing and compiling do not count.
 Processes are bound to cores with `taskset`, where that is there. Beside seconds of the clock stand seconds of the
-processor, which others on the machine disturb less; of two workers, those of the busier one.
+processor, which others on the machine disturb less; of two workers, those of the busier one. What is compared goes in
+turns, and ratios are of a round each: their median and quartiles.
 
-    python benchmarks/sweep.py --tables throughput,blocks
+    python benchmarks/sweep.py --tables throughput,dask
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -39,13 +40,14 @@ from jaxrf.sweeps.blocks import Area, Chunks, Made, to_bytes
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.run import run
 from jaxrf.tasks import Specification
-from jaxrf.tasks.task import tasks
 
 SIDE = 32
-OPTIONS = {"depth": 8, "width": 16}
+OPTIONS = {"depth": 8, "width": 32}
 """Of the small task: a millisecond or two per seed."""
-SETTLED = 0.4
-"""Share of the seeds after which each worker has opened the task."""
+Measure = Callable[[], tuple[float, float]]
+"""Seeds per second of the clock, and of the processor."""
+BETWEEN = 0.3, 0.95
+"""Shares of the seeds: each worker has opened the task at the first, and is still busy at the second."""
 
 
 def specification(seeds: int, **changes: Any) -> Specification:
@@ -97,8 +99,8 @@ def in_sweep(seeds: int) -> tuple[float, float]:
         return rate([found]), found.seeds / found.cpu
 
 
-def bare(seeds: int) -> tuple[float, float]:
-    """The same of these maps and means without a sweep."""
+def in_engine(seeds: int) -> tuple[float, float]:
+    """The same of these maps and means without a sweep, by a field that was prepared before."""
     with jax.default_matmul_precision("highest"):
         images = as_images(noise(1).images(0, 1, (SIDE, SIDE, 3), np.float32), None)  # drawn once, as a sweep does
         opened = open_call(zoo.conv_stack(**OPTIONS), None, images, Options(seeds=seeds))
@@ -109,14 +111,39 @@ def bare(seeds: int) -> tuple[float, float]:
         return seeds / (time.perf_counter() - began), seeds / (time.process_time() - cpu)
 
 
+def alternated(first: Measure, second: Measure, rounds: int) -> list[tuple[float, float, float, float]]:
+    """Rates of two measurements in turns, after one of each that does not count; every other round begins with the second.
+
+    So what slows the machine down for a while, or takes its caches, is met by both alike.
+    """
+    first(), second()
+    found = []
+    for number in range(rounds):
+        if number % 2:
+            there, here = second(), first()
+        else:
+            here, there = first(), second()
+        found.append((*here, *there))
+    return found
+
+
+def compared(names: tuple[str, str], rounds: list[tuple[float, float, float, float]]) -> dict[str, float]:
+    """Median rates by the clock, and medians and quartiles of the rounds' ratios, by the clock and by the processor."""
+    one, one_cpu, two, two_cpu = np.transpose(rounds)
+    columns = {
+        f"seeds a second, {name}": float(np.median(rates)) for name, rates in zip(names, (one, two), strict=True)
+    }
+    for name, ratios in {"ratio": two / one, "ratio by processor time": two_cpu / one_cpu}.items():
+        low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+        columns |= {name: float(middle), f"{name}, quartiles": f"{low:.2f} to {high:.2f}"}
+    return columns
+
+
 def throughput(report: Report, small: bool, repeats: int) -> None:
-    """Seeds per second in a sweep and in `Run.result`, in interleaved rounds."""
-    seeds = 200 if small else 4000
-    rounds = [(*bare(seeds), *in_sweep(seeds)) for _ in range(repeats)]
-    engine, engine_cpu, sweep, sweep_cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
-    columns = {"seeds a second, engine": engine, "seeds a second, sweep": sweep, "ratio": sweep / engine}
-    columns["ratio by processor time"] = sweep_cpu / engine_cpu
-    report.add("sweep of small tasks", "one process", columns, {"rounds": rounds})
+    """Seeds per second in a sweep and in `Run.result`."""
+    seeds, rounds = (200, 1) if small else (2000, 3 * repeats)
+    found = alternated(lambda: in_engine(seeds), lambda: in_sweep(seeds), rounds)
+    report.add("sweep of small tasks", "one process", compared(("engine", "sweep"), found), {"rounds": found})
 
 
 def processes(report: Report, small: bool, repeats: int) -> None:
@@ -129,29 +156,31 @@ def processes(report: Report, small: bool, repeats: int) -> None:
 
 
 def dask(report: Report, small: bool, repeats: int) -> None:
-    """Two Dask workers with a core each, against one with one core, in interleaved rounds."""
+    """Two Dask workers with a core each, against one with one core."""
     if not is_there("distributed"):
         return
-    seeds = 400 if small else 12000
+    seeds, rounds = (3000, 1) if small else (8000, repeats)
     with _cluster(["0"]) as one, _cluster(["0", "1"]) as two:
-        rounds = [(*on_dask(seeds, *one), *on_dask(seeds, *two)) for _ in range(repeats)]
-    single, single_cpu, double, double_cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
-    columns = {"seeds a second, one worker": single, "seeds a second, two": double, "ratio": double / single}
-    columns["ratio by processor time"] = double_cpu / single_cpu
-    report.add("dask", "workers of one core", columns, {"rounds": rounds, "bound": _can_bind()})
+        found = alternated(lambda: on_dask(seeds, *one), lambda: on_dask(2 * seeds, *two), rounds)
+    columns = compared(("one worker", "two"), found)
+    report.add("dask", "workers of one core", columns, {"rounds": found, "bound": _can_bind()})
 
 
 def on_dask(seeds: int, address: str, workers: list[Any]) -> tuple[float, float]:
-    """Seeds of a sweep on these workers per second of the clock, and of the processor of the busiest worker."""
-    first, began, before = 0, 0.0, []
+    """Seeds of a sweep on these workers per second of the clock, and of the processor of the busiest worker.
+
+    Between two answers, so that what workers have in hand is as much at the end as it was at the beginning. Two workers are
+    given twice the seeds of one, so that both cases last as long.
+    """
+    moments, shares = [], iter(BETWEEN)
     with tempfile.TemporaryDirectory() as folder:
+        share = next(shares)
         for last in run(specification(seeds), f"{folder}/out", on=f"dask://{address}"):
-            if not first and last.computed >= SETTLED * seeds:
-                first, began, before = last.computed, time.perf_counter(), [_used(one) for one in workers]
-            if last.done == seeds and last.state == "running":
-                ended, after = time.perf_counter(), [_used(one) for one in workers]
-    busiest = max(b - a for a, b in zip(before, after, strict=True))
-    return (seeds - first) / (ended - began), (seeds - first) / max(busiest, 0.01)  # the kernel counts in hundredths
+            if last.state == "running" and last.computed >= share * seeds:
+                moments.append((last.computed, time.perf_counter(), *(_used(one) for one in workers)))
+                share = next(shares, 2)
+    computed, seconds, *used = np.subtract(moments[-1], moments[0])
+    return computed / seconds, computed / max(*used, 0.01)  # the kernel counts in hundredths
 
 
 def _used(process: Any) -> float:
@@ -216,7 +245,7 @@ def many_blocks(count: int, small: bool) -> tuple[dict[str, Any], dict[str, Any]
     with tempfile.TemporaryDirectory() as place:
         changes = {"model": model, "input": f"{side}x{side}x3"}
         *_, last = run(specification(1, **changes), place)
-        (task,) = tasks(specification(count, **changes))
+        (task,) = specification(count, **changes).tasks()
         rng = np.random.default_rng(0)
         for seed in range(count):
             key = Area(seed, seed + 1, 0, 1).key(task.id)

@@ -6,7 +6,7 @@ Each message says what was found, where, what is needed and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class JaxrfError(Exception):
@@ -63,6 +63,16 @@ def cell(text: str) -> str:
     return visible(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
 
 
+def listed(names: Sequence[object], most: int = 3) -> str:
+    """The first names, and how many more there are.
+
+    >>> listed("abcde"), listed("ab")
+    ('a, b, c and 2 more', 'a, b')
+    """
+    shown = ", ".join(map(str, names[:most]))
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
 def unknown(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
     """The error for a `name` that is not among `known`, with the nearest known name.
 
@@ -71,6 +81,6 @@ def unknown(kind: str, name: object, known: Iterable[str], *, hint: str = "") ->
     """
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    shown = ", ".join(repr(n) for n in names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    shown = listed([repr(n) for n in names], 30)
     suggestion = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownNameError(f"Unknown {kind} {name!r}.{suggestion} Known: {shown or 'none'}.{hint and f' {hint}'}")

@@ -46,7 +46,7 @@ ALLOWED = {
     "api": "adapters base checks engine fields geometry init inputs interpret planning results statistics",
     "pieces": "adapters base engine equations geometry inputs interpret planning",
     "tasks": "base inputs loading results statistics store",
-    "sweeps": "base engine fields geometry inputs loading planning results statistics store tasks",
+    "sweeps": "base engine fields inputs loading planning results statistics store tasks",
     "atlases": "api fields geometry inputs loading results store sweeps tasks zoo",
     "pages": "report results statistics sweeps",
     "watching": "adapters base fields geometry inputs loading planning report results statistics store",

@@ -1,4 +1,4 @@
-"""Executors by name: threads of this process's devices, processes of this machine, Dask, MPI.
+"""Executors by name: threads of this process's devices, processes of this machine, Dask, MPI; and keeping one busy.
 
 Sharing out among workers, their loss and their dashboards are the executor's.
 """
@@ -10,23 +10,39 @@ import queue
 import re
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from asyncio import CancelledError
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from jaxrf.errors import InputError
+from jaxrf.errors import EngineError, InputError
 
+T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds in which a scheduler must answer."""
+TICK = 0.1
+"""Seconds between two questions whether to stop."""
 
 
 @contextmanager
-def executor(on: str | None) -> Iterator[Executor | None]:
+def executor(on: str | Executor | None) -> Iterator[Executor | None]:
     """The executor that is named; None in a process that only serves another one's, when all is done.
 
     Args:
-        on: `processes:4`, `dask://host:port`, or `mpi`; None for a thread for each of this process's devices.
+        on: `processes:4`, `dask://host:port`, or `mpi`; an executor, which is left open; None for a thread for each of
+            this process's devices.
 
     Raises:
         InputError: no such executor, it cannot be reached, or its library is not installed.
@@ -34,20 +50,25 @@ def executor(on: str | None) -> Iterator[Executor | None]:
     if on is None:
         with _devices() as threads:
             yield threads
+    elif not isinstance(on, str | type) and hasattr(on, "submit"):
+        yield on
     elif found := re.fullmatch(r"processes:([1-9]\d{0,3})", str(on)):
         import multiprocessing
 
         spawned = multiprocessing.get_context("spawn")  # a fork would hang: JAX has threads
         with ProcessPoolExecutor(int(found[1]), spawned, initializer=_follow) as processes:
             yield processes
-    elif str(on).startswith("dask://"):
+    elif isinstance(on, str) and on.startswith("dask://"):
         with _dask(on.removeprefix("dask://")) as dask:
             yield dask
     elif on == "mpi":
         with _mpi() as mpi:
             yield mpi
     else:
-        raise InputError(f"There is no engine {on!r}. Write processes:4, dask://host:8786 or mpi, or leave it out.")
+        raise InputError(
+            f"There is no engine {on!r}. Write processes:4, dask://host:8786 or mpi, give a concurrent.futures.Executor, or "
+            "leave it out."
+        )
 
 
 def width(executor: Any) -> int:
@@ -55,6 +76,91 @@ def width(executor: Any) -> int:
     if client := getattr(executor, "_client", None):  # of Dask, whose workers come and go
         return max(1, sum(client.nthreads().values()))
     return max(1, int(getattr(executor, "num_workers", None) or getattr(executor, "_max_workers", None) or 1))
+
+
+def sharing(executor: Any) -> int:
+    """How many calls, of those that an executor runs at a time, share the memory of one machine, or of one device.
+
+    Workers of Dask tell their machine; of others that do not, all are taken to be on one.
+    """
+    if client := getattr(executor, "_client", None):
+        hosts = Counter()
+        for address, threads in client.nthreads().items():
+            hosts[urlsplit(address).hostname] += threads
+        return max(1, *hosts.values()) if hosts else 1
+    if isinstance(executor, ThreadPoolExecutor):
+        import jax
+
+        devices = 1 if jax.default_backend() == "cpu" else len(jax.local_devices())
+        return -(-width(executor) // devices)
+    return getattr(executor, "sharing", width(executor))
+
+
+def answers(
+    executor: Executor,
+    function: Callable[..., T],
+    ask: Callable[[int], tuple[Any, Any] | None],
+    stop: Callable[[], bool],
+) -> Iterator[tuple[Any, Any, T | BaseException]]:
+    """What a function answers to one thing after the other, in any order, until there is nothing more to ask.
+
+    Args:
+        executor: who calls it.
+        function: of one thing; threads of this process also pass `stop`, which is true when nobody waits any more.
+        ask: given how many calls are out, the next thing and what it is for; None where there is nothing now.
+        stop: when it is true, calls that were not begun are given up.
+
+    Yields:
+        Each thing, what it is for, and its answer; or the error with which it was lost, such as its worker's death.
+
+    Raises:
+        EngineError: those who call are gone.
+    """
+    out: dict[Future[T], tuple[Any, Any]] = {}
+    ended = threading.Event()
+    if isinstance(executor, ThreadPoolExecutor):
+        function = partial(function, stop=lambda: ended.is_set() or stop())
+    try:
+        while True:
+            while (asked := ask(len(out))) is not None:
+                out[_submitted(executor, function, asked[0])] = asked
+            if not out:
+                return
+            for future in wait(out, TICK, FIRST_COMPLETED).done:
+                asked = out.pop(future)
+                if not (future.cancelled() and stop()):
+                    yield *asked, _answer(future)
+            if stop():
+                for future in out:
+                    future.cancel()  # those that are being computed go on to their end
+    finally:
+        ended.set()
+        for future in out:
+            future.cancel()
+
+
+def _submitted(executor: Executor, function: Callable[..., T], thing: Any) -> Future[T]:
+    try:
+        return executor.submit(function, thing)
+    except Exception as error:
+        raise gone(error) from error
+
+
+def _answer(future: Future[T]) -> T | BaseException:
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        raise gone(error) from error
+    except (Exception, CancelledError) as error:
+        return error
+
+
+def gone(error: BaseException) -> EngineError:
+    """The error of workers that come back no more."""
+    return EngineError(
+        f"Those who compute are gone: {type(error).__name__}: {error}. What was written is sound; see that the workers "
+        "run and have enough memory, then run the same command again."
+    )
 
 
 @contextmanager
@@ -97,7 +203,10 @@ def _mpi() -> Iterator[Executor | None]:
         raise InputError(
             "MPI started one process, and process 0 only hands out work. Use mpirun -n 5 for four workers."
         )
+    sharing = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED).Get_size()  # processes on the machine of each
     with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
+        if executor is not None:
+            executor.sharing = sharing
         yield executor
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import subprocess
+import time
 from typing import Any
 
 PACKAGES = ("jaxrf", "jax", "jaxlib", "flax", "numpy")
@@ -38,6 +39,11 @@ def version(package: str) -> str:
 def visible_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def moment(seconds: float) -> str:
+    """A time of `time.time`, in words that sort."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def git_commit() -> str | None:

@@ -45,19 +45,23 @@ class Preview:
     problem: str | None = None
 
 
-def preview(specification: Specification) -> Iterator[Preview]:
-    """Trace each task, and try some of its chunks. Nothing is written."""
+def preview(specification: Specification, memory: str | None = None) -> Iterator[Preview]:
+    """Trace each task, and try some of its chunks. Nothing is written.
+
+    Args:
+        specification: what is to be done.
+        memory: that the only one who computes may take.
+    """
     from jaxrf.sweeps.blocks import Chunks
-    from jaxrf.sweeps.worker import open_task
-    from jaxrf.tasks.task import tasks
+    from jaxrf.sweeps.worker import Terms, open_task
 
     seeds, began = specification.seed_numbers, time.perf_counter()
     paces: list[tuple[float, float]] = []
-    for task in tasks(specification):
+    for task in specification.tasks():
         chunks = Chunks.of(task, seeds)
         samples = chunks.levels * chunks.images
         try:
-            worker = open_task(task, None, seed=chunks[0][0])
+            worker = open_task(task, None, seed=chunks[0][0], terms=Terms(memory=memory))
             plan = worker.run.prepared.plan
             flops = float(plan.cost.flops) * plan.units
             if not paces or time.perf_counter() - began < TRYING:

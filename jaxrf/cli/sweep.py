@@ -79,6 +79,10 @@ class Sweep(Command):
     shard: tuple[int, int] | None = option("this process's share, as 0/4 to 3/4", parse=shard, metavar="I/N")
     strict: bool = option("stop a task at a photo that cannot be read, instead of leaving it out", default=False)
     mix_devices: bool = option("let another kind of device go on with a task", default=False)
+    memory: str | None = option(
+        "bytes, or words such as 15GB, that all who compute on one machine may take; half of what is free without it",
+        metavar="BYTES",
+    )
     grace: float = option(
         "seconds that a chunk may still take after SIGTERM or Ctrl-C", default=20.0, parse=float, metavar="SECONDS"
     )
@@ -132,7 +136,7 @@ class Sweep(Command):
                 display.note(f"process {shard[0]} of {shard[1]} ({found})")
             for last in run(
                 specification, self.out or "", on=self.on, shard=shard, stop=stop, strict=self.strict,
-                mix_devices=self.mix_devices, command=[shlex.join(sys.argv)],
+                mix_devices=self.mix_devices, memory=self.memory, command=[shlex.join(sys.argv)],
             ):  # fmt: skip
                 display.show(last)
         return last
@@ -140,7 +144,7 @@ class Sweep(Command):
     def _preview(self, specification: Specification) -> int:
         from jaxrf.cli import preview
 
-        found = list(preview.preview(specification))
+        found = list(preview.preview(specification, self.memory))
         print(preview.as_json(specification, found) if self.json else preview.as_text(found))
         return FAILED if any(one.problem for one in found) else 0
 

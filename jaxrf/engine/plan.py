@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 import jax
 
@@ -87,6 +87,7 @@ class Plan:
         why: reasons for the choices.
         certificate: predicted bytes of the model's own forward pass on one image, which `jaxrf.erf` compares with. The
             whole image takes them, whatever part of it is run; see `check_certificate`.
+        needs: what the bytes of any batches are made of.
     """
 
     layer: str
@@ -102,6 +103,11 @@ class Plan:
     why: tuple[str, ...]
     certificate: int
     held: Held
+    needs: Needs
+
+    def with_batching(self, batching: Batching) -> Plan:
+        """The same with other batches, and the bytes that these take."""
+        return replace(self, batching=batching, memory=self.needs.total(*astuple(batching)))
 
     def __repr__(self) -> str:
         return f"Plan({self.title}, {human(self.memory)} of {human(self.limit)})"
@@ -212,7 +218,7 @@ def make_plan(
         why.append(f"units are spread over {devices} devices")
     return Plan(
         layer, windows.count, Batching(units, images, passes, batches), cost, needs.total(units, images, passes, batches), limit, reads,
-        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate, held,
+        dict(region_sizes(program, windows)), crop, 1 + draws, tuple(why), certificate, held, needs,
     )  # fmt: skip
 
 

@@ -35,6 +35,11 @@ class Chunk:
     images: np.ndarray
     bad: tuple[str, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """A hash of the images."""
+        return hashlib.sha256(np.ascontiguousarray(self.images).tobytes()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -171,7 +176,15 @@ class Given(Inputs):
     """
 
     def __init__(self, images: Any):
-        array = np.asarray(images)
+        try:
+            array = np.asarray(images)
+        except Exception as error:  # NumPy has no common error: ragged lists, arrays that were deleted
+            raise InputError(f"The inputs are not an array: {error}") from error
+        if array.dtype == object:
+            raise InputError(
+                f"The inputs are a {type(images).__name__}; needed are an array of floating-point images (n, *shape), "
+                'jaxrf.noise(4), or words as in a sweep\'s file: "noise:4", a folder of photos.'
+            )
         if array.ndim < 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.floating):
             raise InputError(
                 f"The inputs are {array.dtype} of shape {array.shape}; needed are floating-point images (n, *shape)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +17,9 @@ from jaxrf.errors import InputError
 from jaxrf.geometry.row import Row
 from jaxrf.interpret.units import UnitAxes
 from jaxrf.planning.options import Settled
+from jaxrf.results.mapped import Mapped
 from jaxrf.results.result import Result
-from jaxrf.statistics import Gathered, gathered
+from jaxrf.statistics import Gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +62,19 @@ class Prepared:
         """Number of maps of an image."""
         return 1 if self.pullback.pool is not None else self.pullback.count // self.pullback.groups
 
+    @property
+    def map_bytes(self) -> int:
+        """Bytes of the maps of one image, as the program gives them."""
+        pull = self.pullback
+        shape = pull.pool.shape if pull.pool is not None else pull.map_shape
+        return np.dtype(pull.program.image.dtype).itemsize * self.count * math.prod(shape)
+
     def with_batching(self, numbers: Mapping[str, int]) -> Prepared:
         """The same in portions of these numbers, which decide the last bits of maps; itself where it has them."""
         batching = Batching(**numbers)
         if batching == self.pullback.batching:
             return self
-        return replace(self, pullback=replace(self.pullback, batching=batching))
+        return replace(self, pullback=replace(self.pullback, batching=batching), plan=self.plan.with_batching(batching))
 
     def across(self, axis: str, size: int) -> Prepared:
         """The same with its units dealt over an axis of a mesh of that length.
@@ -110,26 +119,12 @@ class Prepared:
         origin = self.pullback.origin[:maps] + (np.array(self.shift) if self.shift is not None else 0)
         return origin, np.repeat(self.units, maps // len(self.units), axis=0)
 
-    def summarized(self, total: Gathered, facts: dict[str, Any], own: np.ndarray) -> Result:
-        """What was gathered as a `Result`.
+    def mapped(self, maps: int) -> Mapped:
+        """What a result of so many maps says besides its numbers."""
+        origin, units = self.where(maps)
+        pull, facts = self.pullback, {**self.facts, "plan": str(self.plan)}
+        return Mapped(origin, units, self.row, pull.score, pull.channels, pull.images_interact, facts)
 
-        Args:
-            total: the samples.
-            facts: of the run, beside those of the layer.
-            own: scores on own and on other images.
-        """
-        summary = gathered.finalize(total)
-        facts = {**self.facts, **facts, "plan": str(self.plan)}
-        if self.pullback.images_interact:
-            facts["share_on_own_image"] = float(own[0] / own.sum()) if own.any() else 1.0
-        origin, units = self.where(len(summary.mean))
-        return Result(
-            **vars(summary),
-            origin=origin,
-            units=units,
-            theoretical=self.row,
-            score=self.pullback.score,
-            channels=self.pullback.channels,
-            input_shape=self.row.input_shape,
-            provenance=facts,
-        )
+    def summarized(self, total: Gathered, facts: dict[str, Any], own: np.ndarray) -> Result:
+        """What was gathered as a `Result`; see `Mapped.result`."""
+        return self.mapped(len(total.dead)).result(total, own, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.util
 import io
 import itertools
 import warnings
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from jaxrf import store
-from jaxrf.errors import InputError, JaxrfError, cell
+from jaxrf.errors import InputError, JaxrfError, cell, unknown
 from jaxrf.results.result import Result
 from jaxrf.statistics.measures.registry import check_options
 
 Reading = tuple[str, str, str | None, Mapping[str, Any]]
 """Label of a column, measure, part of it, and its options."""
 Readings = Sequence[Reading]
+COLUMNS = ("task", "layer", "unit", "samples", "effective samples", "dead", "nonfinite", "size", "stride")
+TAKEN = {*COLUMNS, "count", "mean", "stderr", "origin", "units", "axis", "unit_axis", "x", "y", "z"} - {"layer"}
+"""Names in tables and stacked records that are not of axes; the layer of a task is its own."""
 Readout = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -60,6 +64,8 @@ def reading(words: Any) -> Reading:
     if not isinstance(options.get("name"), str):
         raise InputError(f'The measure {words!r} has no name. Write {{name = "area_ratio", share = 0.5}}.')
     name, part = options.pop("name"), options.pop("part", None)
+    if not isinstance(part, str | None):
+        raise InputError(f'The measure {words!r} has a part that is not text. Write part = "y".')
     check_options(name, options)
     label = " ".join([name, *([part] if part else []), *(f"{k}={v}" for k, v in options.items())])
     return label, name, part, options
@@ -102,9 +108,8 @@ def table(
     tasks: Sequence[Entry], outcomes: Mapping[str, Outcome], labels: Sequence[str]
 ) -> tuple[list[str], list[list[Any]]]:
     """Names of the columns and the rows, one per task and unit."""
-    facts = ["task", "layer", "unit", "samples", "effective samples", "dead", "nonfinite", "size", "stride"]
-    axes = [name for name in tasks[0].place if name not in facts]  # of the layer, its own name is told
-    header = [*axes, *facts, *itertools.chain.from_iterable((label, f"{label}_stderr") for label in labels)]
+    axes = [name for name in tasks[0].place if name not in COLUMNS]  # of the layer, its own name is told
+    header = [*axes, *COLUMNS, *itertools.chain.from_iterable((label, f"{label}_stderr") for label in labels)]
     lines = []
     for task in tasks:
         if task.id not in outcomes:
@@ -144,6 +149,17 @@ def parquet(header: list[str], lines: list[list[Any]]) -> bytes:
     return sink.getvalue()
 
 
+TABLES = ("table.csv", "table.parquet")
+
+
+def tables(header: list[str], lines: list[list[Any]]) -> dict[str, bytes]:
+    """The table as files of `TABLES`: as CSV, and as Parquet where pyarrow is there and lines are."""
+    found = {TABLES[0]: csv_text(header, lines).encode()}
+    if importlib.util.find_spec("pyarrow") and lines:
+        found[TABLES[1]] = parquet(header, lines)
+    return found
+
+
 def _of_one_type(column: Sequence[Any]) -> list[Any]:
     """A column as it is, or as text where an axis holds different kinds of values.
 
@@ -165,7 +181,7 @@ def stack(
     """
     whole = axes_of(tasks)
     axes = {name.removeprefix("model."): values for name, values in whole.items()}
-    if len(axes) < len(whole):
+    if len(axes) < len(whole) or TAKEN & axes.keys():
         axes = whole
     shape = tuple(len(values) for values in axes.values())
     places = {tuple(whole[name].index(value) for name, value in task.place.items()): task for task in tasks}
@@ -207,6 +223,24 @@ def axes_of(entries: Sequence[Entry]) -> dict[str, list[Any]]:
             if not any(value == other and type(value) is type(other) for other in values):
                 values.append(value)
     return found
+
+
+def find(entries: Sequence[Entry], place: Mapping[str, Any]) -> Entry:
+    """The one task with these values on the axes; `depth` stands for `model.depth`.
+
+    Raises:
+        UnknownNameError: there is no such axis.
+        InputError: no task has them, or several have.
+    """
+    axes = axes_of(entries)
+    names = {name.removeprefix("model."): name for name in axes}
+    for name in place:
+        if name not in names:
+            raise unknown("axis", name, names)
+    found = [entry for entry in entries if all(entry.place[names[name]] == value for name, value in place.items())]
+    if len(found) != 1:
+        raise InputError(f"{len(found)} tasks have {dict(place)}. The axes are {axes}.")
+    return found[0]
 
 
 def _padded(shape: tuple[int, ...], arrays: Mapping[tuple[int, ...], Any]) -> np.ndarray:

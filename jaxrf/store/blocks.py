@@ -42,8 +42,10 @@ def encode(place: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarra
     little = {name: np.ascontiguousarray(data, data.dtype.newbyteorder("<")) for name, data in arrays.items()}
     listed = [[name, data.dtype.str, list(data.shape)] for name, data in little.items()]
     text = json.dumps({"place": place, "arrays": listed, "header": plain(header, "header")}).encode()
-    body = b"".join([MAGIC, len(text).to_bytes(8, "little"), text, *(data.tobytes() for data in little.values())])
-    return body + hashlib.sha256(body).digest()
+    parts, found = [MAGIC, len(text).to_bytes(8, "little"), text, *little.values()], hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return b"".join([*parts, found.digest()])  # arrays may be large: one copy
 
 
 def decode(place: str, block: bytes) -> Block:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tensorstore as ts
 
@@ -44,7 +44,7 @@ class Location:
     store: Any
 
     @classmethod
-    def at(cls, place: str | os.PathLike[str]) -> Location:
+    def at(cls, place: str | os.PathLike[str]) -> Self:
         """The location of a path, or of a URL `file://`, `gs://`, `s3://` or `memory://`.
 
         Nothing is written, and nothing need be there yet.

@@ -6,19 +6,18 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import replace
 from typing import Any
 
 from jaxrf.errors import InputError
 from jaxrf.sweeps.progress import Progress
 from jaxrf.sweeps.results import Sweep, open
 from jaxrf.sweeps.run import run
-from jaxrf.tasks.specification import Asked, from_dict, read
-from jaxrf.tasks.task import Task, TaskList
+from jaxrf.tasks.held import Sweepable, as_asked
+from jaxrf.tasks.task import Task
 
 
 def sweep(
-    spec_or_tasks: Asked | Mapping[str, Any] | str | os.PathLike[str] | Iterable[Task],
+    spec_or_tasks: Sweepable | Mapping[str, Any] | str | os.PathLike[str] | Iterable[Task],
     out: str | os.PathLike[str],
     *,
     executor: Executor | None = None,
@@ -26,6 +25,7 @@ def sweep(
     progress: Callable[[Progress], None] | None = None,
     strict: bool = False,
     mix_devices: bool = False,
+    memory: int | float | str | None = None,
     **asked: Any,
 ) -> Sweep:
     """Run a sweep, or what is left of it, and open it.
@@ -42,6 +42,8 @@ def sweep(
         progress: called after every second or so of work.
         strict: whether a photo that cannot be read fails its task instead of being left out and counted.
         mix_devices: whether blocks of another kind of device may be added to a task.
+        memory: bytes, or words such as "15GB", that all who compute on one machine may take together, in the sense of
+            `jaxrf.erf`; half of what is free if None. Each of them has an equal share.
         asked: seeds, until, measures and name, in place of those of the specification.
 
     Returns:
@@ -59,34 +61,19 @@ def sweep(
         >>> found.result(depth=2).count
         2
     """
-    end = None
-    for end in run(_specification(spec_or_tasks, asked), out, on=on, executor=executor, strict=strict,
-                   mix_devices=mix_devices):  # fmt: skip
+    if progress is not None and not callable(progress):
+        raise InputError(f"progress={progress!r} is not a function of a Progress.")
+    specification, end = as_asked(spec_or_tasks, asked), None
+    terms = {"strict": strict, "mix_devices": mix_devices, "memory": memory}
+    for end in run(specification, out, on=on if executor is None else executor, **terms):
         if progress is not None:
             progress(end)
     found = open(out)
-    failures = found.failures()
     if end is not None and end.state == "failed":
+        failures = found.failures()
         last = next(iter(failures.values())).strip().splitlines()[-1]
         text = f"{end.failed} of {len(found)} tasks failed; see failures(). The first: {last}"
         if len(failures) == len(found):
             raise InputError(text)
         warnings.warn(text, stacklevel=2)
     return found
-
-
-def _specification(given: Any, asked: Mapping[str, Any]) -> Asked:
-    if isinstance(given, Asked):
-        return replace(given, **asked)
-    if isinstance(given, Mapping):
-        return from_dict({**given, **asked})
-    if isinstance(given, str | os.PathLike):
-        return read(os.fspath(given), tuple(asked.items()))
-    found = list(given) if isinstance(given, Iterable) else [given]
-    for one in found:
-        if not isinstance(one, Task):
-            raise InputError(
-                f"A {type(one).__name__} is not a task. Give a specification, a table of its keys, the path of a TOML "
-                "file, or tasks made by jaxrf.task(model, ...)."
-            )
-    return TaskList(tasks=tuple(found), **asked)

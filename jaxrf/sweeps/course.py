@@ -22,8 +22,8 @@ class Course:
     Attributes:
         task: which.
         plan: how it is run, once that is known.
-        parts: numbers of chunks to be computed, each part when all before it is there; none where the plan alone is wanted.
         spread: of the maps so far.
+        parts: numbers of chunks to be computed, each part when all before it is there; none where the plan alone is wanted.
         left: of the present part, what was not asked for.
         flying: how many of its jobs are out.
         begun: whether a job of it was answered in this start.
@@ -32,9 +32,9 @@ class Course:
     """
 
     task: Task
-    plan: bytes | None
-    parts: Iterator[Ranges]
     spread: Spread
+    plan: bytes | None = None
+    parts: Iterator[Ranges] = field(default_factory=lambda: iter(()))
     left: list[Ranges] = field(default_factory=list)
     flying: int = 0
     begun: bool = False

@@ -13,9 +13,7 @@ Everything but sweep.json and the results is written once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from jaxrf.errors import StoreError
@@ -31,39 +29,28 @@ def failure_key(task: str) -> str:
     return f"failures/{task}.json"
 
 
-@dataclass(frozen=True, eq=False)
-class Folder:
-    """A sweep's place.
+def checked(key: str, data: bytes | None) -> Block | None:
+    """The block that `data` read at `key` is; None where it is damaged, or there is none."""
+    try:
+        return None if data is None else decode(key, data)
+    except StoreError:
+        return None
 
-    Attributes:
-        location: where it is.
-        reading: whether what is damaged is left where it is, instead of being set aside.
-    """
 
-    location: Location
-    reading: bool = False
-
-    @classmethod
-    def at(cls, place: str | os.PathLike[str], reading: bool = False) -> Folder:
-        """The place of a path or URL, see `jaxrf.store.location.Location.at`."""
-        return cls(Location.at(place), reading)
-
-    def checked(self, key: str, data: bytes | None) -> Block | None:
-        """The block that `data` read at `key` is, or None where there is none; a damaged one is set aside and is none."""
-        if data is None:
-            return None
-        try:
-            return decode(key, data)
-        except StoreError:
-            if not self.reading:
-                self.location.set_aside(key)
-            return None
+class Folder(Location):
+    """A location with a sweep, by what lies there."""
 
     def plan(self, task: str) -> tuple[bytes, Block] | None:
-        """How the task with this id is run, as it is written and as a block, if it was ever opened."""
-        data = self.location.read(plan_key(task))
-        block = self.checked(plan_key(task), data)
+        """How the task with this id is run, as it is written and as a block; None where it was never opened, or is damaged."""
+        data = self.read(plan_key(task))
+        block = checked(plan_key(task), data)
         return None if data is None or block is None else (data, block)
+
+    def mend(self, key: str) -> None:
+        """Set aside what is at a key where it is damaged."""
+        data = self.read(key)
+        if data is not None and checked(key, data) is None:
+            self.set_aside(key)
 
     def add_plan(self, task: str, plan: bytes) -> bytes:
         """Write a task's plan unless there is one; the one that is there then."""
@@ -71,7 +58,7 @@ class Folder:
         found = self.plan(task)
         if found is None:
             raise StoreError(
-                f"{self.location.name}/{plan_key(task)} was written and is not there. Is the place shared properly?"
+                f"{self.name}/{plan_key(task)} was written and is not there. Is the place shared properly?"
             )
         return found[0]
 
@@ -83,7 +70,7 @@ class Folder:
         """
         self.check_there()
         try:
-            self.location.add(key, data)
+            self.add(key, data)
         finally:
             self.check_there(key)
 
@@ -93,21 +80,21 @@ class Folder:
         Raises:
             StoreError: its mark is gone.
         """
-        if self.location.read(MARK) is None:
+        if self.read(MARK) is None:
             for key in written:
-                self.location.remove(key)
+                self.remove(key)
             raise StoreError(
-                f"{self.location.name}/{MARK} is gone: the sweep was removed while it ran. Run the same command again to "
-                "start anew, or put the folder back to go on."
+                f"{self.name}/{MARK} is gone: the sweep was removed while it ran. Run the same command again to start "
+                "anew, or put the folder back to go on."
             )
 
     def present(self, chunks: Mapping[str, Chunks]) -> dict[str, Cover]:
         """What is there of tasks, by their ids, of which the chunks are given by their ids."""
         below = f"blocks/{next(iter(chunks))}/" if len(chunks) == 1 else "blocks/"
-        found = by_task(self.location.listed(below))
+        found = by_task(self.listed(below))
         return {task: Cover(own, found.get(task)) for task, own in chunks.items()}
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """What went wrong, by the id of the task."""
-        keys = self.location.listed("failures/")
-        return {key.removeprefix("failures/").removesuffix(".json"): self.location.read_json(key) for key in keys}
+        keys = self.listed("failures/")
+        return {key.removeprefix("failures/").removesuffix(".json"): self.read_json(key) for key in keys}

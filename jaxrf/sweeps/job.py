@@ -18,7 +18,7 @@ import numpy as np
 from jaxrf.base.ranges import Ranges
 from jaxrf.errors import StoreError
 from jaxrf.sweeps.blocks import Chunks, Made
-from jaxrf.sweeps.worker import Worker, open_task
+from jaxrf.sweeps.worker import Terms, Worker, open_task
 from jaxrf.tasks.task import Task
 
 KEPT = 8
@@ -39,9 +39,8 @@ class Job:
         chunks: all of the task.
         numbers: those that are wanted, as far as there is time for them; none where the plan alone is.
         plan: how the task was begun, a block; None where it was not.
+        terms: how it is to be run.
         patient: whether it goes on for as long as opening the task took, which another process would have to do again.
-        strict: whether a photo that cannot be read is an error.
-        mix: whether another kind of device than that of the plan may go on.
     """
 
     start: str
@@ -49,9 +48,8 @@ class Job:
     chunks: Chunks
     numbers: Ranges
     plan: bytes | None
+    terms: Terms
     patient: bool = False
-    strict: bool = False
-    mix: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +126,7 @@ def _opened(job: Job) -> Worker:
     with _lock:
         found = _kept.get((job.start, job.task.id, job.plan))
         if found is None:
-            found = open_task(job.task, job.plan, seed=job.chunks[0][0], strict=job.strict, mix=job.mix)
+            found = open_task(job.task, job.plan, seed=job.chunks[0][0], terms=job.terms)
             _kept[job.start, job.task.id, found.plan] = found
             while len(_kept) > KEPT:
                 _kept.popitem(last=False)

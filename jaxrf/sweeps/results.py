@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from jaxrf import store
 from jaxrf.base.html import facts
-from jaxrf.errors import InputError, StoreError, unknown
+from jaxrf.errors import InputError, StoreError, listed
 from jaxrf.results.result import Result
-from jaxrf.results.stacked import Entry, axes_of, outcome, stack, table
+from jaxrf.results.stacked import Entry, axes_of, find, outcome, stack, table
 from jaxrf.sweeps import record
 from jaxrf.sweeps.blocks import Chunks, Cover, by_task, plan_key
 from jaxrf.sweeps.folder import Folder
@@ -41,10 +41,10 @@ class Sweep:
     entries: tuple[Entry, ...]
 
     def __repr__(self) -> str:
-        return f"Sweep at {self.folder.location.name}: " + "; ".join(f"{name} {what}" for name, what in self._said())
+        return f"Sweep at {self.folder.name}: " + "; ".join(f"{name} {what}" for name, what in self._said())
 
     def _repr_html_(self) -> str:
-        return facts(f"Sweep at {self.folder.location.name}", self._said())
+        return facts(f"Sweep at {self.folder.name}", self._said())
 
     def _said(self) -> list[tuple[str, str]]:
         axes = [f"{name.removeprefix('model.')} ({len(values)})" for name, values in axes_of(self.entries).items()]
@@ -64,15 +64,7 @@ class Sweep:
             UnknownNameError: there is no such axis.
             InputError: no task has them, or several have.
         """
-        axes = axes_of(self.entries)
-        names = {name.removeprefix("model."): name for name in axes}
-        for name in place:
-            if name not in names:
-                raise unknown("axis", name, names)
-        found = [e for e in self.entries if all(e.place[names[name]] == value for name, value in place.items())]
-        if len(found) != 1:
-            raise InputError(f"{len(found)} tasks have {place}. The axes are {axes}.")
-        return found[0]
+        return find(self.entries, place)
 
     def count(self, entry: Entry) -> int:
         """How many chunks of a task, some images under one seed, are there."""
@@ -90,7 +82,7 @@ class Sweep:
         for entry in entries:
             plan, cover = plans[entry.id], present.get(entry.id)
             if plan is None or cover is None:
-                if self._done() or self.folder.location.listed(f"blocks/{entry.id}/"):
+                if self._done() or self.folder.listed(f"blocks/{entry.id}/"):
                     raise self._faulty(entry.place, "its plan", plan_key(entry.id))
             elif cover or self._done():
                 yield Merger(self.folder, entry.id, plan[1], cover, self.asked.rule)
@@ -99,10 +91,9 @@ class Sweep:
         return record.finished(self.folder) is not None
 
     def _faulty(self, place: Mapping[str, Any], what: str, *keys: str) -> StoreError:
-        shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
         return StoreError(
-            f"Of the task {dict(place)} of {self.folder.location.name}, {what} cannot be read: damaged or missing "
-            f"{'are' if len(keys) > 1 else 'is'} {shown}. Run the same command again, which makes it anew."
+            f"Of the task {dict(place)} of {self.folder.name}, {what} cannot be read: damaged or missing "
+            f"{'are' if len(keys) > 1 else 'is'} {listed(keys)}. Run the same command again, which makes it anew."
         )
 
     def result(self, entry: Entry | None = None, **place: Any) -> Result:
@@ -161,12 +152,24 @@ class Sweep:
     def _stacked(self) -> tuple[store.Record, dict[str, list[str]]]:
         outcomes = self._outcomes()
         if not outcomes:
-            raise InputError(f"The sweep at {self.folder.location.name} has no blocks yet. Wait, or see .failures().")
+            raise InputError(f"The sweep at {self.folder.name} has no blocks yet. Wait, or see .failures().")
         return stack(self.asked.readings, self.specification, self.entries, outcomes)
 
     def _outcomes(self) -> dict[str, Any]:
         readings = self.asked.readings
         return {found.task: outcome(self._merged(found), readings) for found in self._there(self.entries)}
+
+
+def at(folder: Folder) -> Sweep:
+    """The sweep at a place.
+
+    Raises:
+        StoreError: there is none, or its record is damaged.
+    """
+    mark = record.read(folder)
+    entries = tuple(Entry(one["id"], one["place"]) for one in mark["tasks"])
+    described = mark["specification"]
+    return Sweep(folder, Asked(**{key: described[key] for key in ASKED}), described, entries)
 
 
 def open(place: str | os.PathLike[str]) -> Sweep:
@@ -192,14 +195,30 @@ def open(place: str | os.PathLike[str]) -> Sweep:
         >>> len(opened), opened.result(width=3).mean.shape
         (2, (1, 3, 3))
     """
-    folder = Folder.at(place, reading=True)
-    mark = record.specification(folder)
-    if found := record.changed(folder, record.finished(folder) or {}):
+    found = at(Folder.at(place))
+    if changed := record.finished(found.folder):
         warnings.warn(
-            f"Of {folder.location.name}, {', '.join(found[:3])} {'is' if len(found) == 1 else 'are'} not what was written; "
-            "what is read here comes from the blocks. Run the same command again, which writes it anew.",
+            f"Of {found.folder.name}, {listed(changed)} {'is' if len(changed) == 1 else 'are'} not what was "
+            "written; what is read here comes from the blocks. Run the same command again, which writes it anew.",
             stacklevel=2,
         )
-    entries = tuple(Entry(one["id"], one["place"]) for one in mark["tasks"])
-    described = mark["specification"]
-    return Sweep(folder, Asked(**{key: described[key] for key in ASKED}), described, entries)
+    return found
+
+
+def is_done(folder: Folder, asked: Mapping[str, Any]) -> bool:
+    """Whether just what is asked for was finished, and all that it is made of is there and sound; nothing is moved.
+
+    Args:
+        folder: its place.
+        asked: its record, as `record.of` makes it.
+    """
+    try:
+        found = at(folder)
+        same = record.completion(record.read(folder)) == record.completion(asked)
+        if not same or record.finished(folder) != []:
+            return False
+        for entry in found:
+            found.result(entry)
+    except StoreError:
+        return False
+    return True

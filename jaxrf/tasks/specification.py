@@ -6,23 +6,27 @@ A list is an axis: the sweep is the product of all axes.
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jaxrf.base.ranges import Ranges
 from jaxrf.errors import InputError, unknown
+from jaxrf.inputs.named import Inputs
+from jaxrf.loading import toml
+from jaxrf.loading.sources import environment, source_hash, variables_hash
 from jaxrf.results.stacked import Reading, reading
 from jaxrf.statistics import Until
 from jaxrf.statistics.measures.registry import check_options
 from jaxrf.statistics.until import as_until
 from jaxrf.store.record import plain
+from jaxrf.tasks.task import Task
 
-SINGLE = ("name", "seeds", "until", "measures", "images_per_chunk", "apply", "init", "method", "spatial_axes")
-"""Keys that are no axes, whatever their value."""
 ASKED = ("name", "seeds", "until", "measures")
+SINGLE = (*ASKED, "images_per_chunk", "apply", "init", "method", "spatial_axes")
+"""Keys that are no axes, whatever their value."""
 TEXTS = {
     "inputs": 'inputs = "noise:4"', "input": 'input = "64x64x3"', "variables": 'variables = "weights.msgpack"',
     "layer": 'layer = "conv_1"', "wrt": 'wrt = "conv_1"',
@@ -118,8 +122,8 @@ class Specification(Asked):
 
     Example:
         >>> plan = Specification(model={"source": "zoo:conv_stack", "depth": [2, 3]}, inputs="noise:1", seeds="0:4")
-        >>> [task["model"]["depth"] for task, _ in plan.product()], len(plan.seed_numbers)
-        ([2, 3], 4)
+        >>> [task.label for task in plan.tasks()], len(plan.seed_numbers)
+        (['depth=2', 'depth=3'], 4)
     """
 
     model: Mapping[str, Any]
@@ -147,7 +151,8 @@ class Specification(Asked):
         for key in ("model", "apply", "init"):
             if not isinstance(getattr(self, key), Mapping):
                 raise InputError(f"{key} = {getattr(self, key)!r} is not a table. Write its entries below [{key}].")
-        if not isinstance(self.model.get("source"), str | list):
+        sources = self.model.get("source")
+        if not isinstance(sources, str | list) or not all(isinstance(source, str) for source in sources):
             raise InputError('The sweep names no model. Write source = "zoo:conv_stack" below [model].')
         for name, values in self.axes.items():
             if not values:
@@ -177,10 +182,24 @@ class Specification(Asked):
         axes = self.axes
         for values in itertools.product(*axes.values()):
             place = dict(zip(axes, values, strict=True))
-            settings = {f.name: place.get(f.name, getattr(self, f.name)) for f in fields(self)}
-            settings = {key: value for key, value in settings.items() if key not in ASKED}
+            settings = {f.name: place.get(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in ASKED}
             settings["model"] = {key: place.get(f"model.{key}", value) for key, value in self.model.items()}
             yield settings, place
+
+    def tasks(self) -> list[Task]:
+        """All tasks, in their order. Nothing is traced and no model imported; files are read for their hashes, each once.
+
+        Raises:
+            InputError: a file or module is not there.
+        """
+        shared, source, variables = environment(), cache(source_hash), cache(variables_hash)
+        inputs, found = cache(lambda words: Inputs(words).digest()), []
+        for settings, place in self.product():
+            facts = {**shared, "source": source(settings["model"]["source"]), "inputs": inputs(settings["inputs"])}
+            if settings["variables"] is not None:
+                facts["variables"] = variables(settings["variables"])
+            found.append(Task(place, settings, facts))
+        return found
 
 
 def from_dict(given: Mapping[str, Any]) -> Specification:
@@ -194,33 +213,9 @@ def from_dict(given: Mapping[str, Any]) -> Specification:
     for key in given:
         if key not in known:
             raise unknown("key of the sweep", key, known)
-    if "model" not in given:
-        raise InputError('The sweep names no model. Write [model] and source = "zoo:conv_stack".')
-    return Specification(**given)
+    return Specification(**{"model": {}, **given})
 
 
-def read(path: str | Path, changes: Sequence[tuple[str, Any]] = ()) -> Specification:
-    """The specification in a TOML file, with some values changed.
-
-    Args:
-        path: the file. Paths in it are relative to the working folder.
-        changes: pairs of a dotted key, `model.depth`, and its new value.
-
-    Raises:
-        InputError: there is no such file, it is not TOML, or a value does not fit.
-        UnknownNameError: an unknown key.
-    """
-    try:
-        given = tomllib.loads(Path(path).read_text())
-    except OSError as error:
-        raise InputError(f"There is no sweep at {path}: {error.strerror}. Give the path of a TOML file.") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not TOML: {error}.") from error
-    for key, value in changes:
-        table, parts = given, key.split(".")
-        for part in parts[:-1]:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise InputError(f"{key} cannot be set: {part} is {table!r}, not a table.")
-        table[parts[-1]] = value
-    return from_dict(given)
+def read(path: str | Path, changes: Iterable[tuple[str, Any]] = ()) -> Specification:
+    """The specification in a TOML file, whose paths are relative to the working folder; see `jaxrf.loading.toml.table`."""
+    return from_dict(toml.table(path, changes))

@@ -6,14 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 from jaxrf.errors import InputError, visible
 from jaxrf.inputs.named import Inputs
-from jaxrf.loading.sources import environment, source_hash, variables_hash
 from jaxrf.results.stacked import Entry
-from jaxrf.tasks.specification import Asked, Specification
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,57 +84,3 @@ class Task:
     def describe(self) -> dict[str, Any]:
         """All that the id is made of, and the id; JSON-able."""
         return {"id": self.id, "place": dict(self.place), "settings": dict(self.settings), "facts": dict(self.facts)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskList(Asked):
-    """A sweep of tasks that somebody made.
-
-    Attributes:
-        tasks: in order; they differ in their places on the same axes.
-    """
-
-    tasks: tuple[Task, ...]
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.tasks:
-            raise InputError("The sweep has no tasks. Give at least one.")
-        axes, places = {tuple(task.place) for task in self.tasks}, [repr(task.place) for task in self.tasks]
-        if len(axes) > 1 or len({*places}) < len(places) or len({task.id for task in self.tasks}) < len(places):
-            raise InputError(
-                f"Tasks of a sweep have different places on the same axes, and are different; found {', '.join(places)}. "
-                'Give each one its own, as place={"depth": 10}.'
-            )
-        if self.seeds is not None and any(task.held and task.held.variables is not None for task in self.tasks):
-            raise InputError("seeds draw random weights, but variables are given. Leave one of them out.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, in JSON's types; of the tasks their ids."""
-        return {**vars(self), "tasks": [task.id for task in self.tasks]}
-
-
-def tasks(specification: Asked) -> list[Task]:
-    """All tasks of a sweep, in their order.
-
-    Nothing is traced and no model imported. Files are read for their hashes, each once.
-
-    Raises:
-        InputError: a file or module is not there; two tasks are the same.
-    """
-    if isinstance(specification, TaskList):
-        return list(specification.tasks)
-    assert isinstance(specification, Specification)
-    shared, source, inputs, variables = (
-        environment(),
-        cache(source_hash),
-        cache(lambda words: Inputs(words).digest()),
-        cache(variables_hash),
-    )
-    found = []
-    for settings, place in specification.product():
-        facts = {**shared, "source": source(settings["model"]["source"]), "inputs": inputs(settings["inputs"])}
-        if settings["variables"] is not None:
-            facts["variables"] = variables(settings["variables"])
-        found.append(Task(place, settings, facts))
-    return found

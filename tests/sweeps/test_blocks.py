@@ -11,6 +11,7 @@ import pytest
 
 from jaxrf.base.ranges import Ranges
 from jaxrf.store.blocks import decode
+from jaxrf.sweeps import merge
 from jaxrf.sweeps.blocks import GIVEN, Area, Chunks, Cover, Made, areas, by_task, chunks_of, to_bytes
 from jaxrf.sweeps.folder import Folder
 from jaxrf.sweeps.merge import Merger
@@ -111,9 +112,9 @@ def test_the_cut_changes_no_bit(tmp_path):
         for size in sizes:
             for first in range(0, len(data), size):
                 for area, part in areas(data[first : first + size], 3):
-                    folder.location.add(area.key("task"), to_bytes(area.key("task"), part, {"host": "here"}))
+                    folder.add(area.key("task"), to_bytes(area.key("task"), part, {"host": "here"}))
         merger = Merger(folder, "task", PLAN, folder.present({"task": chunks})["task"]).take(gaps=False)
-        assert merger.taken == len(chunks)
+        assert merger.total.count == 9 * 3
         totals.append(merger.total.samples.mean.tobytes() + merger.total.samples.m2.tobytes())
     assert totals[0] == totals[1] == totals[2]
 
@@ -125,9 +126,9 @@ def test_blocks_of_tasks_are_found(tmp_path):
     for task, chunks in asked.items():
         for work in chunks:
             ((area, _),) = areas([made(*work)], chunks.images)
-            folder.location.put(area.key(task), b"")
-    folder.location.put("blocks/a/0-notes", b"")
-    folder.location.put("blocks/d/00000000-00000001/00000000-00000001", b"")
+            folder.put(area.key(task), b"")
+    folder.put("blocks/a/0-notes", b"")
+    folder.put("blocks/d/00000000-00000001/00000000-00000001", b"")
     for tasks in (asked, {"b": asked["b"]}):
         found = folder.present(tasks)
         assert all(len(found[task]) == len(chunks) for task, chunks in tasks.items())
@@ -141,15 +142,15 @@ def peak(count: int, per_block: int, monkeypatch) -> tuple[int, list[str]]:
     for first in range(0, count * per_block, per_block):
         part = [Made(work, *maps) for work in list(chunks)[first : first + per_block]]
         key = Area(first, first + per_block, 0, 1).key("task")
-        folder.location.put(key, to_bytes(key, part, {"host": "here"}))
-    read, whole = [], Folder.checked
-    monkeypatch.setattr(Folder, "checked", lambda self, key, data: read.append(key) or whole(self, key, data))
+        folder.put(key, to_bytes(key, part, {"host": "here"}))
+    read, whole = [], merge.checked
+    monkeypatch.setattr(merge, "checked", lambda key, data: read.append(key) or whole(key, data))
     tracemalloc.start()
     merger = Merger(folder, "task", PLAN, folder.present({"task": chunks})["task"]).take(gaps=False)
     found = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     monkeypatch.undo()
-    assert merger.taken == count * per_block
+    assert merger.total.count == count * per_block
     return found, read
 
 

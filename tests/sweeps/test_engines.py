@@ -42,7 +42,7 @@ def test_threads_of_an_executor_compute(alone):
     """An executor that somebody made is used and left open."""
     with ThreadPoolExecutor(2) as threads:
         assert width(threads) == 2
-        assert last(made(**TASKS), "memory://threads", executor=threads).state == "done"
+        assert last(made(**TASKS), "memory://threads", on=threads).state == "done"
         assert threads.submit(int, "3").result() == 3
     assert digests("memory://threads") == alone
 
@@ -64,11 +64,11 @@ class Losing(ThreadPoolExecutor):
 def test_jobs_that_are_lost_are_done_again(alone, monkeypatch):
     """A job whose worker died is handed out again; after too many of them the sweep gives up and says so."""
     with Losing(1) as executor:
-        assert last(made(**TASKS), "memory://losing", executor=executor).state == "done"
+        assert last(made(**TASKS), "memory://losing", on=executor).state == "done"
         assert digests("memory://losing") == alone
         monkeypatch.setattr(Losing, "count", property(lambda self: 1, lambda self, value: None))
         with pytest.raises(EngineError, match="Those who compute are gone: RuntimeError: the worker died"):
-            last(made(**TASKS), "memory://lost", executor=executor)
+            last(made(**TASKS), "memory://lost", on=executor)
 
 
 def test_a_worker_of_another_kind_is_refused(monkeypatch):
@@ -104,7 +104,7 @@ def test_processes_compute(alone, tmp_path):
         for process in pool._processes.values():
             process.kill()
         with pytest.raises(EngineError, match="BrokenProcessPool"):
-            last(made(**TASKS), tmp_path / "killed", executor=pool)
+            last(made(**TASKS), tmp_path / "killed", on=pool)
 
 
 @contextmanager

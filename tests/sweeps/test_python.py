@@ -104,7 +104,7 @@ def test_what_is_not_a_sweep_is_said():
         jaxrf.sweep([3], "memory://three")  # type: ignore[list-item]
     with pytest.raises(InputError, match="The sweep has no tasks"):
         jaxrf.sweep([], "memory://none")
-    with pytest.raises(InputError, match="executor=3 has no submit"):
+    with pytest.raises(InputError, match="There is no engine 3. Write .* give a concurrent.futures.Executor"):
         jaxrf.sweep([task], "memory://four", executor=3)  # type: ignore[arg-type]
 
 
@@ -120,3 +120,69 @@ def test_failures_are_raised_or_warned_of():
     plan["model"]["activation"] = "rilu"  # type: ignore[index]
     with pytest.raises(InputError, match="1 of 1 tasks failed"):
         jaxrf.sweep(plan, "memory://all")
+
+
+MODEL = {"source": "zoo:conv_stack", "depth": 1, "width": 2}
+PLAN = {"model": MODEL, "input": "8x9x3", "seeds": 1}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (None, "The inputs are a NoneType; needed are an array of floating-point images"),
+        (iter([X]), "The inputs are a .*iterator; needed are an array"),
+        ({"image": X}, "The inputs are a dict; needed are an array"),
+        ([[1.0, 2.0], [3.0]], "The inputs are not an array: "),
+        (X.astype(np.uint8), "The inputs are uint8 of shape"),
+    ],
+)
+def test_inputs_of_another_kind_are_named(inputs, message):
+    """What is not an array of images is said by its kind; noise as `jaxrf.erf` takes it is noise by its words."""
+    with pytest.raises(InputError, match=message):
+        jaxrf.task(Net(), None, inputs)
+    noise = [jaxrf.task(Net(), None, one, input=(8, 9, 3)).id for one in (jaxrf.noise(2, 3), "noise:2:3")]
+    assert noise[0] == noise[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"units": jaxrf.grid(2, 2)}, InputError, 'is not text. Write "all", "grid:8x8"'),
+        ({"units": np.array([[1, 2], [3, 4]])}, InputError, "is not text"),
+        ({"score": np.array(["abs", "square"])}, InputError, "is a list, and a task is one point"),
+        ({"place": {"count": 1}}, InputError, "count is a name that results have"),
+        ({"until": 0.1}, UnknownNameError, "Unknown option of a task 'until'"),
+    ],
+)
+def test_options_of_a_task_are_words(options, error, message):
+    """Objects that `jaxrf.erf` takes have words in a sweep, which are said."""
+    with pytest.raises(error, match=message):
+        jaxrf.task(Net(), None, X, **options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"sceds": 3}, UnknownNameError, "Unknown option of a sweep 'sceds'. Did you mean 'seeds'"),
+        ({"memory": float("nan")}, InputError, "memory='nan' is not an amount"),
+        ({"memory": [1]}, InputError, r"memory='\[1\]' is not an amount"),
+        ({"strict": "yes"}, InputError, "strict='yes' does not fit. It is True or False"),
+        ({"progress": 3}, InputError, "progress=3 is not a function"),
+        ({"executor": list}, InputError, "There is no engine <class 'list'>"),
+        ({"measures": [{"name": "sigma", "part": 3}]}, InputError, "has a part that is not text"),
+    ],
+)
+@pytest.mark.parametrize("given", [PLAN, [jaxrf.task(Net(), None, X)]], ids=["table", "tasks"])
+def test_arguments_of_a_sweep_are_checked(given, asked, error, message):
+    """Whatever is given, before anything is computed."""
+    with pytest.raises(error, match=message):
+        jaxrf.sweep(given, "memory://checked", **asked)
+
+
+def test_what_cannot_be_run_is_said_in_words():
+    """A precision that there is not, and sources that are not text."""
+    with pytest.raises(InputError, match=r"1 of 1 tasks failed.*precision='ultra' does not fit. It is one of"):
+        jaxrf.sweep({**PLAN, "precision": "ultra"}, "memory://ultra")
+    for source in ([["a"]], [3]):
+        with pytest.raises(InputError, match="The sweep names no model"):
+            jaxrf.sweep({"model": {"source": source}}, "memory://sources")

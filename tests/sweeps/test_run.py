@@ -189,14 +189,13 @@ def test_the_batches_of_the_plan_are_kept(finished, tmp_path):
     """A sweep goes on with the batches that it was begun with, not with those that this machine would choose."""
     from jaxrf.store.blocks import encode
     from jaxrf.sweeps.blocks import plan_key
-    from jaxrf.sweeps.worker import open_task
-    from jaxrf.tasks.task import tasks
+    from jaxrf.sweeps.worker import Terms, open_task
 
-    (task,) = tasks(made())
+    (task,) = made().tasks()
     _, (header, arrays) = Folder.at(finished).plan(task.id)
     plan = encode(plan_key(task.id), {**header, "batching": {**header["batching"], "images_at_once": 1}}, arrays)
     assert header["batching"]["images_at_once"] == 2
-    assert open_task(task, plan, seed=0).run.prepared.images_per_call == 1
+    assert open_task(task, plan, seed=0, terms=Terms()).run.prepared.images_per_call == 1
 
 
 def test_a_task_that_fails_leaves_the_others_alone(tmp_path):

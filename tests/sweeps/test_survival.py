@@ -14,7 +14,7 @@ import pytest
 
 import jaxrf
 from jaxrf.store.location import Location
-from jaxrf.sweeps.folder import Folder
+from jaxrf.sweeps.folder import checked
 
 SPECIFICATION = """
 input = "8x9x3"
@@ -199,9 +199,7 @@ def test_a_write_that_fails_is_said_and_damages_nothing(whole, tmp_path):
     assert done.returncode == 2
     assert "cannot be reached" in done.stderr and "free space" in done.stderr
     assert Location.at(place).listed("plans/")
-    assert all(
-        Folder.at(place).checked(*read) for read in Location.at(place).read_all(Location.at(place).listed("blocks/"))
-    )
+    assert all(checked(*read) for read in Location.at(place).read_all(Location.at(place).listed("blocks/")))
     assert finish(file, place, *flags) == 0
     assert digests(place) == digests(tmp_path / "whole")
     assert not list(place.glob("damaged/*"))
