@@ -23,7 +23,7 @@ class AtlasRun(Command):
     """Run the atlas, or what is left of it.
 
     It maps the effective field of the last layer of every stage of the zoo's networks:
-    noise before photos, the cheaper networks before the dearer, each row to 1 % of sigma or 4096 samples.
+    noise before photos, the cheaper networks before the dearer, each row to 1 % of sigma, or to as many samples as a share of work pays for, 4096 at most.
     What fails is recorded with its reason, and the run goes on. The same command goes on with what is left.
     The exit status is 0 when all of it is there, 1 when some failed, 75 after SIGTERM and 130 after Ctrl-C.
     """
