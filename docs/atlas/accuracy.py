@@ -62,6 +62,11 @@ class Point:
         return min(self.row.mean_size, side(self.row))
 
     @property
+    def error(self) -> float:
+        """Half the relative interval of the effective size."""
+        return 1.96 * (self.row.sigma_error or 0.0)
+
+    @property
     def effective(self) -> float:
         """The effective size."""
         return flat_size(self.row)
@@ -106,10 +111,11 @@ def figure(found: Sequence[Point]) -> Figure:
     drawn, axes = panels(2, 3.8)
     for ax, size, label in zip(axes, ("theoretical", "effective"), ("theoretical size", "effective size, √12 σ")):
         for one in found:
-            color = COLOR[family(one.row.network)]
-            ax.plot(
-                getattr(one, size), one.top1, "o" if one.training == "strong" else "s", color=color, markersize=5,
-                markerfacecolor=color if one.training == "strong" else "none",
+            color, at = COLOR[family(one.row.network)], getattr(one, size)
+            reach = [[at * one.error], [at * one.error]] if size == "effective" else None
+            ax.errorbar(
+                at, one.top1, xerr=reach, fmt="o" if one.training == "strong" else "s", color=color, markersize=5,
+                markerfacecolor=color if one.training == "strong" else "none", elinewidth=0.8,
             )  # fmt: skip
         ax.set_xscale("log")
         ax.set_xlabel(f"{label} of the last stage (input positions)")

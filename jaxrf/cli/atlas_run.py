@@ -36,6 +36,7 @@ class AtlasRun(Command):
     network: tuple[str, ...] = option("one of the zoo; may be repeated (default: all)", metavar="NAME", repeat=True)
     size: tuple[str, ...] = option("usual or half; may be repeated (default: both)", metavar="SIZE", repeat=True)
     images: tuple[str, ...] = option("noise or photos; may be repeated (default: both)", metavar="KIND", repeat=True)
+    last: bool = option("only the last stage of each network", default=False)
     grace: float = option(
         "seconds that a chunk may still take after SIGTERM or Ctrl-C", default=20.0, parse=float, metavar="SECONDS"
     )
@@ -51,7 +52,8 @@ class AtlasRun(Command):
         with Stopping(self.grace) as stopping:  # entered before JAX is loaded
             from jaxrf.atlases.run import run
 
-            for step in run(self.out, chosen, stop=stopping.asked, command=[shlex.join(sys.argv)]):
+            command = [shlex.join(sys.argv)]
+            for step in run(self.out, chosen, last=self.last, stop=stopping.asked, command=command):
                 failed += step.state == "failed"
                 print(json.dumps(asdict(step)) if self.json else line(step), flush=True)
         return stopping.code or (FAILED if failed else 0)
