@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from jaxrf.atlases.row import AtlasRow
 ACCURACIES = FOLDER / "accuracies.csv"
 DRAWS = 4000
 """Sets of networks that the intervals are made of."""
+TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 GROUPS = {"all": ("plain", "strong"), "trained plainly": ("plain",), "trained with strong augmentation": ("strong",)}
 
 
@@ -118,6 +120,9 @@ def figure(found: Sequence[Point]) -> Figure:
                 markerfacecolor=color if one.training == "strong" else "none", elinewidth=0.8,
             )  # fmt: skip
         ax.set_xscale("log")
+        low, high = ax.get_xlim()
+        ax.set_xticks(ticks := [n for n in TICKS if low < n < high], map(str, ticks))
+        ax.minorticks_off()
         ax.set_xlabel(f"{label} of the last stage (input positions)")
     axes[0].set_ylabel("ImageNet top-1, as published (%)")
     names = dict.fromkeys(family(one.row.network) for one in found)
@@ -136,7 +141,10 @@ def page(atlas: Atlas) -> str:
         own = [one for one in found if one.training in trainings]
         if len(own) < 8:
             continue
-        numbers = [f"{value:+.2f} [{low:+.2f}, {high:+.2f}]" for value, low, high in correlations(own)]
+        numbers = [
+            "all alike" if math.isnan(value) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+            for value, low, high in correlations(own)
+        ]
         lines.append([name, f"{len(own)}", *numbers])
     header = ("networks", "n", *SIZES, "effective less theoretical")
     ranked = table(header, lines, "|---|---:|---|---|---|---|")

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 FILE = FOLDER / "equal_depth.csv"
 HEADER = ("part", "layers", "theoretical", "sigma", "low", "high", "samples", "estimator")
 DEPTH, WIDTH, SIDE = 12, 16, 97
-FOR_TOKENS = 33
-"""Side of the input where each position is a token, which attends to all others."""
+FOR_TOKENS = 25
+"""Side of the input where each position is a token, which attends to all others: the size of the stack of 3×3 layers."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--networks", type=int, default=64, help="random networks for each kind of layers")
     parser.add_argument("--out", type=Path, default=FILE, help="the file")
+    parser.add_argument("--part", help="measure this part alone, and keep the lines of the others")
     given = parser.parse_args()
+    kept = {(line["part"], line["layers"]): list(line.values()) for line in read(given.out)} if given.part else {}
+    lines = []
+    for case in CASES:
+        again = given.part in (None, case.part)
+        lines.append(measured(case, given.networks) if again else kept[case.part, case.layers])
     with given.out.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        for case in CASES:
-            writer.writerow(measured(case, given.networks))
-            file.flush()
+        csv.writer(file, lineterminator="\n").writerows([HEADER, *lines])
 
 
 if __name__ == "__main__":

@@ -61,9 +61,12 @@ def _families(atlas: Atlas) -> str:
 def figure(atlas: Atlas) -> Figure:
     """Sigma over the theoretical size, and the ratio over it, a line for each network."""
     drawn, axes = panels(2, 4.0)
-    networks = dict.fromkeys(row.network for row in usual(atlas))
-    for network in networks:
-        rows = [row for row in usual(atlas) if row.network == network and row.stride != "-" and row.mean_size > 1]
+    every = usual(atlas)
+    drawn_rows = {
+        network: [row for row in every if row.network == network and row.stride != "-" and row.mean_size > 1]
+        for network in dict.fromkeys(row.network for row in every)
+    }
+    for network, rows in drawn_rows.items():
         size, color = [row.mean_size for row in rows], COLOR[family(network)]
         for ax, value in zip(axes, ([np.sqrt(12) * (row.sigma or 0) for row in rows], [ratio(row) for row in rows])):
             ax.plot(size, value, "-", color=color, linewidth=0.7, alpha=0.6)
@@ -75,7 +78,7 @@ def figure(atlas: Atlas) -> Figure:
     axes[1].annotate("size$^{-1/2}$", (1.2e3, 0.065), color="0.4", fontsize=8)
     for ax, label in zip(axes, ("effective size, √12 σ", "effective / theoretical size")):
         ax.set(xscale="log", yscale="log", xlabel="theoretical size (input positions)", ylabel=label)
-    names = dict.fromkeys(family(network) for network in networks)
+    names = dict.fromkeys(family(network) for network, rows in drawn_rows.items() if rows)
     marks = [axes[0].plot([], [], "-o", color=COLOR[name], markersize=3, label=name)[0] for name in names]
     drawn.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return drawn

@@ -42,7 +42,9 @@ def test_jobs_begin_with_what_is_cheap():
 
 def test_dear_networks_end_after_fewer_samples():
     """A power of two by their multiply-adds, from 32 random networks up to 4096 samples."""
-    costs = {network: next(iter(jobs([network], ["usual"], ["noise"]))).cap for network in ("vgg19", "deit_tiny", "unet")}
+    costs = {
+        network: next(iter(jobs([network], ["usual"], ["noise"]))).cap for network in ("vgg19", "deit_tiny", "unet")
+    }
     assert costs == {"vgg19": 32, "deit_tiny": 64, "unet": 512}
     assert Job("unet", "4x4x1", "noise", 10.0).cap == 4096
     photos_job = job("vgg19", "224x224x3", "photos")
