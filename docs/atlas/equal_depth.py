@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 FILE = FOLDER / "equal_depth.csv"
 HEADER = ("part", "layers", "theoretical", "sigma", "low", "high", "samples", "estimator")
 DEPTH, WIDTH, SIDE = 12, 16, 97
-FOR_TOKENS = 25
-"""Side of the input where each position is a token, which attends to all others: the size of the stack of 3×3 layers."""
+FOR_TOKENS = 13
+"""Side of the input where each position is a token, which attends to all others."""
 
 
 @dataclass(frozen=True)
