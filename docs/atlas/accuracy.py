@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -104,7 +105,9 @@ def correlations(found: Sequence[Point], draws: int = DRAWS) -> list[tuple[float
         drawn = {**sizes, "effective size": sizes["effective size"] * noise}
         own = [rank_correlation(values[chosen], top1[chosen]) for values in drawn.values()]
         sets.append([*own, own[-1] - own[0]])
-    low, high = np.nanquantile(sets[1:], (0.025, 0.975), axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sizes that are all alike have no correlation in any set
+        low, high = np.nanquantile(sets[1:], (0.025, 0.975), axis=0)
     return [(float(value), float(lo), float(hi)) for value, lo, hi in zip(sets[0], low, high)]
 
 

@@ -188,7 +188,7 @@ the bits are the same or the intervals meet.
 | inputs | the zoo's usual one, and about half of it on each side |
 | field | mean square of the gradient by the input, weighted average, random probe over the channels |
 | estimator | [sign-averaged](../sign-averaged.md), or sampled where that refuses, as behind attention |
-| stop | a relative standard error of sigma of {error}, looked at after 32, 64, 128, ... samples; or, "capped", the power of two of samples whose forward passes take {work} multiply-adds, at least {least} random networks and at most {cap} samples |
+| stop | a relative standard error of sigma of {error} from samples worth 30 equally strong ones, looked at after 32, 64, 128, ... samples; or, "capped", the power of two of samples whose forward passes take {work} multiply-adds, at least {least} random networks and at most {cap} samples |
 
 The intervals are for other random networks on the same images. Where the column `estimator_exact` is False, the
 sign-averaged estimator has a bias of up to some per cent in total, and less in sigma, that no interval tells.
