@@ -282,6 +282,6 @@ def _side_by_side(batch: np.ndarray, images_per_call: int, images_interact: bool
 
 def _zeros(leaf: jax.ShapeDtypeStruct) -> np.ndarray | None:
     """Zeros that take no memory; None for keys of random streams, which NumPy does not know."""
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+    if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.extended):
         return None
     return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
