@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,14 +22,16 @@ import jaxrf
 from jaxrf import zoo
 from jaxrf.atlases.row import AtlasRow
 from jaxrf.inputs.images import Noise
+from jaxrf.zoo.listing import listing
 
 FILE = Path(__file__).parent / "by_vjp.csv"
 HEADER = ("network", "layer", "input", "sigma", "error", "networks", "vjp_sigma", "vjp_error", "deviation")
 
 
-def chosen(rows: Sequence[AtlasRow], count: int) -> list[AtlasRow]:
-    """So many of the rows on noise that are done, evenly spread over the table."""
-    done = [row for row in rows if row.status == "done" and row.images == "noise"]
+def chosen(rows: Sequence[AtlasRow], count: int, most: float = math.inf) -> list[AtlasRow]:
+    """So many of the rows on noise that are done, evenly spread over the table, of networks with at most so many multiply-adds."""
+    cost = {entry.name: entry.multiply_adds for entry in listing()}
+    done = [row for row in rows if row.status == "done" and row.images == "noise" and cost.get(row.network, 0) <= most]
     return [done[len(done) * i // count] for i in range(min(count, len(done)))]
 
 
@@ -89,10 +92,11 @@ def main() -> None:
     """Compare and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("row", nargs="*", help="network and layer of one row, whose line is added to the file")
+    parser.add_argument("--most", type=float, default=2e9, help="multiply-adds of a network at most")
     parser.add_argument("--rows", type=int, default=10, help="how many rows")
     parser.add_argument("--networks", type=int, default=128, help="how many random networks for each")
     given, atlas = parser.parse_args(), jaxrf.atlas()
-    rows = [atlas.find(*given.row)] if given.row else chosen(atlas.rows, given.rows)
+    rows = [atlas.find(*given.row)] if given.row else chosen(atlas.rows, given.rows, given.most)
     with FILE.open("a" if given.row else "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if not given.row:

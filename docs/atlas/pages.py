@@ -7,57 +7,84 @@ from __future__ import annotations
 
 import csv
 import inspect
-import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import fields
-from pathlib import Path
 
-import numpy as np
+import accuracy
+import equal_depth
+import growth
+import inputs
+import matplotlib
+import rankings
+from _rows import FOLDER, MARK, interval, known, read, table, times
 
 import jaxrf
 from jaxrf import zoo
 from jaxrf.atlases.atlas import Atlas
-from jaxrf.atlases.protocol import CAP, ERROR, jobs
+from jaxrf.atlases.protocol import CAP, ERROR, LEAST, WORK, jobs
 from jaxrf.atlases.row import SCHEMA, AtlasRow
 
-FOLDER = Path(__file__).parent
 PUBLISHED = FOLDER.parent.parent / "tests" / "data" / "araujo2019.csv"
 BY_VJP = FOLDER / "by_vjp.csv"
 END_POINTS = FOLDER / "end_points.csv"
+STARTS, TWICE = FOLDER / "starts.csv", FOLDER / "twice.csv"
 VARIANTS = {
     "inception_v2-no-separable-conv": ("inception_v2", {"separable": False}),
     "inception_resnet_v2-same": ("inception_resnet_v2", {"padding": "SAME"}),
 }
 """Networks of the published table that are options of another one in the zoo."""
-MARK = "<!-- Written by docs/atlas/pages.py from the atlas. Change that. -->\n\n"
+
+
+def pages(atlas: Atlas) -> dict[str, str]:
+    """All pages, by their names."""
+    return {
+        "index": index(atlas), "schema": schema(), "growth": growth.page(atlas), "accuracy": accuracy.page(atlas),
+        "equal_depth": equal_depth.page(read(equal_depth.FILE)), "inputs": inputs.page(atlas),
+        "rankings": rankings.page(atlas), "araujo": araujo(atlas),
+    }  # fmt: skip
 
 
 def index(atlas: Atlas) -> str:
     """The first page: what the atlas is, and how far it is."""
     there = [row for row in atlas if row.status != "failed"]
     states = Counter(row.status for row in atlas)
-    promised = [job for job in jobs() if job.images == "noise"]
-    counts = f"""{len(there)} rows of {len({row.network for row in there})} of the zoo's {len({job.network for job in promised})} networks
-so far: {states["done"]} done, {states["capped"]} capped, {states["begun"]} begun; {states["failed"]} more failed."""
-    lines = []
+    promised = {job.network for job in jobs()}
+    counts = (
+        f"{len(there)} rows of {len({row.network for row in there})} of the zoo's {len(promised)} networks: "
+        f"{states['done']} done, {states['capped']} capped, {states['begun']} begun; {states['failed']} more failed."
+    )
+    header = ("network", "input", "images", "done", "capped", "begun", "stages", "failures")
+    every = table(header, _rows_so_far(atlas), "|---|---|---|---:|---:|---:|---:|---|")
+    checks = [[f"`{one['network']}` `{one['layer']}`", times(one["input"]), f"{one['sigma']} ± {one['error']}",
+               f"{one['vjp_sigma']} ± {one['vjp_error']}", one["networks"], one["deviation"]] for one in read(BY_VJP)]  # fmt: skip
+    header = ("row", "input", "sigma", "by `jax.vjp`", "networks", "standard errors apart")
+    checked = table(header, checks, "|---|---|---:|---:|---:|---:|")
+    starts = table(("start", "end", "how it ended"), [list(one.values()) for one in read(STARTS)], "|---|---|---|")
+    twice = [[f"`{one['network']}` `{one['layer']}`", times(one["input"]), one["samples"], one["hash"], one["again"],
+              "the same" if one["hash"] == one["again"] else "others"] for one in read(TWICE)]  # fmt: skip
+    header = ("row", "input", "samples", "hash", "in another place", "bits")
+    again = table(header, twice, "|---|---|---:|---|---|---|")
+    missing = ", ".join(f"`{name}`" for name in sorted(promised - {row.network for row in atlas})) or "none"
+    return MARK + INDEX.format(
+        checked=checked, counts=counts, table=every, error=f"{100 * ERROR:.0f} %", cap=CAP, least=LEAST,
+        work=f"{WORK / 1e9:g}·10⁹", starts=starts, twice=again, missing=missing,
+    )  # fmt: skip
+
+
+def _rows_so_far(atlas: Atlas) -> Iterable[list[str]]:
+    """How far each network is, on each input and kind of images."""
     for network in atlas.networks:
         for input in dict.fromkeys(row.input for row in atlas[network]):
             for images in ("noise", "photos"):
-                own = [row for row in atlas[network] if (row.input, row.images) == (input, images)]
+                own = list(atlas[network].select(input=input, images=images))
                 if own:
-                    lines.append([f"`{network}`", _x(input), images, f"{sum(row.status == 'done' for row in own)}",
-                                  f"{own[0].stages}", "; ".join(filter(None, (row.reason for row in own)))])  # fmt: skip
-    table = _table(
-        ("network", "input", "images", "stages done", "of", "failures"), lines, "|---|---|---|---:|---:|---|"
-    )
-    checks = [[f"`{one['network']}` `{one['layer']}`", _x(one["input"]), f"{one['sigma']} ± {one['error']}",
-               f"{one['vjp_sigma']} ± {one['vjp_error']}", one["networks"], one["deviation"]] for one in _read(BY_VJP)]  # fmt: skip
-    header = ("row", "input", "sigma", "by `jax.vjp`", "networks", "standard errors apart")
-    checked = _table(header, checks, "|---|---|---:|---:|---:|---:|")
-    return MARK + INDEX.format(checked=checked, counts=counts, table=table, error=f"{100 * ERROR:.0f} %", cap=CAP)
+                    states = Counter(row.status for row in own)
+                    failures = "; ".join(dict.fromkeys(row.reason for row in own if row.reason))
+                    numbers = [f"{states[state] or ''}" for state in ("done", "capped", "begun")]
+                    yield [f"`{network}`", times(input), images, *numbers, f"{own[0].stages}", failures]
 
 
 def schema() -> str:
@@ -71,67 +98,28 @@ def schema() -> str:
         part = field.name.removeprefix(f"{measure}_")
         meaning = told.get(field.name) or PARTS[part].format(measure=measure)
         lines.append([f"`{field.name}`", meaning])
-    return MARK + SCHEMA_PAGE.format(schema=SCHEMA, table=_table(("column", "is"), lines, "|---|---|"))
-
-
-def growth(atlas: Atlas) -> str:
-    """The page of growth: theoretical and effective sizes stage by stage, and their ratio over depth."""
-    parts, slopes = [], []
-    for network in atlas.networks:
-        for input in dict.fromkeys(row.input for row in atlas[network]):
-            rows = list(atlas[network].select(input=input, images="noise", status="done"))
-            if len(rows) > 1:
-                parts.append(f"## {network}, {_x(input)}\n\n" + _stages(rows))
-            if (slope := exponent(rows)) is not None:
-                slopes.append([f"`{network}`", _x(input), f"{len(rows)}", f"{slope:.2f}"])
-    table = _table(("network", "input", "stages", "exponent"), slopes, "|---|---|---:|---:|")
-    return MARK + GROWTH.format(slopes=table, parts="\n".join(parts))
-
-
-def ratio(row: AtlasRow) -> float:
-    """Effective over theoretical size: sigma over that of a flat map of the theoretical field; so 1 where it is flat."""
-    assert row.sigma is not None  # as in every row that is done
-    return math.sqrt(12) * row.sigma / row.mean_size
-
-
-def exponent(rows: Sequence[AtlasRow]) -> float | None:
-    """K of `ratio = c * size**k` through stages whose fields fit into the input; None with fewer than three of these."""
-    own = [row for row in rows if not _larger(row)]
-    if len(own) < 3:
-        return None
-    size, share = np.log([row.mean_size for row in own]), np.log([ratio(row) for row in own])
-    return float(np.polyfit(size, share, 1)[0])
-
-
-def _stages(rows: Iterable[AtlasRow]) -> str:
-    lines = [
-        [f"`{row.layer}`", f"{row.mean_size:g}{'*' * _larger(row)}", _x(row.stride), _interval(row, "sigma"),
-         _interval(row, "half_width"), f"{ratio(row):.3f}", row.estimator, f"{row.samples}"]
-        for row in rows
-    ]  # fmt: skip
-    header = ("last layer", "theoretical size", "stride", "sigma", "half width", "ratio", "estimator", "samples")
-    return _table(header, lines, "|---|---:|---:|---|---|---:|---|---:|")
+    return MARK + SCHEMA_PAGE.format(schema=SCHEMA, table=table(("column", "is"), lines, "|---|---|"))
 
 
 def araujo(atlas: Atlas) -> str:
     """The page of the published table, with ours beside it."""
     lines, alike = [], 0
-    ours = {(line["network"], line["end_point"]): line for line in _read(END_POINTS)}
-    for entry in _read(PUBLISHED):
+    ours = {(line["network"], line["end_point"]): line for line in read(END_POINTS)}
+    for entry in read(PUBLISHED):
         own = ours[entry["network"], entry["end_point"]]
         both = [[line[key] for key in ("size", "stride", "pad_224")] for line in (entry, own)]
         alike += both[0] == both[1]
         lines.append([f"`{entry['end_point']}`", *both[0], *both[1], *_effective(atlas, *list(entry.values())[:2])])
     header = ("end-point", "size", "stride", "padding", "our size", "stride", "padding", "sigma", "half width")
-    table = _table(header, lines, "|---|---:|---:|---:|---:|---:|---:|---|---|")
+    every = table(header, lines, "|---|---:|---:|---:|---:|---:|---:|---|---|")
     measured = sum(line[-1] != "" for line in lines)
-    return MARK + ARAUJO.format(count=len(lines), alike=alike, measured=measured, table=table)
+    return MARK + ARAUJO.format(count=len(lines), alike=alike, measured=measured, table=every)
 
 
 def end_points(networks: Iterable[str] = ()) -> list[list[str]]:
     """Our size, stride and padding of published end-points, by `jaxrf.trf`; of all networks where none are given."""
     lines, tables = [], {}
-    for entry in _read(PUBLISHED):
+    for entry in read(PUBLISHED):
         name = entry["network"]
         if networks and name not in networks:
             continue
@@ -147,34 +135,8 @@ def end_points(networks: Iterable[str] = ()) -> list[list[str]]:
 
 def _effective(atlas: Atlas, network: str, layer: str) -> list[str]:
     """Effective columns of an end-point, where the atlas has it on the input of the published table."""
-    found = list(atlas.select(network=network, layer=layer, input="224x224x3", images="noise", status="done"))
-    return [_interval(found[0], "sigma"), _interval(found[0], "half_width")] if found else ["", ""]
-
-
-def _read(file: Path) -> list[dict[str, str]]:
-    lines = file.read_text().splitlines()
-    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
-
-
-def _larger(row: AtlasRow) -> bool:
-    """Whether the theoretical field is larger than the input."""
-    return any(size > int(side) for size, side in zip(row.size, row.input.split("x")))
-
-
-def _interval(row: AtlasRow, name: str) -> str:
-    value, low, high = (getattr(row, key) for key in (name, f"{name}_low", f"{name}_high"))
-    if value is None:
-        return ""
-    return f"{value:.4g}" + ("" if low is None or high is None else f" [{low:.4g}, {high:.4g}]")
-
-
-def _x(text: str) -> str:
-    return text.replace("x", "×")
-
-
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]], rule: str) -> str:
-    rows = [f"| {' | '.join(header)} |", rule, *(f"| {' | '.join(cells)} |" for cells in lines)]
-    return "\n".join(rows) + "\n"
+    found = known(atlas.select(network=network, layer=layer, input="224x224x3", images="noise"))
+    return [interval(found[0], "sigma"), interval(found[0], "half_width")] if found else ["", ""]
 
 
 PARTS = {
@@ -189,7 +151,7 @@ Theoretical and effective fields of the [zoo](../zoo.md)'s networks, stage by st
 data: `jaxrf.atlas()`, or `jaxrf atlas` on the command line.
 
 {counts}
-The run goes on where it was stopped; networks, inputs and photos that are not in the table below were not reached.
+The run goes on where it was stopped; inputs and photos that are not in the table below were not reached. Networks without any row: {missing}.
 
 ```python
 import jaxrf
@@ -210,6 +172,10 @@ the bits are the same or the intervals meet.
 
 - [The columns](schema.md)
 - [Growth from stage to stage, and the ratio of effective to theoretical size](growth.md)
+- [Accuracy on ImageNet over theoretical and effective size](accuracy.md)
+- [What skips, dilation, kernels, attention and initializers do at equal depth](equal_depth.md)
+- [Photos beside noise, and a smaller input](inputs.md)
+- [Published rankings under error bars](rankings.md)
 - [The table of Araujo et al. (2019) beside ours](araujo.md)
 
 ## Protocol
@@ -223,7 +189,7 @@ the bits are the same or the intervals meet.
 | inputs | the zoo's usual one, and about half of it on each side |
 | field | mean square of the gradient by the input, weighted average, random probe over the channels |
 | estimator | [sign-averaged](../sign-averaged.md), or sampled where that refuses, as behind attention |
-| stop | a relative standard error of sigma of {error}, looked at after 32, 64, 128, ... samples; or {cap} samples |
+| stop | a relative standard error of sigma of {error} from samples worth 30 equally strong ones, looked at after 32, 64, 128, ... samples; or, "capped", the power of two of samples whose forward passes take {work} multiply-adds, at least {least} random networks and at most {cap} samples |
 
 The intervals are for other random networks on the same images. Where the column `estimator_exact` is False, the
 sign-averaged estimator has a bias of up to some per cent in total, and less in sigma, that no interval tells.
@@ -249,15 +215,23 @@ its reason. `jaxrf.atlas("atlas.csv")` reads the table, `jaxrf.load("maps/resnet
 Some rows stand twice: what was two standard errors apart was taken again with more networks.
 
 {checked}
-## What is not here
+## How the run went
 
-ImageNet accuracies are not here yet: with so few networks, a rank correlation of sizes and accuracies says nothing.
+The run was interrupted on the way, and went on with the same command each time.
 
+{starts}
+These rows were made in another place as well, without a stop:
+
+{twice}
 ```{{toctree}}
 :hidden:
 
 schema
 growth
+accuracy
+equal_depth
+inputs
+rankings
 araujo
 ```
 """
@@ -271,22 +245,6 @@ standard errors. Where a measure has one number for each axis, value, ends and e
 [Measures](../measures.md) defines each of them.
 
 {table}"""
-GROWTH = """\
-# Growth from stage to stage
-
-Center unit, noise, random weights; rows of the atlas that are done, with intervals of 95 %. "*" marks theoretical fields that
-are larger than the input, where the effective one is cut as well.
-
-The ratio is sigma over that of a flat map on the whole theoretical field, size/√12; it is 1 where the field is flat.
-
-## Over depth
-
-In a stack of n equal layers the theoretical size grows as n and the effective one as √n (Luo et al., 2016), so that the ratio
-falls as size to the power of −1/2. These are the exponents of lines through the stages of each network, on logarithmic axes,
-where at least three stages have fields that fit into the input. Strides, skips and attention change them.
-
-{slopes}
-{parts}"""
 ARAUJO = """\
 # The table of Araujo, Norris and Sim
 
@@ -305,9 +263,15 @@ def main() -> None:
             lines = [["network", "end_point", "size", "stride", "pad_224"], *end_points()]
             csv.writer(file, lineterminator="\n").writerows(lines)
     atlas = jaxrf.atlas()
-    pages = {"index": index(atlas), "schema": schema(), "growth": growth(atlas), "araujo": araujo(atlas)}
-    for name, text in pages.items():
+    for name, text in pages(atlas).items():
         (FOLDER / f"{name}.md").write_text(text)
+    drawn = {
+        "growth": growth.figure(atlas), "accuracy": accuracy.figure(accuracy.points(atlas)),
+        "equal_depth": equal_depth.figure(read(equal_depth.FILE)),
+    }  # fmt: skip
+    with matplotlib.rc_context({"svg.hashsalt": "atlas"}):  # the same file from the same data
+        for name, figure in drawn.items():
+            figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.atlases.protocol import CAP, ESTIMATORS, Job, jobs
+from jaxrf.atlases.protocol import ESTIMATORS, Job, jobs
 from jaxrf.atlases.row import AtlasRow, joined
 from jaxrf.atlases.run import stage_key, stages_key, why
 from jaxrf.errors import InputError, StoreError
@@ -83,7 +83,7 @@ def _row(location: Location, job: Job, layer: str, number: Mapping[str, int]) ->
         return
     seconds = location.read_json(f"{stage_key(job, layer)}/seconds.json")
     yield AtlasRow(
-        **known, status=_status(result), **theoretical(result), **effective(result), **_made(result),
+        **known, status=_status(result, job.cap), **theoretical(result), **effective(result), **_made(result),
         seconds=seconds and round(seconds["seconds"], 1),
     )  # fmt: skip
 
@@ -108,10 +108,10 @@ def _result(location: Location, job: Job, layer: str) -> Result | None:
         return None
 
 
-def _status(result: Result) -> str:
+def _status(result: Result, cap: int) -> str:
     if result.provenance["until"]["reached"]:
         return "done"
-    return "capped" if result.count >= CAP else "begun"
+    return "capped" if result.count >= cap else "begun"
 
 
 def theoretical(result: Result) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from jaxrf.zoo.listing import listing
 
 ERROR, CAP = 0.01, 4096
 """Relative standard error of sigma at which a row is done, and samples at which it ends in any case."""
+WORK, LEAST = 1e11, 32
+"""Multiply-adds of forward passes after which a row ends as well, and random networks that it has in any case."""
 SIZES = ("usual", "half")
 KINDS = ("noise", "photos")
 ESTIMATORS = ("sign_averaged", "sampled")
@@ -54,10 +56,16 @@ class Job:
             inputs=inputs,
             layer=layer,
             estimator=estimator,
-            seeds=f"0:{CAP if samples is None else -(-samples // self.images_per_seed)}",
-            until={"error": ERROR, "cap": CAP} if samples is None else None,
+            seeds=f"0:{-(-(samples or self.cap) // self.images_per_seed)}",
+            until={"error": ERROR, "cap": self.cap} if samples is None else None,
             measures=("sigma",),
         )
+
+    @property
+    def cap(self) -> int:
+        """Samples at which a row ends in any case: the power of two that `WORK` pays for, within its limits."""
+        paid = 2 ** int(math.log2(max(WORK / max(self.cost, 1.0), 1.0)))
+        return min(max(paid, LEAST * self.images_per_seed), CAP)
 
     @property
     def images_per_seed(self) -> int:

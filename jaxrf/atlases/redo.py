@@ -24,6 +24,7 @@ class Again:
         row: as it is stored.
         samples: how many were taken this time.
         sigma, low, high: of the map of these; the ends are None where there are too few samples for an interval.
+        hash: of the mean map and its errors.
         same_bits: whether the map is the stored one, bit by bit; None with fewer samples than the row has.
     """
 
@@ -32,6 +33,7 @@ class Again:
     sigma: float | None
     low: float | None
     high: float | None
+    hash: str
     same_bits: bool | None
 
     @property
@@ -59,5 +61,6 @@ def redo(row: AtlasRow, seconds: float = 40.0) -> Again:
     samples = max(round(row.samples * share) // own.images_per_seed * own.images_per_seed, least)
     result = sweep(own.specification(row.layer, row.estimator, samples), f"memory://{uuid.uuid4().hex}").result()
     found = effective(result)
-    same = digest(result)[:16] == row.hash if result.count == row.samples else None
-    return Again(row, result.count, found["sigma"], found["sigma_low"], found["sigma_high"], same)
+    made = digest(result)[:16]
+    same = made == row.hash if result.count == row.samples else None
+    return Again(row, result.count, found["sigma"], found["sigma_low"], found["sigma_high"], made, same)

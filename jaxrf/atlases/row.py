@@ -31,8 +31,9 @@ class AtlasRow:
         layer: its name in the network; empty where the network failed as a whole.
         input: shape of the input, as 224x224x3.
         images: "noise", one image of standard normal noise; "photos", four of scikit-image.
-        status: "done" where sigma's relative standard error is at most 1 %, "capped" where it is not after 4096 samples,
-            "begun" where the run was stopped, "failed" where there are no numbers.
+        status: "done" where sigma's relative standard error is at most 1 % and the samples are worth 30 equally strong ones,
+            "capped" where that is not so after all samples of the protocol, "begun" where the run was stopped, "failed"
+            where there are no numbers.
         reason: why it failed.
         stage: which stage of the network, from 1; 0 where the network failed as a whole.
         stages: how many there are.

@@ -48,6 +48,7 @@ def run(
     place: str | os.PathLike[str],
     jobs: Iterable[Job],
     *,
+    last: bool = False,
     stop: Callable[[], bool] = lambda: False,
     command: Iterable[str] = (),
 ) -> Iterator[Step]:
@@ -56,6 +57,7 @@ def run(
     Args:
         place: a folder, or a URL `gs://`, `s3://`, `memory://`.
         jobs: in order; see `jaxrf.atlases.protocol.jobs`.
+        last: whether only the last stage of each network is run.
         stop: asked after every chunk; when it is true, what is computed is written, and the run ends.
         command: words that started it, for the record.
 
@@ -75,7 +77,7 @@ def run(
         layers, reason = stages(location, job)
         if reason:
             yield Step(job, "", "failed", reason=reason)
-        for layer in layers:
+        for layer in layers[-1:] if last else layers:
             if stop():
                 return
             yield _stage(location, job, layer, stop, command)

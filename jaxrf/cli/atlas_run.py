@@ -23,7 +23,7 @@ class AtlasRun(Command):
     """Run the atlas, or what is left of it.
 
     It maps the effective field of the last layer of every stage of the zoo's networks:
-    noise before photos, the cheaper networks before the dearer, each row to 1 % of sigma or 4096 samples.
+    noise before photos, the cheaper networks before the dearer, each row to 1 % of sigma, or to as many samples as a share of work pays for, 4096 at most.
     What fails is recorded with its reason, and the run goes on. The same command goes on with what is left.
     The exit status is 0 when all of it is there, 1 when some failed, 75 after SIGTERM and 130 after Ctrl-C.
     """
@@ -36,6 +36,7 @@ class AtlasRun(Command):
     network: tuple[str, ...] = option("one of the zoo; may be repeated (default: all)", metavar="NAME", repeat=True)
     size: tuple[str, ...] = option("usual or half; may be repeated (default: both)", metavar="SIZE", repeat=True)
     images: tuple[str, ...] = option("noise or photos; may be repeated (default: both)", metavar="KIND", repeat=True)
+    last: bool = option("only the last stage of each network", default=False)
     grace: float = option(
         "seconds that a chunk may still take after SIGTERM or Ctrl-C", default=20.0, parse=float, metavar="SECONDS"
     )
@@ -51,7 +52,8 @@ class AtlasRun(Command):
         with Stopping(self.grace) as stopping:  # entered before JAX is loaded
             from jaxrf.atlases.run import run
 
-            for step in run(self.out, chosen, stop=stopping.asked, command=[shlex.join(sys.argv)]):
+            command = [shlex.join(sys.argv)]
+            for step in run(self.out, chosen, last=self.last, stop=stopping.asked, command=command):
                 failed += step.state == "failed"
                 print(json.dumps(asdict(step)) if self.json else line(step), flush=True)
         return stopping.code or (FAILED if failed else 0)

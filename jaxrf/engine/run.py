@@ -230,6 +230,14 @@ class Pullback:
         """What the forward pass must give: coefficients of the derivative, and the value of the layer where it is at hand."""
         return (*self.windows.coefficients(), *([self.layer.value] if self.layer.value is not None else []))
 
+    @cached_property
+    def variables(self) -> frozenset[int]:
+        """Numbers of the model's variables, flattened, that maps and values are made of; all where no value is at hand."""
+        if self.layer.value is None:
+            return frozenset(range(len(self.program.arguments)))
+        read = {*self.wanted, *(v for eqn in self.program.needed(self.wanted) for v in eqn.operands)}
+        return frozenset(number for number, v in enumerate(self.program.arguments) if v in read)
+
     def _one_image(self, leaves, image, numbers, tables, shifts, weights, key):
         """`pulled` after a forward pass of its own."""
         known = forward(self.program, self.wanted, leaves, image)

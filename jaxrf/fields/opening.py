@@ -21,7 +21,8 @@ from jaxrf.init import with_init
 from jaxrf.inputs.images import Images, as_images
 from jaxrf.planning.kinds import whole
 from jaxrf.planning.layers import prepare_layers
-from jaxrf.planning.options import Options, Settled
+from jaxrf.planning.options import OF_THE_CALL, Options, Settled
+from jaxrf.planning.programs import Programs
 from jaxrf.protocols import protocols
 
 
@@ -41,6 +42,8 @@ class Kept:
 
 
 kept: Cache[Kept] = Cache()
+traced: Cache[Programs] = Cache()
+"""Models whose weights are drawn, traced: what their layers and estimators have in common."""
 
 
 def clear_cache() -> None:
@@ -54,6 +57,7 @@ def clear_cache() -> None:
         >>> jaxrf.clear_cache()
     """
     kept.clear()
+    traced.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +131,35 @@ def _kept(model: Any, variables: PyTree | None, images: Images, options: Settled
 
 def prepare_field(model: Any, variables: PyTree | None, images: Images, options: Settled) -> tuple[Subject, Field]:
     """The model as a subject, and the field of its layers."""
-    call = {**options.call, "embedding": options.wrt}
-    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+    programs = _programs(model, variables, images, options)
+    subject = programs.subject
     options = replace(options, wrt=options.wrt or subject.embedding)
     if options.protocol is not None:
         protocols[options.protocol].check_size(tuple(images.shape[axis - 1] for axis in subject.spatial_axes))
-    if options.init is not None:
-        if variables is not None:
-            raise InputError("init says how weights are drawn, but variables were given. Pass one of them.")
-        subject = with_init(subject, options.init)
     with jax.default_matmul_precision(options.precision), compiling_for(options.platform):
-        layers = prepare_layers(subject, images, options.of_a_field())
+        layers = prepare_layers(programs, images, options.of_a_field())
     several = options.layer is not None and not isinstance(options.layer, str)
     return subject, Field(replace(subject, variables=None), layers, several, options.precision, options.platform)
+
+
+def _programs(model: Any, variables: PyTree | None, images: Images, options: Settled) -> Programs:
+    """The programs of a model; those of an earlier call on another layer, where no weights are held."""
+    held = variables_of(model, variables) is not None
+    words = (*OF_THE_CALL, "wrt", "init", "treat_as_constant", "precision", "platform")
+    key = None if held else key_of(
+        model, images.shape, str(images.dtype), {name: getattr(options, name) for name in words}
+    )  # fmt: skip
+    return traced.get(key, lambda: Programs(_subject(model, variables, images, options), options.treat_as_constant))
+
+
+def _subject(model: Any, variables: PyTree | None, images: Images, options: Settled) -> Subject:
+    call = {**options.call, "embedding": options.wrt}
+    subject = adapt(model, images.shape, variables=variables, dtype=images.dtype, **call)
+    if options.init is None:
+        return subject
+    if variables is not None:
+        raise InputError("init says how weights are drawn, but variables were given. Pass one of them.")
+    return with_init(subject, options.init)
 
 
 def seed_numbers(options: Settled, subject: Subject, given: bool) -> list[int | None]:

@@ -52,9 +52,21 @@ class Compiled:
     prepared: Prepared
 
     @cached_property
-    def initialize(self) -> Any:
-        """`key -> leaves`: the model's variables, drawn."""
-        return jit(lambda key: jax.tree.leaves(self.prepared.subject.initialize(key)), quick=True)
+    def initialize(self) -> Callable[[jax.Array], list[Any]]:
+        """`key -> leaves`: the model's variables, drawn; views of one zero in the place of those that the layer does not see."""
+        subject, seen = self.prepared.subject, self.prepared.pullback.variables
+        unseen = [None if i in seen else _zeros(leaf) for i, leaf in enumerate(jax.tree.leaves(subject.abstract))]
+
+        def drawn(key: jax.Array) -> list[jax.Array]:
+            return [leaf for leaf, zeros in zip(jax.tree.leaves(subject.initialize(key)), unseen) if zeros is None]
+
+        compiled = jit(drawn, quick=True)
+
+        def leaves(key: jax.Array) -> list[Any]:
+            found = iter(compiled(key))
+            return [next(found) if zeros is None else zeros for zeros in unseen]
+
+        return leaves
 
     @cached_property
     def lost(self) -> Lost:
@@ -266,3 +278,10 @@ def _side_by_side(batch: np.ndarray, images_per_call: int, images_interact: bool
         return batch[None]
     lack = images_per_call - len(batch)
     return (np.concatenate([batch, np.repeat(batch[-1:], lack, 0)]) if lack else batch)[:, None]
+
+
+def _zeros(leaf: jax.ShapeDtypeStruct) -> np.ndarray | None:
+    """Zeros that take no memory; None for keys of random streams, which NumPy does not know."""
+    if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.extended):
+        return None
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)

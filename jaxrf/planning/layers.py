@@ -34,14 +34,14 @@ from jaxrf.planning.programs import Programs, choose
 from jaxrf.tangent.draws import draws
 
 
-def prepare_layers(subject: Subject, images: Images, options: Settled) -> dict[str, Prepared]:
+def prepare_layers(programs: Programs, images: Images, options: Settled) -> dict[str, Prepared]:
     """The layers that are asked for, by their names in the table.
 
     Raises:
         InputError, UnknownNameError: the options do not fit the model.
         PlanError: a layer does not fit into memory.
     """
-    programs, layers = Programs(subject, options.treat_as_constant), {}
+    layers = {}
     for name in options.layers:
         layer = prepare(programs, images, options, name)
         layers[layer.row.name] = layer

@@ -8,7 +8,7 @@ import pytest
 
 import jaxrf
 from jaxrf import zoo
-from jaxrf.atlases.protocol import CAP, ERROR, jobs
+from jaxrf.atlases.protocol import ERROR, jobs
 from jaxrf.atlases.row import SCHEMA, AtlasRow, from_csv, to_csv
 from jaxrf.cli import main
 from jaxrf.errors import InputError, StoreError, UnknownNameError
@@ -67,7 +67,7 @@ def test_a_name_that_is_not_there_gives_the_nearest(tmp_path):
 def test_the_stored_atlas_keeps_what_it_promises():
     """Rows are of the zoo, each once; those that are done have sigma to 1 %, in its interval, from enough samples."""
     rows = jaxrf.atlas().rows
-    there = {(job.network, job.input, job.images) for job in jobs()}
+    there = {(job.network, job.input, job.images): job for job in jobs()}
     keys = [(row.network, row.input, row.images, row.layer) for row in rows]
     assert len({*keys}) == len(keys) > 0
     assert all(key[:3] in there for key in keys)
@@ -77,7 +77,8 @@ def test_the_stored_atlas_keeps_what_it_promises():
             assert row.sigma_error <= ERROR and row.effective >= 30, row
             assert row.sigma_low < row.sigma < row.sigma_high, row
         if row.status == "capped":
-            assert row.samples >= CAP, row
+            assert row.samples >= there[row.network, row.input, row.images].cap, row
+            assert row.sigma_error > ERROR or row.effective < 30, row
     assert {row.network for row in rows} <= {*zoo.models}
 
 

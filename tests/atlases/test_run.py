@@ -40,6 +40,18 @@ def test_jobs_begin_with_what_is_cheap():
     assert len({one.network for one in jobs()}) >= 60
 
 
+def test_dear_networks_end_after_fewer_samples():
+    """A power of two by their multiply-adds, from 32 random networks up to 4096 samples."""
+    costs = {
+        network: next(iter(jobs([network], ["usual"], ["noise"]))).cap for network in ("vgg19", "deit_tiny", "unet")
+    }
+    assert costs == {"vgg19": 32, "deit_tiny": 64, "unet": 512}
+    assert Job("unet", "4x4x1", "noise", 10.0).cap == 4096
+    photos_job = job("vgg19", "224x224x3", "photos")
+    assert photos_job.cap == 128 and photos_job.specification("block_1", "sampled").seeds == "0:32"
+    assert photos_job.specification("block_1", "sampled", 6).seeds == "0:2"
+
+
 def test_what_there_is_not_is_refused():
     """Networks, sizes, kinds and inputs, with the nearest or all that there are."""
     with pytest.raises(UnknownNameError, match="Unknown zoo model 'resnet81'. Did you mean 'resnet18'"):

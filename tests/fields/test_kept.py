@@ -15,7 +15,9 @@ from flax import nnx
 import jaxrf
 from jaxrf.errors import InputError
 from jaxrf.fields.cache import key_of
-from jaxrf.fields.opening import kept
+from jaxrf.fields.opening import kept, traced
+from jaxrf.fields.run import root_key
+from tests.running import drawn_run
 
 SHAPE = (3, 11, 14, 2)
 OPTIONS = {"units": [[2, 5], [7, 1]], "channels": 1}
@@ -283,3 +285,46 @@ def test_another_platform(images):
     np.testing.assert_allclose(there(variables, images).array(), here(variables, images).array(), rtol=0, atol=1e-5)
     with pytest.raises(jaxrf.errors.UnknownNameError, match="platform"):
         jaxrf.prepare(Net(), variables, images, platform="tpv")
+
+
+def test_layers_of_a_model_share_its_traces(images, monkeypatch):
+    """Another layer, estimator or score is prepared from the traces of the first call; maps are as if it were alone."""
+    from jaxrf.planning import programs
+
+    calls, trace = [], programs.trace
+    monkeypatch.setattr(programs, "trace", lambda *given: calls.append(given) or trace(*given))
+    first = maps_of(Net(), None, images, seeds=2)
+    count = len(calls)
+    changes = ({"layer": "first", "channels": 0}, {"score": "abs"}, {"estimator": "sign_averaged", "channels": "probe"})
+    found = [maps_of(Net(), None, images, seeds=2, **change) for change in changes]
+    assert count > 0 and len(calls) <= count + 1  # a crop of the first layer, which is smaller
+    for change, own in zip(changes, found):
+        np.testing.assert_array_equal(own, fresh(Net(), None, images, seeds=2, **change))
+    np.testing.assert_array_equal(first, fresh(Net(), None, images, seeds=2))
+
+
+def test_another_model_call_or_precision_has_traces_of_its_own(images):
+    """What the traces depend on is in their key."""
+    for options in ({}, {"precision": "default"}, {"init": {"*/kernel": "he_normal"}}, {"wrt": "first"}):
+        maps_of(Net(), None, images, seeds=2, **options)
+    maps_of(Net(5), None, images, seeds=2)
+    maps_of(Net(), None, images[:, 1:], seeds=2)
+    assert len(traced) == 6
+    maps_of(Net(), Net().init(jax.random.key(0), images), images)
+    assert len(traced) == 6  # a model whose weights are held keeps none
+
+
+def test_weights_that_no_map_sees_are_not_drawn(images):
+    """Of the layer before the last, those of the last are zeros that take no memory; maps are those of all weights drawn."""
+    compiled = drawn_run(Net(), images, images.shape[1:], layer="first", **OPTIONS).compiled
+    leaves = compiled.initialize(jax.random.key(3))
+    held = [isinstance(leaf, jax.Array) for leaf in leaves]
+    whole = jax.tree.leaves(compiled.prepared.subject.initialize(jax.random.key(3)))
+    assert sum(held) == 2 and all(leaf.shape == own.shape for leaf, own in zip(leaves, whole))
+    assert all(not leaf.any() and leaf.base.size == 1 for leaf, own in zip(leaves, held) if not own)
+    for leaf, own, full in zip(leaves, held, whole):
+        if own:
+            np.testing.assert_allclose(leaf, full, rtol=1e-5)
+    alone = maps_of(Net(), None, images, layer="first", seeds=[3])
+    drawn = compiled.prepared.subject.initialize(root_key(3))
+    np.testing.assert_allclose(alone, maps_of(Net(), drawn, images, layer="first"), rtol=1e-5)
