@@ -22,11 +22,13 @@ from jaxrf.engine.batches import Batches, fitting, product
 from jaxrf.engine.batching import Batching
 from jaxrf.engine.channels import ChannelRule, channel_rule
 from jaxrf.engine.pool import Pool
-from jaxrf.engine.pull import Shared, pull_back, read
+from jaxrf.engine.pull import pull_back
 from jaxrf.engine.range import alike, unscaled
 from jaxrf.engine.reading import Lines, lines
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.signs import Signs
+from jaxrf.engine.stem import Stem
+from jaxrf.engine.view import Shared, read
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import Layer, Operand, TangentProgram
 from jaxrf.errors import InputError
@@ -65,6 +67,7 @@ class Pullback:
         devices: across which images (or units, where there are too few images) are spread.
         signs: the random weights that are averaged over; None to pull back by them as they are.
         reads: how windows are read: a name of `jaxrf.lowering.reads`.
+        stem: the last steps, where they are taken together; None where each is taken by itself.
         over: the axis of a mesh over which batches of units are dealt, and its length; None where each device has all of them.
     """
 
@@ -80,6 +83,7 @@ class Pullback:
     devices: tuple[Device, ...] = ()
     signs: Signs | None = None
     reads: str = "slices"
+    stem: Stem | None = None
     over: tuple[str, int] | None = None
 
     @property
@@ -255,8 +259,12 @@ class Pullback:
                 values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
                 ct = self.rule.gated(ct, here)
             others, in_squares = (self.signs.pulls(key, units), self.signs.in_squares) if self.signs else ({}, ())
-            pulled = pull_back(windows, shared, table, ct, others, in_squares=in_squares)
-            maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
+            pulled = pull_back(windows, shared, table, ct, others, in_squares=in_squares, stem=self.stem)
+            if self.stem:
+                maps = self.stem.maps(self._scored(pulled.array, range(pulled.array.ndim - 2)), table)
+                other_images = jnp.zeros(len(maps), maps.dtype)
+            else:
+                maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
             exponents = degree(self.score) * pulled.exponents()
             if self.pool:
                 (maps, _), (other_images, exponents) = alike(maps, exponents), alike(other_images, exponents)
