@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,8 +146,8 @@ def codes(values: jax.Array, passing: jax.Array | None, problem: PoolingProblem)
     return result
 
 
-def phases(ct: jax.Array, code: jax.Array, problem: StemProblem) -> jax.Array:
-    """Cotangents of the middle: position `stride` q + t along an axis is q of phase t, (n, *q, phases * features).
+def phases(ct: jax.Array, code: jax.Array, problem: StemProblem) -> Iterator[jax.Array]:
+    """Cotangents of the middle, phase by phase: position `stride` q + t along an axis is q of phase t, (n, *q, features).
 
     Args:
         ct: (n, *pooled, features).
@@ -157,7 +158,7 @@ def phases(ct: jax.Array, code: jax.Array, problem: StemProblem) -> jax.Array:
     reach = [(side.window - 1) // side.stride for side in sides]
     amounts = [(0, 0, 0), *((r, s.phases - s.pooled, 0) for r, s in zip(reach, sides)), (0, 0, 0)]
     ct, code = laid(ct, amounts), laid(code, amounts, NONE)
-    zero, found = jnp.zeros((), ct.dtype), []
+    zero = jnp.zeros((), ct.dtype)
     for phase in itertools.product(*(range(side.stride) for side in sides)):
         total = jnp.zeros((len(ct), *(side.phases for side in sides), ct.shape[-1]), ct.dtype)
         for at in itertools.product(*(range(t, s.window, s.stride) for t, s in zip(phase, sides))):
@@ -166,12 +167,11 @@ def phases(ct: jax.Array, code: jax.Array, problem: StemProblem) -> jax.Array:
             given, owner = (lax.slice(a, (0, *begin, 0), (len(a), *ends, a.shape[-1])) for a in (ct, code))
             number = int(np.ravel_multi_index(at, [side.window for side in sides]))
             total = total + jnp.where(owner == number, given, zero)
-        found.append(total)
-    return jnp.concatenate(found, axis=-1)
+        yield total
 
 
 def kernel_of(kernel: jax.Array, problem: StemProblem) -> jax.Array:
-    """The kernel (*depth, phases * out, periods * in) of `through`, from that of the stem (*taps, in, out).
+    """The kernel (phases, *depth, out, periods * in) of `through`, from that of the stem (*taps, in, out).
 
     Position t of the middle's period meets position r of the image's, d blocks on, by tap `period` d + r - `step` t.
     """
@@ -182,10 +182,9 @@ def kernel_of(kernel: jax.Array, problem: StemProblem) -> jax.Array:
         tap = side.period * blocks[:, None, None] + r - side.step * t[:, None]
         tap = np.where((tap >= 0) & (tap < side.taps), tap, side.taps)
         kernel = jnp.take(kernel, tap, axis=3 * number)
-    order = [*range(0, 3 * d, 3), *range(1, 3 * d, 3), 3 * d + 1, *range(2, 3 * d, 3), 3 * d]
+    order = [*range(1, 3 * d, 3), *range(0, 3 * d, 3), 3 * d + 1, *range(2, 3 * d, 3), 3 * d]
     kernel = kernel.transpose(order)
-    into, out = math.prod(kernel.shape[d : 2 * d + 1]), math.prod(kernel.shape[2 * d + 1 :])
-    return kernel.reshape(*kernel.shape[:d], into, out)
+    return kernel.reshape(-1, *kernel.shape[d : 2 * d + 1], math.prod(kernel.shape[2 * d + 1 :]))
 
 
 def through(ct: jax.Array, code: jax.Array, kernel: jax.Array, problem: StemProblem) -> jax.Array:
@@ -200,8 +199,9 @@ def through(ct: jax.Array, code: jax.Array, kernel: jax.Array, problem: StemProb
     pads: Pads = tuple((s.depth - 1 - s.blocks.start, s.blocks.stop - s.phases) for s in sides)
     ones = (1,) * len(sides)
     spec = ConvolutionSpec(ones, pads, ones, ones, precision=problem.precision)
-    y = lax.conv_general_dilated(
-        phases(ct, code, problem), kernel, ones, pads, dimension_numbers=spec.numbers, precision=spec.precision
+    y: Any = sum(
+        lax.conv_general_dilated(one, own, ones, pads, dimension_numbers=spec.numbers, precision=spec.precision)
+        for one, own in zip(phases(ct, code, problem), kernel, strict=True)
     )
     return y.reshape(*y.shape[:-1], *problem.periods, problem.features)
 

@@ -34,6 +34,8 @@ from jaxrf.planning.prepared import Prepared
 from jaxrf.planning.programs import Programs, choose
 from jaxrf.tangent.draws import draws
 
+TOGETHER = "the max-pool of the stem and the convolution before it are pulled back through at once"
+
 
 def prepare_layers(subject: Subject, images: Images, options: Settled) -> dict[str, Prepared]:
     """The layers that are asked for, by their names in the table.
@@ -244,6 +246,8 @@ def _pullback(
         available=images.first, certificate=place.forward, held=held(pull, images, draws, request.memory),
         images_interact=place.images_interact, devices=len(devices) or 1,
     )  # fmt: skip
+    if pull.stem is not None:
+        chosen = replace(chosen, why=(*chosen.why, TOGETHER))
     return replace(pull, batching=chosen.batching, reads=chosen.reads), chosen
 
 
