@@ -260,13 +260,10 @@ class Pullback:
                 ct = self.rule.gated(ct, here)
             others, in_squares = (self.signs.pulls(key, units), self.signs.in_squares) if self.signs else ({}, ())
             pulled = pull_back(windows, shared, table, ct, others, in_squares=in_squares, stem=self.stem)
-            if self.stem:
-                maps = self.stem.maps(self._scored(pulled.array, range(pulled.array.ndim - 2)), table)
-                other_images = jnp.zeros(len(maps), maps.dtype)
-            else:
-                maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
+            maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
             exponents = degree(self.score) * pulled.exponents()
             if self.pool:
+                maps = self.stem.maps(maps, table) if self.stem else maps
                 (maps, _), (other_images, exponents) = alike(maps, exponents), alike(other_images, exponents)
                 own = jax.nn.one_hot(units // (self.count // self.groups), self.groups) * weight[:, None]
                 maps, other_images = self.pool.add(maps, shift, own.astype(maps.dtype)), other_images @ own
@@ -274,7 +271,12 @@ class Pullback:
 
         batches = (numbers, tables, shifts, weights)
         shared.prepare(batch, *(a[0] for a in batches))
-        return lax.map(lambda one: batch(*one), batches)
+        maps, *rest = lax.map(lambda one: batch(*one), batches)
+        if self.stem and not self.pool:  # for all units at once, which fill the lanes of a TPU
+            table = tables.transpose(1, 0, 2).reshape(tables.shape[1], -1)
+            each = self.stem.maps(maps.reshape(-1, *maps.shape[2:]), table)
+            maps = each.reshape(*maps.shape[:2], *each.shape[1:])
+        return maps, *rest
 
     def of_all(self, known: Mapping[Operand, jax.Array], key: jax.Array):
         """`pulled` for all batches; where they are dealt over an axis, each device has its share of them, and then all."""
@@ -303,8 +305,13 @@ class Pullback:
         return ct.reshape(len(units), *(span.size for span in self.windows.unit))
 
     def _score(self, gradient, own):
-        """Scores (unit, *map_shape) on the image `own` of each unit, and the sum of those on other images (unit,)."""
+        """Scores (unit, *map_shape) on the image `own` of each unit, and the sum of those on other images (unit,).
+
+        With a stem those of phases, as `Stem.maps` takes them.
+        """
         kept, batch = self.below.units, self.below.batch
+        if self.stem:
+            kept = tuple(range(gradient.ndim - 2))
         if not self.images_interact or batch is None:  # the one image of the program, or no image's own
             score = self._scored(gradient, kept)
             return score, jnp.zeros(len(score), score.dtype)
