@@ -273,7 +273,7 @@ class Pullback:
         shared.prepare(batch, *(a[0] for a in batches))
         maps, *rest = lax.map(lambda one: batch(*one), batches)
         if self.stem and not self.pool:  # for all units at once, which fill the lanes of a TPU
-            table = tables.transpose(1, 0, 2).reshape(tables.shape[1], -1)
+            table = tables.transpose(1, 0, 2).reshape(tables.shape[1], tables.shape[0] * tables.shape[2])
             each = self.stem.maps(maps.reshape(-1, *maps.shape[2:]), table)
             maps = each.reshape(*maps.shape[:2], *each.shape[1:])
         return maps, *rest
