@@ -249,6 +249,7 @@ class Pullback:
         """
         windows, program = self.windows, self.program
         value = [self.layer.value] if self.layer.value is not None else []
+        late = self.reads == "whole" and not self.pool  # few units at a time: all of them fill the lanes of a TPU
         shared = Shared(known, windows.starts, self.lines)
 
         def batch(units, table, shift, weight):
@@ -262,8 +263,9 @@ class Pullback:
             pulled = pull_back(windows, shared, table, ct, others, in_squares=in_squares, stem=self.stem)
             maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
             exponents = degree(self.score) * pulled.exponents()
+            if self.stem and not late:
+                maps = self.stem.maps(maps, table)
             if self.pool:
-                maps = self.stem.maps(maps, table) if self.stem else maps
                 (maps, _), (other_images, exponents) = alike(maps, exponents), alike(other_images, exponents)
                 own = jax.nn.one_hot(units // (self.count // self.groups), self.groups) * weight[:, None]
                 maps, other_images = self.pool.add(maps, shift, own.astype(maps.dtype)), other_images @ own
@@ -272,7 +274,7 @@ class Pullback:
         batches = (numbers, tables, shifts, weights)
         shared.prepare(batch, *(a[0] for a in batches))
         maps, *rest = lax.map(lambda one: batch(*one), batches)
-        if self.stem and not self.pool:  # for all units at once, which fill the lanes of a TPU
+        if self.stem and late:
             table = tables.transpose(1, 0, 2).reshape(tables.shape[1], tables.shape[0] * tables.shape[2])
             each = self.stem.maps(maps.reshape(-1, *maps.shape[2:]), table)
             maps = each.reshape(*maps.shape[:2], *each.shape[1:])

@@ -192,8 +192,10 @@ def _problem(pool: Step, convolution: Step, windows: Windows) -> StemProblem | N
 
 
 def _pooling(equation: Equation) -> PoolingProblem:
-    join = "max" if equation.params["select_prim"].name == "ge" else "min"
-    return PoolingProblem(equation.operands[0].shape, PoolingSpec.of(equation.params), join, equation.result.dtype.name)
+    rule = rules[equation.primitive]
+    assert isinstance(rule, MaxPool)
+    spec, dtype = PoolingSpec.of(equation.params), equation.result.dtype.name
+    return PoolingProblem(equation.operands[0].shape, spec, rule.join(equation), dtype)
 
 
 def _as_it_is(view: View, operand: int, ct: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxrf.engine.looks import steady
 from jaxrf.engine.range import Scaled
-from jaxrf.engine.reading import Lines, windows_of
+from jaxrf.engine.reading import Lines, bits_of, windows_of, words_of
 from jaxrf.engine.scales import Key, Scales
 from jaxrf.engine.windows import Starts, Windows
 from jaxrf.equations.program import Equation, Operand, Variable
@@ -129,8 +129,15 @@ def read(
     def padded() -> jax.Array:
         return jnp.pad(value(), margins, constant_values=fill)
 
-    wide = shared.once((key, tuple(margins), fill), padded) if any(map(any, margins)) else value()
-    return windows_of(wide, spans, table, [lo for lo, _ in margins], shared.lines)
+    def wide() -> jax.Array:
+        return shared.once((key, tuple(margins), fill), padded) if any(map(any, margins)) else value()
+
+    array, lows, way = wide(), [lo for lo, _ in margins], shared.lines
+    axis = next((axis for axis, span in enumerate(spans) if span.moving and span.size > 1), None)
+    if way is None or axis is None or array.dtype != bool or not way.fit(spans):
+        return windows_of(array, spans, table, lows, way)
+    words = shared.once((key, tuple(margins), fill, "words"), lambda: words_of(wide(), axis))
+    return bits_of(words, axis, spans, table, lows, way)
 
 
 def view_of(
