@@ -119,11 +119,8 @@ def _chain(windows: Windows) -> list[Step] | None:
     uses = Counter(step.equation.operands[i] for step in windows.steps for i in step.into)
     found: list[Step] = []
     for step in reversed(windows.steps):
-        eqn, rule, below = (
-            step.equation,
-            rules[step.equation.primitive],
-            found[-1].equation.result if found else windows.source,
-        )
+        eqn, rule = step.equation, rules[step.equation.primitive]
+        below = found[-1].equation.result if found else windows.source
         if len(step.into) != 1:
             return None
         ((i, into),) = step.into.items()
@@ -163,18 +160,12 @@ def _same_along(step: Step, axes: Sequence[int]) -> bool:
 
 def _problem(pool: Step, convolution: Step, windows: Windows) -> StemProblem | None:
     """The shapes of a stem; None where the pool has holes or dilation, or goes over features."""
-    eqn, spec, numbers = (
-        convolution.equation,
-        _pooling(pool.equation).spec,
-        convolution.equation.params["dimension_numbers"],
-    )
+    eqn, spec = convolution.equation, _pooling(pool.equation).spec
+    numbers = eqn.params["dimension_numbers"]
     axes, (middle, image) = numbers.out_spec[2:], (pool.into[0], convolution.into[0])
     out = windows.regions[pool.equation.result]
-    if (
-        {*spec.dilation, *spec.holes} != {1}
-        or set(spec.axes) != set(axes)
-        or any(out[a] != middle[a] for a in numbers.out_spec[:2])
-    ):
+    features = any(out[a] != middle[a] for a in numbers.out_spec[:2])
+    if {*spec.dilation, *spec.holes} != {1} or set(spec.axes) != set(axes) or features:
         return None
     sides = []
     for number, (a, b) in enumerate(zip(axes, numbers.lhs_spec[2:])):
@@ -192,6 +183,7 @@ def _problem(pool: Step, convolution: Step, windows: Windows) -> StemProblem | N
 
 
 def _pooling(equation: Equation) -> PoolingProblem:
+    """The max-pool of an equation, forward."""
     rule = rules[equation.primitive]
     assert isinstance(rule, MaxPool)
     spec, dtype = PoolingSpec.of(equation.params), equation.result.dtype.name
