@@ -19,7 +19,7 @@ from jaxrf.engine.windows import Starts
 from jaxrf.primitives.rule import Spans
 
 WORD = 32
-"""Rows of a mask in one number."""
+"""Rows of a mask in one number: 17x17 positions of 256 features, and the product behind, cost a fifth so on a TPU."""
 
 
 @dataclass(frozen=True, eq=False)
