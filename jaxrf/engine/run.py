@@ -22,11 +22,13 @@ from jaxrf.engine.batches import Batches, fitting, product
 from jaxrf.engine.batching import Batching
 from jaxrf.engine.channels import ChannelRule, channel_rule
 from jaxrf.engine.pool import Pool
-from jaxrf.engine.pull import Shared, pull_back, read
+from jaxrf.engine.pull import pull_back
 from jaxrf.engine.range import alike, unscaled
 from jaxrf.engine.reading import Lines, lines
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.signs import Signs
+from jaxrf.engine.stem import Stem
+from jaxrf.engine.view import Shared, read
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import Layer, Operand, TangentProgram
 from jaxrf.errors import InputError
@@ -65,6 +67,7 @@ class Pullback:
         devices: across which images (or units, where there are too few images) are spread.
         signs: the random weights that are averaged over; None to pull back by them as they are.
         reads: how windows are read: a name of `jaxrf.lowering.reads`.
+        stem: the last steps, where they are taken together; None where each is taken by itself.
         over: the axis of a mesh over which batches of units are dealt, and its length; None where each device has all of them.
     """
 
@@ -80,6 +83,7 @@ class Pullback:
     devices: tuple[Device, ...] = ()
     signs: Signs | None = None
     reads: str = "slices"
+    stem: Stem | None = None
     over: tuple[str, int] | None = None
 
     @property
@@ -253,6 +257,7 @@ class Pullback:
         """
         windows, program = self.windows, self.program
         value = [self.layer.value] if self.layer.value is not None else []
+        late = self.reads == "whole" and not self.pool  # few units at a time: all of them fill the lanes of a TPU
         shared = Shared(known, windows.starts, self.lines)
 
         def batch(units, table, shift, weight):
@@ -263,9 +268,11 @@ class Pullback:
                 values = jnp.broadcast_to(here, ct.shape).reshape(len(units), -1)
                 ct = self.rule.gated(ct, here)
             others, in_squares = (self.signs.pulls(key, units), self.signs.in_squares) if self.signs else ({}, ())
-            pulled = pull_back(windows, shared, table, ct, others, in_squares=in_squares)
+            pulled = pull_back(windows, shared, table, ct, others, in_squares=in_squares, stem=self.stem)
             maps, other_images = self._score(pulled.array, units * program.image.shape[0] // self.count)
             exponents = degree(self.score) * pulled.exponents()
+            if self.stem and not late:
+                maps = self.stem.maps(maps, table)
             if self.pool:
                 (maps, _), (other_images, exponents) = alike(maps, exponents), alike(other_images, exponents)
                 own = jax.nn.one_hot(units // (self.count // self.groups), self.groups) * weight[:, None]
@@ -274,7 +281,12 @@ class Pullback:
 
         batches = (numbers, tables, shifts, weights)
         shared.prepare(batch, *(a[0] for a in batches))
-        return lax.map(lambda one: batch(*one), batches)
+        maps, *rest = lax.map(lambda one: batch(*one), batches)
+        if self.stem and late:
+            table = tables.transpose(1, 0, 2).reshape(tables.shape[1], tables.shape[0] * tables.shape[2])
+            each = self.stem.maps(maps.reshape(-1, *maps.shape[2:]), table)
+            maps = each.reshape(*maps.shape[:2], *each.shape[1:])
+        return maps, *rest
 
     def of_all(self, known: Mapping[Operand, jax.Array], key: jax.Array):
         """`pulled` for all batches; where they are dealt over an axis, each device has its share of them, and then all."""
@@ -303,8 +315,13 @@ class Pullback:
         return ct.reshape(len(units), *(span.size for span in self.windows.unit))
 
     def _score(self, gradient, own):
-        """Scores (unit, *map_shape) on the image `own` of each unit, and the sum of those on other images (unit,)."""
+        """Scores (unit, *map_shape) on the image `own` of each unit, and the sum of those on other images (unit,).
+
+        With a stem those of phases, as `Stem.maps` takes them.
+        """
         kept, batch = self.below.units, self.below.batch
+        if self.stem:
+            kept = tuple(range(gradient.ndim - 2))
         if not self.images_interact or batch is None:  # the one image of the program, or no image's own
             score = self._scored(gradient, kept)
             return score, jnp.zeros(len(score), score.dtype)

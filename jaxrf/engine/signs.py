@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrf.engine.channels import channel_rule
-from jaxrf.engine.pull import Transpose
 from jaxrf.engine.range import square_root
+from jaxrf.engine.view import Transpose
 from jaxrf.engine.windows import Windows
 from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.errors import InputError, unknown

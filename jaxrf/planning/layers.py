@@ -18,6 +18,7 @@ from jaxrf.engine.pool import Pool, make_pool
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.scores import check_normalizable, scores
 from jaxrf.engine.signs import check_request, make_signs
+from jaxrf.engine.stem import find_stem
 from jaxrf.engine.units import positions
 from jaxrf.engine.windows import Windows, windows
 from jaxrf.equations.program import Layer, TangentProgram, Variable
@@ -32,6 +33,8 @@ from jaxrf.planning.options import Settled
 from jaxrf.planning.prepared import Prepared
 from jaxrf.planning.programs import Programs, choose
 from jaxrf.tangent.draws import draws
+
+TOGETHER = "the max-pool of the stem and the convolution before it are pulled back through at once"
 
 
 def prepare_layers(programs: Programs, images: Images, options: Settled) -> dict[str, Prepared]:
@@ -91,7 +94,7 @@ def prepare(programs: Programs, images: Images, request: Settled, layer: str | N
     program = whole.program
     pull, plan = _pullback(place, program, windows, crop, images)
     if averaging:
-        pull = replace(pull, signs=make_signs(whole, pull.windows, request.channels))
+        pull = replace(pull, signs=make_signs(whole, pull.windows, request.channels), stem=None)
     facts = provenance(subject.name, target.name, request.wrt, program.image.dtype)
     if pull.signs is not None:
         facts["estimator"] = pull.signs.record()
@@ -232,6 +235,7 @@ def _pullback(
     pull = Pullback(
         program, program.layers[place.layer], unit_windows, place.below, request.score, request.channels,
         batching=Batching(), images_interact=place.images_interact, devices=devices,
+        stem=None if place.images_interact else find_stem(unit_windows, place.below.units),
     )  # fmt: skip
     if request.pool_units:
         pull = replace(pull, pool=_pool(place, pull, crop))
@@ -242,6 +246,8 @@ def _pullback(
         available=images.first, certificate=place.forward, held=held(pull, images, draws, request.memory),
         images_interact=place.images_interact, devices=len(devices) or 1,
     )  # fmt: skip
+    if pull.stem is not None:
+        chosen = replace(chosen, why=(*chosen.why, TOGETHER))
     return replace(pull, batching=chosen.batching, reads=chosen.reads), chosen
 
 

@@ -10,8 +10,9 @@ from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.base.compiler import jit
 from jaxrf.engine.looks import last_look
-from jaxrf.engine.pull import Shared, pull_back
+from jaxrf.engine.pull import pull_back
 from jaxrf.engine.scales import room
+from jaxrf.engine.view import Shared
 from jaxrf.engine.windows import windows
 from jaxrf.planning.programs import traced
 

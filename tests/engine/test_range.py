@@ -10,10 +10,11 @@ import pytest
 import jaxrf
 from jaxrf import zoo
 from jaxrf.adapters import adapt
-from jaxrf.engine.pull import Shared, pull_back
+from jaxrf.engine.pull import pull_back
 from jaxrf.engine.range import NOTHING, Scaled, alike, patience, times, unscaled
 from jaxrf.engine.scales import Scales, largest_exponents, room
 from jaxrf.engine.scores import degree, scores
+from jaxrf.engine.view import Shared
 from jaxrf.engine.windows import windows
 from jaxrf.equations.program import Literal
 from jaxrf.errors import InputError

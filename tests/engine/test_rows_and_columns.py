@@ -10,7 +10,7 @@ import pytest
 import jaxrf
 from jaxrf import zoo
 from jaxrf.engine.batches import Batches, product
-from jaxrf.engine.reading import lines, slices, windows_of
+from jaxrf.engine.reading import bits_of, lines, slices, windows_of, words_of
 from jaxrf.engine.windows import Starts
 from jaxrf.lowering.reads import TABLE, Batch, choose_reads
 from jaxrf.primitives.rule import Span
@@ -123,3 +123,17 @@ def test_what_windows_hold_decides(units, product, share, reads):
     """Half of the work, or a quarter where each of several units would have slices of its own; on a TPU alone."""
     batch = Batch(units, product, share)
     assert choose_reads(batch, "tpu") == reads and choose_reads(batch, "gpu") == "slices"
+
+
+def test_masks_are_read_as_bits_of_numbers():
+    """Windows of more rows than a number has bits, at both borders, have the bits of the mask."""
+    starts, rng = Starts(), np.random.default_rng(0)
+    mask = rng.random((2, 80, 9)) < 0.5
+    rows = starts.row(np.repeat([0, 7, 9], 2)), starts.row(np.tile([0, 3], 3))
+    spans = Span(2, 2), Span(71, 80, rows[0]), Span(6, 9, rows[1])
+    way = lines(Batches(np.arange(6).reshape(3, 2), 6), starts)
+    assert way.fit(spans)
+    found = bits_of(words_of(jnp.asarray(mask), 1), 1, spans, jnp.asarray(starts.table(6)), [0, 0, 0], way)
+    wanted = [mask[:, y : y + 71, x : x + 6] for y in (0, 7, 9) for x in (0, 3)]
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, wanted)

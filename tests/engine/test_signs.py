@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from jaxrf.adapters import adapt
-from jaxrf.engine.pull import Shared, pull_back
+from jaxrf.engine.pull import pull_back
 from jaxrf.engine.range import NOTHING, Scaled
 from jaxrf.engine.run import Pullback
 from jaxrf.engine.scales import Scales
 from jaxrf.engine.signs import fresh_signs, power
+from jaxrf.engine.view import Shared
 from jaxrf.engine.windows import windows
 from jaxrf.fields.run import Run
 from jaxrf.interpret.weights import random_weights

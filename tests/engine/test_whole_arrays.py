@@ -10,7 +10,7 @@ import pytest
 import jaxrf
 from jaxrf import zoo
 from jaxrf.base.compiler import compiling_for
-from jaxrf.engine.pull import place
+from jaxrf.engine.placing import place
 from jaxrf.engine.scales import scales
 from jaxrf.engine.windows import Starts
 from jaxrf.lowering.choice import choose

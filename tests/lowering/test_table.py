@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jaxrf.lowering import choice, pooling, reads
+from jaxrf.lowering import choice, pooling, reads, stems
 from jaxrf.lowering.table import ANY, CPU, TPU, Decision, Table, always
 
 NUMBERS: Table[int] = Table((
@@ -27,7 +27,7 @@ def test_a_problem_that_no_line_fits():
         NUMBERS.choose(3, "cpu", able=lambda way: False)
 
 
-@pytest.mark.parametrize("table", [choice.TABLE, pooling.TABLE, reads.TABLE, NUMBERS])
+@pytest.mark.parametrize("table", [choice.TABLE, pooling.TABLE, reads.TABLE, stems.TABLE, NUMBERS])
 def test_tables_are_printed(table):
     """A line for each decision: way, platforms, where, and what was measured; the last line takes all that is left."""
     printed = str(table).splitlines()

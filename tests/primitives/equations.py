@@ -13,8 +13,9 @@ import numpy as np
 from jax import lax
 
 from jaxrf.adapters import Subject
-from jaxrf.engine.pull import Shared, pull_back
+from jaxrf.engine.pull import pull_back
 from jaxrf.engine.range import times
+from jaxrf.engine.view import Shared
 from jaxrf.engine.windows import windows
 from jaxrf.equations.program import Equation, TangentProgram, Variable
 from jaxrf.lowering.forward import lower

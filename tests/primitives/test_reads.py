@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrf.engine.pull import Shared, pull_back
+from jaxrf.engine.pull import pull_back
 from jaxrf.engine.range import times
+from jaxrf.engine.view import Shared
 from jaxrf.engine.windows import Windows, windows
 from jaxrf.equations.program import Variable
 from jaxrf.primitives import rules
