@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ FOLDER = Path(__file__).parent.parent / "docs" / "reproductions"
 SCRIPTS = sorted(file.name for file in FOLDER.glob("[!_]*.py"))
 FIGURES = {
     "architectures.py": {"equal_depth"},
+    "by_layer.py": {"by_layer"},
     "center_lowered.py": {"center_lowered"},
     "field_loss.py": {"field_loss"},
     "growth.py": {"growth"},
@@ -43,6 +45,7 @@ def load(name: str):
 
 data = load("_data")
 scores = load("_scores")
+layers = load("_layers")
 torchvision = load("_torchvision")
 
 
@@ -100,6 +103,16 @@ def test_correlations_of_the_page_are_those_of_its_table():
     for cells in scores.lines(scores.correlations(rows)):
         assert f"| {' | '.join(cells)} |" in page
     assert all(0 < row["accuracy"] < 1 and row["sigma"] <= row["theoretical"] for row in rows)
+
+
+def test_fields_by_layer_of_the_page_are_those_of_its_table():
+    """Every line of both measures stands in the page; ratios lie within their intervals."""
+    rows = layers.read(layers.TABLE)
+    page = (FOLDER / "README.md").read_text()
+    for measure in layers.MEASURES:
+        for cells in layers.lines([row for row in rows if row["measure"] == measure])[1]:
+            assert f"| {' | '.join(cells)} |" in page
+    assert rows and all(row["low"] <= row["ratio"] <= row["high"] for row in rows)
 
 
 def test_a_rank_correlation_beyond_others():
@@ -229,6 +242,26 @@ class TestFashionMnist:
         file.write_bytes(file.read_bytes()[:-9])
         with pytest.raises(InputError, match="is not a file in the format of MNIST"):
             data.fashion_mnist(tmp_path)
+
+
+class TestDigits:
+    """The digits of scikit-learn."""
+
+    def test_reads_pixels_and_keeps_tests_apart(self, monkeypatch):
+        """Pixels from 0 to 16 go to -1..1; the last 297 images are for tests."""
+        pixels, labels = np.tile(np.arange(64.0) % 17, (300, 1)), np.arange(300) % 10
+        made = SimpleNamespace(load_digits=lambda return_X_y: (pixels, labels))
+        monkeypatch.setitem(sys.modules, "sklearn.datasets", made)
+        monkeypatch.setitem(sys.modules, "sklearn", SimpleNamespace(datasets=made))
+        task = data.digits()
+        assert task.images.shape == (3, 8, 8, 1) and task.test_labels[:3].tolist() == [3, 4, 5]
+        assert task.images.min() == -1 and task.images.max() == 1 and task.images[0, 1, 2, 0] == 10 / 8 - 1
+
+    def test_says_what_is_missing(self, monkeypatch):
+        """The package that has them."""
+        monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+        with pytest.raises(InputError, match="Run: pip install scikit-learn"):
+            data.digits()
 
 
 class TestTorchvision:

@@ -183,6 +183,25 @@ def photographs(path: str | Path | None = None, small: bool = False) -> Task:
     return split(draw.normal(size=(80, 12, 12, 1)), draw.integers(10, size=80), 16, 10)
 
 
+def digits(small: bool = False) -> Task:
+    """The 1797 digits of 8 x 8 pixels that scikit-learn ships; with `small` as many images of noise as a test has time for.
+
+    Raises:
+        InputError: scikit-learn is not installed.
+
+    Source: Alpaydin, Kaynak (1998), Optical Recognition of Handwritten Digits, UCI.
+    """
+    if small:
+        draw = np.random.default_rng(0)
+        return split(draw.normal(size=(80, 8, 8, 1)), draw.integers(10, size=80), 16, 10)
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise InputError("The digits are part of scikit-learn. Run: pip install scikit-learn.") from error
+    images, labels = load_digits(return_X_y=True)
+    return split(images.reshape(-1, 8, 8, 1) / 8 - 1, labels, 297, 10)
+
+
 def halved(task: Task) -> Task:
     """The task on images of half the side, whose pixels are the means of two by two."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrf.errors import InputError, JaxrfError
 from jaxrf.loading.families import families
-from jaxrf.loading.formats import KINDS, format_of, part_of
+from jaxrf.loading.formats import KINDS, format_of, part_of, taken_for
 from jaxrf.loading.matching import by_order
 from jaxrf.loading.remote import is_remote, local
 
@@ -103,6 +103,8 @@ def _tree(path: Path, step: int | None) -> Any:
     except JaxrfError:
         raise
     except Exception as error:
+        if (found := taken_for(path)) is not None:
+            raise DamagedError(f"{path} is {found}.") from error
         raise DamagedError(
             f"{path} looks like {kind.says} and cannot be read: {type(error).__name__}: {error}. "
             f"It may be damaged, or not yet written to its end. Give {KINDS}."
@@ -155,6 +157,12 @@ def _fitted(flat: Flat, needed: Flat, where: str) -> Flat:
     Raises:
         InputError: names the missing, the extra, and those of another shape.
     """
+    if flat and needed and not set(flat) & set(needed):
+        raise InputError(
+            f"The variables at {where} have other names than this model's: {_first(flat)}, and not {_first(needed)}. "
+            'Pass match="order" to match them by kind, shape and order, family= for weights of torchvision or timm in a '
+            "network of the zoo, or save them with numpy.savez by the names of the model."
+        )
     missing = [f"missing {_named(path)} {np.shape(leaf)}" for path, leaf in needed.items() if path not in flat]
     extra = [f"not needed {_named(path)} {np.shape(leaf)}" for path, leaf in flat.items() if path not in needed]
     other = [
@@ -196,6 +204,12 @@ def _headed(array: Any, path: tuple[str, ...], like: Any) -> Any:
     """The arrays of attention with an axis of heads, which other libraries keep together with that of features."""
     heads = "attention" in path and len(np.shape(like)) > np.ndim(array) and math.prod(np.shape(like)) == np.size(array)
     return np.reshape(array, np.shape(like)) if heads else array
+
+
+def _first(flat: Flat, most: int = 4) -> str:
+    """Some names, and how many more there are."""
+    names = ", ".join(_named(path) for path in list(flat)[:most])
+    return names + (f" and {len(flat) - most} more" if len(flat) > most else "")
 
 
 def _named(path: tuple[str, ...]) -> str:

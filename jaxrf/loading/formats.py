@@ -6,8 +6,10 @@ One more kind is one function here. None runs code that a file brings along.
 from __future__ import annotations
 
 import importlib
+import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +53,30 @@ def format_of(path: Path) -> Format:
         if one.fits(path):
             return one
     inside = f", which holds {_some(path)}" if path.is_dir() else ""
-    names = [one.name for one in path.iterdir()] if path.is_dir() else [path.name]
-    for pattern, says, do in OTHERS:
+    names = sorted(one.name for one in path.iterdir()) if path.is_dir() else [path.name]
+    files = [name for name in names if path.is_dir() and any(one.fits(path / name) for one in formats.values())]
+    for pattern, says, do in OF_FOLDERS if files else (*OF_FOLDERS, *OTHERS):
         if any(re.fullmatch(pattern, name) for name in names):
             raise InputError(f"{path} looks like {says}{inside}, which is not read here. {do}")
-    raise InputError(f"{path} is not a checkpoint of a known kind{inside}. Give {KINDS}.")
+    give = f"one of its files: {', '.join(files)}" if files else KINDS
+    raise InputError(f"{path} is not a checkpoint of a known kind{inside}. Give {give}.")
+
+
+def taken_for(path: Path) -> str | None:
+    """What a file that cannot be read is instead of what its name says, and what to do; None where that is not known."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    return next((says for mark, says in STARTS.items() if start.startswith(mark)), None)
+
+
+STARTS = {
+    b"version https://git-lfs": "a pointer of Git LFS, which stands for the file. Run git lfs pull",
+    b"<!doctype html": "a web page, as a download that failed leaves. Download the file itself",
+    b"<html": "a web page, as a download that failed leaves. Download the file itself",
+}
+"""How files begin that are often found in the place of another."""
 
 
 KINDS = (
@@ -64,10 +85,17 @@ KINDS = (
 )
 
 
-OTHERS = (
+OF_FOLDERS = (
     (r"model\.safetensors|pytorch_model\.bin", "a folder of a model hub", "Give the file with the weights in it."),
     (r".*\.index\.json", "a folder of weights in several files", "Load them with their own library and save one file."),
-    (r"saved_model\.pb|.*\.data-\d+-of-\d+|checkpoint", "a checkpoint of TensorFlow", "Load it there and save a .npz."),
+    (r"model\.json|.*-shard\d+of\d+(\.bin)?", "a network of TensorFlow.js", "Read its shards and save a .npz."),
+)
+OTHERS = (
+    (
+        r"saved_model\.pb|.*\.data-\d+-of-\d+|.*\.index|checkpoint",
+        "a checkpoint of TensorFlow",
+        "Load it there and save a .npz.",
+    ),
     (r".*\.(keras|h5|hdf5)", "weights of Keras", "Load them with Keras, and give jaxrf the model."),
     (
         r".*\.onnx",
@@ -79,11 +107,18 @@ OTHERS = (
         "a network of TensorFlow Lite",
         "Read its arrays with its interpreter and save them with numpy.savez.",
     ),
+    (
+        r".*\.(jit|torchscript)",
+        "a program of TorchScript",
+        "If you trust it: torch.save(torch.jit.load(file).state_dict(), to).",
+    ),
+    (r".*\.(mlmodel|mlpackage)|Manifest\.json", "a network of Core ML", "Give the model that it was made from."),
     (r".*\.(pkl|pickle|joblib)", "a pickle, which could run code", "Load it where it is trusted and save a .npz."),
     (r"\.metadata|.*\.distcp", "a distributed checkpoint of PyTorch", "Save model.state_dict() as one file."),
-    (r".*\.(zip|tar|gz|tgz)", "an archive", "Unpack it first."),
+    (r".*\.(zip|tar|gz|tgz|xz|whl|deb)", "an archive", "Unpack it first."),
 )
-"""Patterns of names in what is not read, what it looks like, and what to do."""
+"""Patterns of names in what is not read, what it looks like, and what to do; the first ones also of a folder with files
+that could be read one by one."""
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -177,7 +212,11 @@ def _read_safetensors(path: Path, step: int | None) -> Any:
 
     library = _library("safetensors", "safetensors", "A .safetensors file")
     found = {}
-    for name, one in library.deserialize(path.read_bytes()):
+    # The library gives another order each time, and files keep none but that of names: numbers count as numbers.
+    held = library.deserialize(path.read_bytes())
+    for name, one in sorted(
+        held, key=lambda item: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", item[0])]
+    ):
         if one["dtype"] not in OF_SAFETENSORS:
             raise InputError(f"{name!r} in {path} is of type {one['dtype']}. Save it as float32.")
         dtype = jnp.dtype(OF_SAFETENSORS[one["dtype"]])
@@ -187,7 +226,15 @@ def _read_safetensors(path: Path, step: int | None) -> Any:
 
 def _read_torch(path: Path, step: int | None) -> Any:
     torch = _library("torch", "torch", "A PyTorch state_dict")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    if _is_torchscript(path):
+        raise InputError(
+            f"{path} is a program of TorchScript, which is code and not a state_dict. If you trust it, save what it holds: "
+            "torch.save(torch.jit.load(file).state_dict(), to)."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # PyTorch advises to load it all the same
+        raise ValueError("it is of another kind, or holds other things than arrays, which could run code") from None
     while isinstance(state, dict) and len(
         inner := [k for k in ("state_dict", "model") if isinstance(state.get(k), dict)]
     ):
@@ -197,6 +244,14 @@ def _read_torch(path: Path, step: int | None) -> Any:
     tensors = {str(name): value for name, value in state.items() if hasattr(value, "dtype")}
     _say_narrow(path, [str(value.dtype) for value in tensors.values() if value.is_quantized or _is_narrow(value)])
     return {name: _numpy(value) for name, value in tensors.items()}
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether it was saved by `torch.jit.save`, which writes constants beside the code."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as held:
+        return any(name.endswith("/constants.pkl") for name in held.namelist())
 
 
 def _say_narrow(path: Path, types: list[str]) -> None:

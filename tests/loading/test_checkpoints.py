@@ -335,6 +335,11 @@ def test_checkpoints_are_fetched_from_where_they_lie(tmp_path):
         ("weights.pkl", "a pickle, which could run code"),
         (".metadata", "a distributed checkpoint of PyTorch"),
         ("net.onnx", "a network of ONNX"),
+        ("net.jit", "a program of TorchScript"),
+        ("Manifest.json", "a network of Core ML"),
+        ("model.json", "a network of TensorFlow.js"),
+        ("variables.index", "a checkpoint of TensorFlow"),
+        ("net.whl", "an archive"),
     ],
 )
 def test_folders_of_other_kinds_say_what_they_look_like(tmp_path, name, looks):
