@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from jaxrf.lowering.problem import Problem
 # LLVM gives up on vectors for a loop that reads from more than about a hundred places (13x13 taps: 75 ms against 3.5).
 # A larger kernel is a loop over blocks of its rows, of about LOOPED_TAPS taps each.
 MOST_TAPS, LOOPED_TAPS = 96, 48
+# What reads a result is fused into its loop. Where several do, the sum is computed anew for each.
+FUSED_TAPS = 16
 
 
 class Shifts(Lowering):
@@ -28,14 +31,20 @@ class Shifts(Lowering):
         return problem.inputs == 1 and not problem.dilated and 0 < one_row <= MOST_TAPS and problem.taps[0] > 0
 
     def run(self, x, prepared, problem):
-        if not math.prod(problem.result):
-            return jnp.zeros(problem.result, x.dtype)
-        if problem.outputs > 1 and problem.spec.groups > 1:
-            x = jnp.repeat(x, problem.outputs, axis=-1)
-        x = padded(x, problem)
-        if math.prod(problem.taps) <= MOST_TAPS:
-            return shifted_sum(x, prepared, problem)
-        return blocks_of_rows(x, prepared, problem)
+        return _run(x, prepared, problem)
+
+
+@partial(jax.jit, static_argnames="problem")  # equal blocks of a network are traced once
+def _run(x: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
+    if not math.prod(problem.result):
+        return jnp.zeros(problem.result, x.dtype)
+    if problem.outputs > 1 and problem.spec.groups > 1:
+        x = jnp.repeat(x, problem.outputs, axis=-1)
+    x = padded(x, problem)
+    if math.prod(problem.taps) > MOST_TAPS:
+        return blocks_of_rows(x, kernel, problem)
+    total = shifted_sum(x, kernel, problem)
+    return lax.optimization_barrier(total) if math.prod(problem.taps) > FUSED_TAPS else total
 
 
 def shifted_sum(x: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
