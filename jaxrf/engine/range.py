@@ -17,7 +17,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxrf.base.platforms import Traits, traits
 from jaxrf.engine.scales import Scales, Taken, exponent_of, greatest, plus, power, room, row_exponents
@@ -111,12 +110,12 @@ class Scaled:
 # Functions that are traced once for all cotangents of one shape, of which a deep network has hundreds.
 @partial(jax.jit, static_argnames=("limit", "platform"))
 def _near_one(array: jax.Array, limit: int, platform: Traits) -> jax.Array:
-    """See `Scaled.near_one`. The barrier keeps XLA from computing it anew wherever it is read."""
+    """See `Scaled.near_one`. A division is exact here, and XLA does not compute it anew wherever it is read."""
     del platform  # which `row_exponents` reads: another one is another program
     found, plain = row_exponents(array)
     most = greatest(array.dtype)  # beyond it, what is left over is near one
     away = jnp.where(plain & ((found <= -limit) | (found > limit)), jnp.clip(found, -most, most), 0)
-    return lax.optimization_barrier(jnp.where(~plain & (found < 0), 0, power(-away, array.dtype)))
+    return 1 / jnp.where(~plain & (found < 0), jnp.inf, power(away, array.dtype))
 
 
 @jax.jit

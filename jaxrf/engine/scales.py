@@ -293,7 +293,7 @@ def power(exponent: jax.Array, dtype: np.dtype) -> jax.Array:
 
 
 def exponent_of(power: jax.Array) -> jax.Array:
-    """The exponents, int32, of powers of two that are normal numbers."""
+    """The exponents, int32, of powers of two that are normal numbers, also where a division left them next to one."""
     info = jnp.finfo(power.dtype)
     bits = lax.bitcast_convert_type(power, jnp.dtype(f"int{info.bits}"))
-    return (bits >> info.nmant).astype(jnp.int32) + (info.minexp - 1)
+    return ((bits + (1 << info.nmant - 1)) >> info.nmant).astype(jnp.int32) + (info.minexp - 1)
