@@ -65,8 +65,8 @@ def pull_back(
         rescaling_is_free = rule.pointwise and not pending
         allowed, limit = look(step.equation, arriving, step.equation in others, rescaling_is_free)
         if last and step.equation is last.equation:
-            away = arriving.away(last.limit)
-            arriving, late = (arriving, away) if last.may_wait(arriving) else (arriving.rescaled(away), None)
+            factor = arriving.near_one(last.limit)
+            arriving, late = (arriving, factor) if last.may_wait(arriving) else (arriving.rescaled(factor), None)
         else:
             arriving = arriving.looked_at(patient * allowed, limit)
         if stem is not None and step is stem.pool:
@@ -87,6 +87,6 @@ def pull_back(
         region = windows.regions[windows.source]
         return Scaled(jnp.zeros((ct.shape[0], *(span.size for span in region)), windows.source.dtype))
     final = pending[windows.source].complete(shared.scales)
-    if late:  # where the product is one with the score
+    if late is not None:  # where the product is one with the score
         return final.rescaled(late)
     return final if last else final.looked_at(min(patient, 1.0), room(final.array.dtype))

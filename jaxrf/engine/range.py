@@ -12,13 +12,14 @@ Law: weights times powers of two give the same bits, times a power of two, as lo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrf.engine.scales import Scales, Taken, inverse, plus, power, room, row_exponents
+from jaxrf.base.platforms import Traits, traits
+from jaxrf.engine.scales import Scales, Taken, exponent_of, greatest, plus, power, room, row_exponents
 from jaxrf.errors import InputError
 
 NOTHING = -(2**20)
@@ -38,13 +39,6 @@ def square_root(squares: jax.Array) -> jax.Array:
 def _slope_of_root(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     found = square_root(*primals)
     return found, jnp.where(found > 0, tangents[0] / jnp.where(found > 0, 2 * found, 1), 0)
-
-
-class Away(NamedTuple):
-    """What was found of cotangents: powers of two by which they are to be divided, and which are zero; (units,) each."""
-
-    powers: jax.Array
-    zero: jax.Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +92,35 @@ class Scaled:
         """
         if self.drift < allowed or not self.array.size:
             return self
-        return self.rescaled(self.away(limit))
+        return self.rescaled(self.near_one(limit))
 
-    def away(self, limit: int) -> Away:
-        """Find by which powers of two its largest magnitude is away from one, where that is `limit` or more."""
-        found, plain = row_exponents(self.array)
-        return Away(jnp.where(plain & ((found <= -limit) | (found > limit)), found, 0), ~plain & (found < 0))
+    def near_one(self, limit: int) -> jax.Array:
+        """Powers of two (units,) that bring its largest magnitude near one, where that is not within `2**-limit` and `2**limit`.
 
-    def rescaled(self, away: Away) -> Scaled:
-        """The same by another exponent."""
-        exponent = jnp.where(away.zero, NOTHING, self.exponents() + away.powers)
-        first, then = inverse(away.powers, self.array.dtype)
-        return Scaled(_by(_by(self.array, first), then), exponent, 0.0, self.taken)
+        One where it is; zero where all of it is.
+        """
+        return _near_one(self.array, limit, traits())
+
+    def rescaled(self, factor: jax.Array) -> Scaled:
+        """The same by another exponent, times powers of two that were found by `near_one`."""
+        array, exponent = _rescaled(self.array, self.exponents(), factor)
+        return Scaled(array, exponent, 0.0, self.taken)
+
+
+# Functions that are traced once for all cotangents of one shape, of which a deep network has hundreds.
+@partial(jax.jit, static_argnames=("limit", "platform"))
+def _near_one(array: jax.Array, limit: int, platform: Traits) -> jax.Array:
+    """See `Scaled.near_one`. A division is exact here, and XLA does not compute it anew wherever it is read."""
+    del platform  # which `row_exponents` reads: another one is another program
+    found, plain = row_exponents(array)
+    most = greatest(array.dtype)  # beyond it, what is left over is near one
+    away = jnp.where(plain & ((found <= -limit) | (found > limit)), jnp.clip(found, -most, most), 0)
+    return 1 / jnp.where(~plain & (found < 0), jnp.inf, power(away, array.dtype))
+
+
+@jax.jit
+def _rescaled(array: jax.Array, exponent: jax.Array, factor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _by(array, factor), jnp.where(factor == 0, NOTHING, exponent - exponent_of(factor))
 
 
 def patience(dtype: np.dtype) -> float:

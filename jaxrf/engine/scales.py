@@ -159,8 +159,7 @@ def scales(coefficients: Sequence[jax.Array], terms: Sequence[float]) -> list[tu
         largest, plain = largest_exponents([_sample(coefficients[n]) for n in numbers])
         usual = np.array([math.ceil(math.log2(terms[n]) / 2) for n in numbers], np.int32)
         away = largest + usual
-        # Beyond it the power is not a number; what is left over is still in range.
-        most = int(jnp.finfo(dtype).maxexp) - 2
+        most = greatest(dtype)  # what is left over of a power beyond it is still in range
         tame = (jnp.abs(away) <= room(dtype) // SLACK) | ~plain
         away = jnp.where(tame, 0, jnp.clip(away, -most, most))
         factors = (1 / power(away, real)).astype(dtype)  # not computed anew where it is read: see `inverse`
@@ -181,6 +180,11 @@ def _sample(coefficient: jax.Array) -> jax.Array:
         kept = max(1, min(n, SAMPLE * n // coefficient.size))
         coefficient = lax.slice_in_dim(coefficient, (n - kept) // 2, (n - kept) // 2 + kept, axis=axis)
     return coefficient
+
+
+def greatest(dtype: np.dtype) -> int:
+    """Say up to which power of two a number and its inverse are both normal ones: 126 in single precision."""
+    return int(jnp.finfo(dtype).maxexp) - 2
 
 
 def room(dtype: np.dtype) -> int:
@@ -286,3 +290,10 @@ def power(exponent: jax.Array, dtype: np.dtype) -> jax.Array:
     bits = jnp.dtype(f"int{info.bits}")
     biased = jnp.clip(exponent + (1 - info.minexp), 0, 1 - info.minexp + info.maxexp)
     return lax.bitcast_convert_type(biased.astype(bits) << info.nmant, info.dtype)
+
+
+def exponent_of(power: jax.Array) -> jax.Array:
+    """The exponents, int32, of powers of two that are normal numbers, also where a division left them next to one."""
+    info = jnp.finfo(power.dtype)
+    bits = lax.bitcast_convert_type(power, jnp.dtype(f"int{info.bits}"))
+    return ((bits + (1 << info.nmant - 1)) >> info.nmant).astype(jnp.int32) + (info.minexp - 1)

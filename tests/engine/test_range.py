@@ -12,7 +12,7 @@ from jaxrf import zoo
 from jaxrf.adapters import adapt
 from jaxrf.engine.pull import pull_back
 from jaxrf.engine.range import NOTHING, Scaled, alike, patience, times, unscaled
-from jaxrf.engine.scales import Scales, largest_exponents, room
+from jaxrf.engine.scales import Scales, exponent_of, greatest, largest_exponents, room
 from jaxrf.engine.scores import degree, scores
 from jaxrf.engine.view import Shared
 from jaxrf.engine.windows import windows
@@ -105,6 +105,25 @@ def test_a_look_brings_each_unit_into_range():
     np.testing.assert_array_equal(array[2:], rows[2:])
     young = Scaled(jnp.asarray(rows), None, 1.0)
     assert young.looked_at(2.0, 32) is young
+
+
+def test_a_look_at_the_ends_of_the_range():
+    """Beyond the powers of two that have an inverse, units come near to one, and are what they were, exactly."""
+    rows = np.array([[2.0**-126, 2.0**-130], [-(2.0**127), 3.0]])
+    found = Scaled(jnp.asarray(rows, jnp.float32), None, 60.0).looked_at(patience(np.dtype(np.float32)), 32)
+    array, exponent = np.asarray(found.array, np.float64), np.asarray(found.exponent)
+    assert exponent.tolist() == [-125, 126] and np.abs(array).max(axis=1).tolist() == [0.5, 2.0]
+    np.testing.assert_array_equal(np.ldexp(array, exponent[:, None])[:, 0], rows[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, jnp.bfloat16])
+def test_exponents_of_powers_of_two(dtype):
+    """Read off their bits, also where a division on an accelerator left them a bit away."""
+    most = greatest(dtype)
+    exponents = np.array([-most, -3, 0, 1, most])
+    powers = np.ldexp(1.0, exponents).astype(dtype)
+    for near in (powers, np.nextafter(powers, dtype(0)), np.nextafter(powers, dtype(np.inf))):
+        np.testing.assert_array_equal(exponent_of(jnp.asarray(near)), exponents)
 
 
 def test_sums_take_the_larger_exponent():
