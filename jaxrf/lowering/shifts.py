@@ -8,7 +8,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxrf.lowering.lowering import Lowering, lowerings, padded
@@ -74,7 +73,7 @@ def in_two_parts(x: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array
         some = shifted_sum(part, kernel, problem, rows)
         return lax.dynamic_update_slice_in_dim(total, some, first, axis=1), None
 
-    return lax.scan(write, jnp.zeros(problem.result, x.dtype), np.array([0, count - rows], np.int32))[0]
+    return lax.scan(write, jnp.zeros(problem.result, x.dtype), jnp.array([0, count - rows]))[0]
 
 
 def blocks_of_rows(x: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
