@@ -7,6 +7,7 @@ The fusions at fault also crash in 0.11 (https://github.com/jax-ml/jax/issues/39
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from importlib import metadata
 from typing import Any
 
 import jax
+from jax.core import Tracer
 
 FAULTY = ((0, 10, 2), (0, 12))
 """The first faulty version of jaxlib, and the first one that is right again."""
@@ -75,3 +77,33 @@ def jit(function: Callable[..., Any], quick: bool = False, unfused: bool = False
     chosen = {**(compiler_options() or {}), **(QUICK if quick else {}), **(UNFUSED if unfused else {})}
     options = chosen if jax.default_backend() == "cpu" else None  # it runs here, for whatever platform its choices are
     return jax.jit(function, compiler_options=options)
+
+
+def traced_once(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Trace a function once for each shape inside of the programs that call it, and have it compiled as part of them.
+
+    A deep network calls the same function hundreds of times. Outside of a program it is computed operation by operation:
+    what is compiled by itself is compiled by `jit`.
+
+    Args:
+        static: names of the arguments that are not arrays.
+
+    Example:
+        >>> @traced_once()
+        ... def double(x):
+        ...     return 2 * x
+        >>> float(jit(lambda x: double(double(x)))(1.0)), double(1.0)
+        (4.0, 2.0)
+    """
+
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        inside = jax.jit(function, static_argnames=static)
+
+        @functools.wraps(function)
+        def call(*args: Any) -> Any:
+            traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args))
+            return (inside if traced else function)(*args)
+
+        return call
+
+    return decorated

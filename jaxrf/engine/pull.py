@@ -78,8 +78,7 @@ def pull_back(
             view = view_of(step.equation, i, windows.regions[step.equation.result], into, windows, shared, table)
             pulled = pulled_through(arriving, view, i, transpose)
             array = mask(pulled.array, into, step.masked[i], windows.starts, table)
-            array = place(array, into, windows.regions[operand], windows.starts, table)
-            pulled = replace(pulled, array=array)
+            pulled = replace(pulled, array=place(array, into, windows.regions[operand], windows.starts, table))
             if operand in pending:
                 pulled = pending[operand].met(pulled, shared.scales, operand in in_squares)
             pending[operand] = pulled

@@ -12,12 +12,12 @@ Law: weights times powers of two give the same bits, times a power of two, as lo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrf.base.compiler import traced_once
 from jaxrf.base.platforms import Traits, traits
 from jaxrf.engine.scales import Scales, Taken, exponent_of, greatest, plus, power, room, row_exponents
 from jaxrf.errors import InputError
@@ -107,8 +107,7 @@ class Scaled:
         return Scaled(array, exponent, 0.0, self.taken)
 
 
-# Functions that are traced once for all cotangents of one shape, of which a deep network has hundreds.
-@partial(jax.jit, static_argnames=("limit", "platform"))
+@traced_once("limit", "platform")
 def _near_one(array: jax.Array, limit: int, platform: Traits) -> jax.Array:
     """See `Scaled.near_one`. A division is exact here, and XLA does not compute it anew wherever it is read."""
     del platform  # which `row_exponents` reads: another one is another program
@@ -118,7 +117,7 @@ def _near_one(array: jax.Array, limit: int, platform: Traits) -> jax.Array:
     return 1 / jnp.where(~plain & (found < 0), jnp.inf, power(away, array.dtype))
 
 
-@jax.jit
+@traced_once()
 def _rescaled(array: jax.Array, exponent: jax.Array, factor: jax.Array) -> tuple[jax.Array, jax.Array]:
     return _by(array, factor), jnp.where(factor == 0, NOTHING, exponent - exponent_of(factor))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrf.base.compiler import traced_once
 from jaxrf.lowering.lowering import Lowering, lowerings, padded
 from jaxrf.lowering.problem import Problem
 
@@ -35,7 +35,7 @@ class Shifts(Lowering):
         return _run(x, prepared, problem)
 
 
-@partial(jax.jit, static_argnames="problem")  # equal blocks of a network are traced once
+@traced_once("problem")
 def _run(x: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
     taps, rows = math.prod(problem.taps), problem.result[1]
     if not math.prod(problem.result):
