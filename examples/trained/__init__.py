@@ -7,6 +7,6 @@ module's variables, how inputs are prepared, and the outputs of the runtime that
     python -m examples.trained.compare                 # outputs beside those of the reference runtimes
     python -m examples.trained.compare_fields          # trained against untrained, layer by layer
 
-Invariants: nothing is downloaded but by the first command; importing loads neither Flax nor any reader; what lies in the
+Invariants: nothing is downloaded but by the first command; importing loads no reader and no runtime; what lies in the
 cache had the SHA-256 that stands here. One more network is a file of `nets/` that registers it.
 """

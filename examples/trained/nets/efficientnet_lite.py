@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
 import numpy as np
 
 from examples.trained.formats import by_rules, library, read_torch
 from examples.trained.photos import photos
 from examples.trained.tables import Arrays, Network, Package, networks, packages
+from jaxrf.zoo.efficientnets import V1
+from jaxrf.zoo.layers import KAIMING_FAN_OUT, Chain, ConvNorm, Layer, network
+from jaxrf.zoo.mobilenets import rounded
 
 KINDS = {0: (1.0, 1.0, 224), 1: (1.0, 1.1, 240), 2: (1.1, 1.2, 260)}
 """Factors of width and depth, and the side of the images."""
@@ -33,35 +36,30 @@ RULES = (
 )
 
 
-def build(kind: int) -> Any:
-    """The module: `stem`, `block_0`, ..., `conv_last`, `head`, padded as TensorFlow does, the stem and the head of fixed width."""
-    import flax.linen as nn
-    import jax
+conv = partial(ConvNorm, activation="relu6", epsilon=1e-3, kernel_init=KAIMING_FAN_OUT)
 
-    from jaxrf.zoo.efficientnets import V1
-    from jaxrf.zoo.layers import KAIMING_FAN_OUT, ConvNorm, network
-    from jaxrf.zoo.mobilenets import rounded
 
-    conv = partial(ConvNorm, activation="relu6", epsilon=1e-3, kernel_init=KAIMING_FAN_OUT)
+class Block(nn.Module):
+    """An inverted residual block, padded as TensorFlow does."""
 
-    class Block(nn.Module):
-        """An inverted residual block."""
+    features: int
+    expansion: int
+    kernel: int
+    stride: int
 
-        features: int
-        expansion: int
-        kernel: int
-        stride: int
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        wide = x.shape[-1] * self.expansion
+        y = conv(wide, 1, name="expand")(x, train) if self.expansion > 1 else x
+        y = conv(wide, self.kernel, self.stride, groups=0, name="depthwise")(y, train)
+        y = conv(self.features, 1, activation="linear", name="project")(y, train)
+        return x + y if x.shape == y.shape else y
 
-        @nn.compact
-        def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-            wide = x.shape[-1] * self.expansion
-            y = conv(wide, 1, name="expand")(x, train) if self.expansion > 1 else x
-            y = conv(wide, self.kernel, self.stride, groups=0, name="depthwise")(y, train)
-            y = conv(self.features, 1, activation="linear", name="project")(y, train)
-            return x + y if x.shape == y.shape else y
 
+def efficientnet_lite(kind: int) -> Chain:
+    """The module: `stem`, `block_0`, ..., `conv_last`, `head`, the stem and the head of fixed width."""
     width, depth, _ = KINDS[kind]
-    blocks: list[Any] = []
+    blocks: list[Layer] = []
     for i, (_, expansion, kernel, stride, features, count) in enumerate(V1):
         # The first and the last stage are never deeper.
         repeats = count if i in (0, len(V1) - 1) else math.ceil(count * depth)
@@ -107,10 +105,6 @@ STAGES: dict[int, tuple[str, ...]] = {
 }
 
 
-def _bound(function: Callable[..., Any], kind: int) -> Callable[..., Any]:
-    return partial(function, kind)
-
-
 for _kind, (_width, _depth, _side) in KINDS.items():
     _name = f"efficientnet-lite{_kind}"
     packages.register(_name)(
@@ -122,7 +116,7 @@ for _kind, (_width, _depth, _side) in KINDS.items():
     networks.register(_name)(
         Network(
             _name, "1000 classes of ImageNet", "Tan, Le (2019), arXiv:1905.11946, as the EfficientNet-Lite of Google",
-            _bound(build, _kind), arrays, _bound(inputs, _side), _bound(reference, _kind), STAGES[_kind],
+            partial(efficientnet_lite, _kind), arrays, partial(inputs, _side), partial(reference, _kind), STAGES[_kind],
             "torch efficientnet-lite-pytorch",
         )
     )  # fmt: skip

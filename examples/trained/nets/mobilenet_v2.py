@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from examples.trained.formats import library, read_torch
 from examples.trained.photos import photos
 from examples.trained.tables import Arrays, Network, Package, networks, packages
+from jaxrf.loading.families import families
+from jaxrf.zoo.mobilenets import mobilenet_v2
 
 SIDE = 224
 FAMILY = "torchvision_mobilenet_v2"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def build() -> Any:
-    """The zoo's network: `stem`, `block_0` to `block_16`, `conv_last`, `head`."""
-    from jaxrf.zoo.mobilenets import mobilenet_v2
-
-    return mobilenet_v2(num_classes=1000)
 
 
 def inputs(count: int) -> np.ndarray:
@@ -35,8 +30,6 @@ def file_in(folder: Path) -> Path:
 
 def arrays(folder: Path) -> Arrays:
     """Variables of the module."""
-    from jaxrf.loading.families import families
-
     found = families[FAMILY].converted(read_torch(file_in(folder)), str(folder))
     return {"/".join(path): value for path, value in found.items()}
 
@@ -60,7 +53,7 @@ packages.register("mobilenet-v2")(
 networks.register("mobilenet-v2")(
     Network(
         "mobilenet-v2", "1000 classes of ImageNet", "Sandler et al. (2018), arXiv:1801.04381",
-        build, arrays, inputs, reference, ("block_1", "block_3", "block_6", "block_13"),
+        partial(mobilenet_v2, num_classes=1000), arrays, inputs, reference, ("block_1", "block_3", "block_6", "block_13"),
         "torch torchvision",
     )
 )  # fmt: skip

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
 import numpy as np
 
 from examples.trained.formats import placed, read_tflite
 from examples.trained.photos import photos
 from examples.trained.runtimes import run_tflite
 from examples.trained.tables import Arrays, Network, Package, networks, packages
+from jaxrf.zoo.layers import ACTIVATIONS
 
 SIDE = 256
 BLOCKS = (
@@ -19,82 +21,82 @@ BLOCKS = (
 )  # fmt: skip
 """Kernel, expanded features, features, stride, features inside of the gate, activation."""
 
+HE = nn.initializers.he_normal()
 
-def build() -> Any:
-    """The module: `stem`, `block_0` to `block_7`, `pooled`, `up_0` to `up_2`, `segment`; the share of a person comes out."""
-    import flax.linen as nn
-    import jax
 
-    from jaxrf.zoo.layers import ACTIVATIONS
+def conv(features: int, kernel: int = 1, stride: int = 1, groups: int = 1, name: str = "") -> nn.Conv:
+    """A convolution with a bias."""
+    return nn.Conv(features, (kernel,) * 2, stride, feature_group_count=groups, kernel_init=HE, name=name)
 
-    he = nn.initializers.he_normal()
 
-    def conv(features: int, kernel: int = 1, stride: int = 1, groups: int = 1, name: str = "") -> nn.Conv:
-        return nn.Conv(features, (kernel,) * 2, stride, feature_group_count=groups, kernel_init=he, name=name)
+class Gate(nn.Module):
+    """Numbers from 0 to 1, one for each feature, from the mean over all positions."""
 
-    class Gate(nn.Module):
-        """Numbers from 0 to 1, one for each feature, from the mean over all positions."""
+    squeezed: int
 
-        squeezed: int
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = nn.relu(conv(self.squeezed, name="squeeze")(x.mean((1, 2), keepdims=True)))
+        return nn.sigmoid(conv(x.shape[-1], name="excite")(y))
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            y = nn.relu(conv(self.squeezed, name="squeeze")(x.mean((1, 2), keepdims=True)))
-            return nn.sigmoid(conv(x.shape[-1], name="excite")(y))
 
-    class Block(nn.Module):
-        """An inverted residual block."""
+class Block(nn.Module):
+    """An inverted residual block."""
 
-        kernel: int
-        wide: int
-        features: int
-        stride: int
-        squeezed: int
-        activation: str
+    kernel: int
+    wide: int
+    features: int
+    stride: int
+    squeezed: int
+    activation: str
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            act = ACTIVATIONS[self.activation]
-            y = act(conv(self.wide, name="expand")(x))
-            y = act(conv(self.wide, self.kernel, self.stride, self.wide, name="depthwise")(y))
-            y = y * Gate(self.squeezed, name="gate")(y) if self.squeezed else y
-            y = conv(self.features, name="project")(y)
-            return x + y if x.shape == y.shape else y
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        act = ACTIVATIONS[self.activation]
+        y = act(conv(self.wide, name="expand")(x))
+        y = act(conv(self.wide, self.kernel, self.stride, self.wide, name="depthwise")(y))
+        y = y * Gate(self.squeezed, name="gate")(y) if self.squeezed else y
+        y = conv(self.features, name="project")(y)
+        return x + y if x.shape == y.shape else y
 
-    class Pooled(nn.Module):
-        """A map times numbers from its mean."""
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            gate = nn.sigmoid(conv(128, name="gate")(x.mean((1, 2), keepdims=True)))
-            return nn.relu(conv(128, name="map")(x)) * gate
+class Pooled(nn.Module):
+    """A map times numbers from its mean."""
 
-    class Up(nn.Module):
-        """A map made twice as fine, a gated skip, a convolution and a depthwise one beside it."""
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        gate = nn.sigmoid(conv(128, name="gate")(x.mean((1, 2), keepdims=True)))
+        return nn.relu(conv(128, name="map")(x)) * gate
 
-        @nn.compact
-        def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
-            batch, height, width, features = skip.shape
-            y = conv(features, name="narrow")(jax.image.resize(x, (batch, height, width, x.shape[-1]), "bilinear"))
-            y = skip * Gate(features, name="gate")(skip + y) + y
-            y = nn.relu(conv(features, name="mix")(y))
-            return y + nn.relu(conv(features, 3, groups=features, name="depthwise")(y))
 
-    class Selfie(nn.Module):
-        """The whole network."""
+class Up(nn.Module):
+    """A map made twice as fine, a gated skip, a convolution and a depthwise one beside it."""
 
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            maps = [nn.hard_swish(conv(16, 3, 2, name="stem")(x))]
-            for i, layout in enumerate(BLOCKS):
-                maps.append(Block(*layout, name=f"block_{i}")(maps[-1]))
-            y = Pooled(name="pooled")(maps[-1])
-            for i, skip in enumerate((maps[3], maps[1], maps[0])):
-                y = Up(name=f"up_{i}")(y, skip)
-            y = nn.ConvTranspose(1, (2, 2), (2, 2), "VALID", kernel_init=he, name="segment")(y)
-            return nn.sigmoid(y)
+    @nn.compact
+    def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
+        batch, height, width, features = skip.shape
+        y = conv(features, name="narrow")(jax.image.resize(x, (batch, height, width, x.shape[-1]), "bilinear"))
+        y = skip * Gate(features, name="gate")(skip + y) + y
+        y = nn.relu(conv(features, name="mix")(y))
+        return y + nn.relu(conv(features, 3, groups=features, name="depthwise")(y))
 
-    return Selfie()
+
+class Selfie(nn.Module):
+    """The whole network: `stem`, `block_0` to `block_7`, `pooled`, `up_0` to `up_2`, `segment`.
+
+    Images (n, 256, 256, 3) to the share of a person at each position (n, 256, 256, 1).
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        maps = [nn.hard_swish(conv(16, 3, 2, name="stem")(x))]
+        for i, layout in enumerate(BLOCKS):
+            maps.append(Block(*layout, name=f"block_{i}")(maps[-1]))
+        y = Pooled(name="pooled")(maps[-1])
+        for i, skip in enumerate((maps[3], maps[1], maps[0])):
+            y = Up(name=f"up_{i}")(y, skip)
+        y = nn.ConvTranspose(1, (2, 2), (2, 2), "VALID", kernel_init=HE, name="segment")(y)
+        return nn.sigmoid(y)
 
 
 def _order() -> list[str]:
@@ -153,7 +155,7 @@ packages.register("selfie-segmentation")(
 networks.register("selfie-segmentation")(
     Network(
         "selfie-segmentation", "where a person is", "Howard et al. (2019), arXiv:1905.02244, as the model card of MediaPipe says",
-        build, arrays, inputs, reference, ("block_2", "block_4", "block_7", "up_1"),
+        Selfie, arrays, inputs, reference, ("block_2", "block_4", "block_7", "up_1"),
         "tflite ai-edge-litert",
     )
 )  # fmt: skip

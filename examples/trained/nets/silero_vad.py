@@ -7,10 +7,13 @@ window to window. The whole network is mapped, on its samples; the transform has
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+import jaxrf
 from examples.trained.formats import library, of_torch, read_onnx
 from examples.trained.signals import vowels
 from examples.trained.tables import Arrays, Network, Package, networks, packages
@@ -33,52 +36,44 @@ def fourier() -> np.ndarray:
     return (window[:, None] * np.concatenate([np.cos(angle), -np.sin(angle)], 1))[:, None].astype(np.float32)
 
 
-def build() -> Any:
-    """The module, with the package's names: signals (n, samples, 1) to probabilities of speech (n, windows, 1).
+def uniform(fan_in: int, of: int = 1) -> nn.initializers.Initializer:
+    """PyTorch's initializer: even between -1 and 1 over the root of `fan_in`; the sum of `of` such draws."""
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, (of, *shape), dtype, -bound, bound).sum(0)
+
+
+def spectrum(x: jax.Array) -> jax.Array:
+    """Magnitudes (n, windows, 4, 129) of signals (n, samples, 1)."""
+    windows = x.reshape(len(x), -1, WINDOW, 1)
+    before = jnp.pad(windows[:, :-1, -BEFORE:], ((0, 0), (1, 0), (0, 0), (0, 0)))
+    mirrored = windows[:, :, -BEFORE - 1 : -1][:, :, ::-1]
+    x = jax.lax.conv_general_dilated(
+        jnp.concatenate([before, windows, mirrored], 2), fourier()[None], (1, HOP), "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+    real, imaginary = jnp.split(x, 2, -1)
+    return jnp.sqrt(real**2 + imaginary**2)
+
+
+class SileroVad(nn.Module):
+    """Signals (n, samples, 1) to probabilities of speech (n, windows, 1), with the package's names.
 
     The number of samples is a multiple of 512. Initializers are PyTorch's, as the package was trained in it.
     """
-    import flax.linen as nn
-    import jax
-    import jax.numpy as jnp
 
-    import jaxrf
-
-    def uniform(fan_in: int, of: int = 1) -> nn.initializers.Initializer:
-        """Even between -1 and 1 over the root of `fan_in`; the sum of `of` such draws."""
-        bound = fan_in**-0.5
-        return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, (of, *shape), dtype, -bound, bound).sum(0)
-
-    def spectrum(x: jax.Array) -> jax.Array:
-        """Magnitudes (n, windows, 4, 129)."""
-        windows = x.reshape(len(x), -1, WINDOW, 1)
-        before = jnp.pad(windows[:, :-1, -BEFORE:], ((0, 0), (1, 0), (0, 0), (0, 0)))
-        mirrored = windows[:, :, -BEFORE - 1 : -1][:, :, ::-1]
-        x = jax.lax.conv_general_dilated(
-            jnp.concatenate([before, windows, mirrored], 2), fourier()[None], (1, HOP), "VALID",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )  # fmt: skip
-        real, imaginary = jnp.split(x, 2, -1)
-        return jnp.sqrt(real**2 + imaginary**2)
-
-    class SileroVad(nn.Module):
-        """The whole network."""
-
-        @nn.compact
-        def __call__(self, x: jax.Array) -> jax.Array:
-            x = jaxrf.tap(spectrum(x), "spectrum")
-            for i, (features, stride) in enumerate(ENCODER, 1):
-                draw, pads = uniform(3 * x.shape[-1]), [(0, 0), (1, 1)]
-                conv = nn.Conv(features, (1, 3), (1, stride), pads, kernel_init=draw, bias_init=draw, name=f"conv{i}")
-                x = nn.relu(conv(x))
-            draw = uniform(HIDDEN)
-            cell = nn.OptimizedLSTMCell(
-                HIDDEN, kernel_init=draw, recurrent_kernel_init=draw, bias_init=uniform(HIDDEN, 2), name="lstm_cell"
-            )
-            x = nn.RNN(cell, name="lstm")(x[:, :, 0])
-            return nn.sigmoid(nn.Dense(1, kernel_init=draw, bias_init=draw, name="final_conv")(nn.relu(x)))
-
-    return SileroVad()
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = jaxrf.tap(spectrum(x), "spectrum")
+        for i, (features, stride) in enumerate(ENCODER, 1):
+            draw, pads = uniform(3 * x.shape[-1]), [(0, 0), (1, 1)]
+            conv = nn.Conv(features, (1, 3), (1, stride), pads, kernel_init=draw, bias_init=draw, name=f"conv{i}")
+            x = nn.relu(conv(x))
+        draw = uniform(HIDDEN)
+        cell = nn.OptimizedLSTMCell(
+            HIDDEN, kernel_init=draw, recurrent_kernel_init=draw, bias_init=uniform(HIDDEN, 2), name="lstm_cell"
+        )
+        x = nn.RNN(cell, name="lstm")(x[:, :, 0])
+        return nn.sigmoid(nn.Dense(1, kernel_init=draw, bias_init=draw, name="final_conv")(nn.relu(x)))
 
 
 def file_in(folder: Path) -> Path:
@@ -134,7 +129,7 @@ packages.register("silero-vad")(
 networks.register("silero-vad")(
     Network(
         "silero-vad", "whether a window of 32 ms is speech", "https://github.com/snakers4/silero-vad, version 6",
-        build, arrays, inputs, reference, ("conv1", "conv2", "conv4", "lstm"),
+        SileroVad, arrays, inputs, reference, ("conv1", "conv2", "conv4", "lstm"),
         "onnx onnxruntime",
     )
 )  # fmt: skip
