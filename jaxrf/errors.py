@@ -63,13 +63,13 @@ def cell(text: str) -> str:
     return visible(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
 
 
-def listed(names: Sequence[object], most: int = 3) -> str:
+def listed(names: Sequence[object], most: int = 3, between: str = ", ") -> str:
     """The first names, and how many more there are.
 
     >>> listed("abcde"), listed("ab")
     ('a, b, c and 2 more', 'a, b')
     """
-    shown = ", ".join(map(str, names[:most]))
+    shown = between.join(map(str, names[:most]))
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 

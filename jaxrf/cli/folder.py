@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxrf.errors import StoreError
+from jaxrf.errors import StoreError, listed
 
 MARK = "run.json"
 
@@ -31,8 +31,7 @@ class RunFolder:
         found = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
         if found and not _is_ours(path):
             raise StoreError(
-                f"The folder {path} exists and was not written by jaxrf: it holds {', '.join(found[:3])}"
-                f"{f' and {len(found) - 3} more' if len(found) > 3 else ''}. Choose another one."
+                f"The folder {path} exists and was not written by jaxrf: it holds {listed(found)}. Choose another one."
             )
         if found and not overwrite:
             raise StoreError(f"The folder {path} holds an earlier run. Add --overwrite, or choose another one.")

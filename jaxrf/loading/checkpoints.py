@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.errors import InputError, JaxrfError
+from jaxrf.errors import InputError, JaxrfError, listed
 from jaxrf.loading.families import families
 from jaxrf.loading.formats import KINDS, format_of, part_of, taken_for
 from jaxrf.loading.matching import by_order
@@ -158,8 +158,9 @@ def _fitted(flat: Flat, needed: Flat, where: str) -> Flat:
         InputError: names the missing, the extra, and those of another shape.
     """
     if flat and needed and not set(flat) & set(needed):
+        theirs, ours = (listed([_named(path) for path in names], 4) for names in (flat, needed))
         raise InputError(
-            f"The variables at {where} have other names than this model's: {_first(flat)}, and not {_first(needed)}. "
+            f"The variables at {where} have other names than this model's: {theirs}, and not {ours}. "
             'Pass match="order" to match them by kind, shape and order, family= for weights of torchvision or timm in a '
             "network of the zoo, or save them with numpy.savez by the names of the model."
         )
@@ -172,9 +173,8 @@ def _fitted(flat: Flat, needed: Flat, where: str) -> Flat:
     ]
     if missing or other or extra:
         found = [*other, *missing, *extra]
-        more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
         raise InputError(
-            f"The variables at {where} are not those of this model: {'; '.join(found[:MOST_NAMED])}{more}. "
+            f"The variables at {where} are not those of this model: {listed(found, MOST_NAMED, '; ')}. "
             "Give the checkpoint of this model, with the number of classes and the widths that it was saved with."
         )
     headed = {path: np.asarray(_headed(flat[path], path, leaf)) for path, leaf in needed.items()}
@@ -204,12 +204,6 @@ def _headed(array: Any, path: tuple[str, ...], like: Any) -> Any:
     """The arrays of attention with an axis of heads, which other libraries keep together with that of features."""
     heads = "attention" in path and len(np.shape(like)) > np.ndim(array) and math.prod(np.shape(like)) == np.size(array)
     return np.reshape(array, np.shape(like)) if heads else array
-
-
-def _first(flat: Flat, most: int = 4) -> str:
-    """Some names, and how many more there are."""
-    names = ", ".join(_named(path) for path in list(flat)[:most])
-    return names + (f" and {len(flat) - most} more" if len(flat) > most else "")
 
 
 def _named(path: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxrf.base.registry import Registry
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, listed
 from jaxrf.loading.preprocessing import Preprocessing
 
 Flat = dict[tuple[str, ...], np.ndarray]
@@ -67,9 +67,8 @@ class Family:
             else:
                 found["params", *path] = value.reshape(value.shape[:1]) if path[-1] == "scale" else value
         if strange:
-            shown = ", ".join(strange[:6]) + (f" and {len(strange) - 6} more" if len(strange) > 6 else "")
             raise InputError(
-                f"{where} has names that are not those of {self.source}: {shown}. Choose the family it is of: "
+                f"{where} has names that are not those of {self.source}: {listed(strange, 6)}. Choose the family it is of: "
                 f"{', '.join(families)}."
             )
         return found

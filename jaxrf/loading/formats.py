@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jaxrf.base.registry import Registry
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, listed
 
 Tree = Mapping[str, Any]
 
@@ -281,8 +281,7 @@ def _library(module: str, package: str, what: str) -> Any:
 
 
 def _some(folder: Path) -> str:
-    names = sorted(one.name for one in folder.iterdir())
-    return ", ".join(names[:5]) + ("" if len(names) <= 5 else f" and {len(names) - 5} more") if names else "nothing"
+    return listed(sorted(one.name for one in folder.iterdir()), 5) or "nothing"
 
 
 def _ends(*endings: str) -> Callable[[Path], bool]:

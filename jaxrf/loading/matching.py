@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, listed
 
 Flat = dict[tuple[str, ...], Any]
 
@@ -59,9 +59,8 @@ def by_order(flat: Flat, needed: Flat, order: Sequence[str], where: str) -> Flat
         if len(there.get(key, [])) != len(wanted.get(key, []))
     ]
     if problems:
-        more = f" and {len(problems) - MOST} more" if len(problems) > MOST else ""
         raise InputError(
-            f"The arrays at {where} are not those of this model by kind and shape: {'; '.join(problems[:MOST])}{more}. "
+            f"The arrays at {where} are not those of this model by kind and shape: {listed(problems, MOST, '; ')}. "
             "Give the checkpoint of this model, with the number of classes and the widths that it was saved with."
         )
     pairs = {ours: theirs for key in wanted for ours, theirs in zip(wanted[key], there[key])}

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxrf.errors import InputError, StoreError, visible
+from jaxrf.errors import InputError, StoreError, listed, visible
 from jaxrf.pages.cards import Card, Reading, card
 from jaxrf.pages.charts import Chart, charts
 from jaxrf.pages.sources import find
@@ -154,18 +154,9 @@ def _provenance(cards: Sequence[Card]) -> list[tuple[str, list[tuple[str, str]]]
         for one in cards:
             whose.setdefault(_fact(one.provenance.get(key)), []).append(one.name)
         alike = len(whose) == 1
-        found.append((key, [(value, "" if alike else _names(names)) for value, names in whose.items()]))
+        found.append((key, [(value, "" if alike else listed(names)) for value, names in whose.items()]))
     return found
 
 
 def _fact(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _names(names: Sequence[str]) -> str:
-    """A few names, and how many more.
-
-    >>> _names(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxrf.errors import InputError
+from jaxrf.errors import InputError, listed
 
 FEW = "the samples are worth fewer than two equally strong ones, or the number is zero in some of them."
 """Why single units have no interval where the measure has one."""
@@ -56,8 +56,7 @@ class Interval:
 
     def __repr__(self) -> str:
         rows = zip(*(np.ravel(a) for a in (self.value, self.stderr, self.low, self.high)), strict=True)
-        lines = [_shown(*row) for row in rows]
-        shown = ", ".join(lines[:4]) + (f" and {len(lines) - 4} more" if len(lines) > 4 else "")
+        shown = listed([_shown(*row) for row in rows], 4)
         lost = not np.isfinite(self.low).all()
         why = f"; no interval where {FEW}" if lost else ""
         return f"{shown}, {self.level:.0%} over {self.blocks} blocks of {self.over}" + (

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from types import ModuleType
 
-from jaxrf.errors import StoreError
+from jaxrf.errors import StoreError, listed
 from jaxrf.store import netcdf_file, npz_file, zarr_group
 from jaxrf.store.record import Record
 
@@ -104,8 +104,7 @@ def _found(path: Path) -> str:
     if path.is_file():
         return f"it is a file of {path.stat().st_size} bytes"
     names = sorted(entry.name for entry in path.iterdir())
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return "it is a folder with " + ", ".join(repr(name) for name in names[:4]) + more
+    return f"it is a folder with {listed([repr(name) for name in names], 4)}"
 
 
 def _move(partial: Path, path: Path) -> None:
